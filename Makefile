@@ -1,0 +1,52 @@
+# Earlybird: everything a person or CI types. `make` alone lists it.
+
+GO            ?= go
+GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs a C compiler; on a machine with Go alone the tests run without it.
+RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
+
+# The local stack is a module of its own, so that its embedded servers never enter the product.
+MODULES := . deploy/local
+
+GOBUILD := CGO_ENABLED=0 $(GO)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List what can be typed here
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the five programs into bin/
+	$(GOBUILD) build -trimpath -o bin/earlybird ./admin
+	$(GOBUILD) build -trimpath -o bin/earlybird-identity ./identity
+	$(GOBUILD) build -trimpath -o bin/earlybird-auth ./plugin/earlybird-auth
+	$(GOBUILD) build -trimpath -o bin/earlybird-tag ./plugin/earlybird-tag
+	$(GOBUILD) -C deploy/local build -trimpath -o ../../bin/earlybird-local .
+
+.PHONY: run
+run: build ## Start everything on this machine; Ctrl-C stops it
+	@bin/earlybird-local
+
+.PHONY: test
+test: ## Run every test (EARLYBIRD_REQUIRE_REAL=1: a missing server fails instead of skipping)
+	@for m in $(MODULES); do $(GO) -C $$m test $(RACE) -timeout 20m ./... || exit 1; done
+
+.PHONY: e2e
+e2e: ## Run the journey against GATEWAY_URL, or against a local stack of its own
+	$(GO) test -count=1 -timeout 15m -v ./deploy/e2e
+
+.PHONY: check
+check: ## Formatting, lint, tidy modules: what CI runs before the tests
+	@for m in $(MODULES); do \
+	  $(GO) -C $$m mod tidy -diff && $(GO) -C $$m vet ./... && (cd $$m && $(GOLANGCI_LINT) run ./...) || exit 1; \
+	done
+
+.PHONY: fmt
+fmt: ## Format the code
+	@for m in $(MODULES); do (cd $$m && $(GOLANGCI_LINT) fmt ./...) || exit 1; done
+
+.PHONY: clean
+clean: ## Remove what was built; var/, the state of the local stack, stays
+	rm -rf bin

@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stack is where the journey runs: a local stack of its own, or somebody
+// else's gateway.
+type stack struct {
+	*gateway
+	bin      string // folder of the built programs
+	own      bool   // started by this test, so it may be restarted and reset
+	mongoURL string
+	redisURL string
+
+	args []string // of earlybird-local
+	env  []string
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+}
+
+// newStack gives a running stack: the gateway that GATEWAY_URL names, or a
+// fresh local one that stops with the test.
+func newStack(t *testing.T) *stack {
+	t.Helper()
+	s := &stack{bin: build(t)}
+	if url := os.Getenv("GATEWAY_URL"); url != "" {
+		s.gateway = newGateway(url)
+		s.mongoURL, s.redisURL = os.Getenv("EARLYBIRD_MONGO_URL"), os.Getenv("EARLYBIRD_REDIS_URL")
+		return s
+	}
+	s.own = true
+	ports := freePorts(t, 4)
+	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
+	s.gateway = newGateway("http://" + address(0))
+	s.mongoURL = "mongodb://" + address(2) + "/earlybird"
+	s.redisURL = "redis://" + address(3) + "/0"
+	s.args = []string{"--gateway", address(0), "--identity", address(1), "--mongo", address(2), "--redis", address(3)}
+	s.env = append(os.Environ(), "EARLYBIRD_DATA="+t.TempDir())
+	s.start(t)
+	t.Cleanup(func() { s.stop(t) })
+	return s
+}
+
+// build compiles the programs into a folder of the test's own.
+func build(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	programs := map[string][2]string{ // name: module folder, package
+		"earlybird":          {root, "./admin"},
+		"earlybird-identity": {root, "./identity"},
+		"earlybird-auth":     {root, "./plugin/earlybird-auth"},
+		"earlybird-tag":      {root, "./plugin/earlybird-tag"},
+		"earlybird-local":    {filepath.Join(root, "deploy", "local"), "."},
+	}
+	for name, from := range programs {
+		cmd := exec.Command("go", "-C", from[0], "build", "-o", filepath.Join(bin, name), from[1])
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", name, err, out)
+		}
+	}
+	return bin
+}
+
+// freePorts asks the kernel for n ports that nobody uses.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	ports := make([]int, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // all at once at the end, so that no port is given twice
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports
+}
+
+// start runs the local stack and waits until a request passes gateway, plugin
+// and identity.
+func (s *stack) start(t *testing.T) {
+	t.Helper()
+	s.log = new(bytes.Buffer)
+	s.cmd = exec.Command(filepath.Join(s.bin, "earlybird-local"), s.args...)
+	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env, s.log, s.log
+	s.cmd.WaitDelay = 5 * time.Second
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "the gateway answers", func() error {
+		a, err := s.once(http.MethodGet, "/promotion", nil, nil)
+		if err == nil && a.status != http.StatusUnauthorized {
+			err = fmt.Errorf("GET /promotion without a token: %v", a)
+		}
+		return err
+	})
+}
+
+// stop ends the local stack as Ctrl-C does, and insists that it ends well.
+func (s *stack) stop(t *testing.T) {
+	t.Helper()
+	if s.cmd == nil {
+		return
+	}
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Errorf("interrupt the local stack: %v", err)
+	}
+	timer := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() }) // then Wait reports it
+	defer timer.Stop()
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("the local stack did not stop cleanly: %v", err)
+	}
+	s.cmd = nil
+	if t.Failed() {
+		t.Logf("the local stack said:\n%s", s.log)
+	}
+}
+
+// admin runs the command line against the stack's stores.
+func (s *stack) admin(t *testing.T, args ...string) ([]byte, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "earlybird"), args...)
+	cmd.Env = append(os.Environ(), "EARLYBIRD_MONGO_URL="+s.mongoURL, "EARLYBIRD_REDIS_URL="+s.redisURL)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("earlybird %s: %w\n%s%s", strings.Join(args, " "), err, stdout.Bytes(), stderr.Bytes())
+	}
+	return stdout.Bytes(), nil
+}
+
+// status is what `campaign status --output json` says.
+type status struct {
+	ID        string `json:"id"`
+	Status    string `json:"status"`
+	Slots     int64  `json:"slots"`
+	Discount  int64  `json:"discount"`
+	Granted   int64  `json:"granted"`
+	Remaining int64  `json:"remaining"`
+	Waiting   int64  `json:"waiting"`
+}
+
+func (s *stack) status(t *testing.T) status {
+	t.Helper()
+	out, err := s.admin(t, "campaign", "status", "--output", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st status
+	if err := json.Unmarshal(out, &st); err != nil {
+		t.Fatalf("campaign status: %v\n%s", err, out)
+	}
+	return st
+}
+
+// newCampaign starts a campaign of the journey's own. A campaign that runs on
+// a gateway that is not ours is only ended when E2E_RESET=1 allows it.
+func (s *stack) newCampaign(t *testing.T, slots, discount int) {
+	t.Helper()
+	if out, err := s.admin(t, "campaign", "status", "--output", "json"); err == nil {
+		var st status
+		if err := json.Unmarshal(out, &st); err != nil {
+			t.Fatalf("campaign status: %v\n%s", err, out)
+		}
+		if st.Status != "ended" {
+			if !s.own && os.Getenv("E2E_RESET") != "1" {
+				t.Fatalf("campaign %s is %s there; set E2E_RESET=1 to end it", st.ID, st.Status)
+			}
+			if _, err := s.admin(t, "campaign", "end", "--yes"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, err := s.admin(t, "campaign", "start", "--name", "Journey", "--yes",
+		fmt.Sprintf("--slots=%d", slots), fmt.Sprintf("--discount=%d", discount))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually polls until check passes.
+func eventually(t *testing.T, within time.Duration, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	err := errors.New("not tried")
+	for time.Now().Before(deadline) {
+		if err = check(); err == nil {
+			return
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	t.Fatalf("%s: not within %v: %v", what, within, err)
+}
+
+// each runs f for every index below n, at most `at` at once, and returns the
+// first error.
+func each(n, at int, f func(i int) error) error {
+	if at == 0 {
+		at = n
+	}
+	tickets := make(chan int, n)
+	for i := range n {
+		tickets <- i
+	}
+	close(tickets)
+	failures := make(chan error, at)
+	for range at {
+		go func() {
+			var first error
+			for i := range tickets {
+				if err := f(i); err != nil && first == nil {
+					first = err
+				}
+			}
+			failures <- first
+		}()
+	}
+	var all []error
+	for range at {
+		all = append(all, <-failures)
+	}
+	return errors.Join(all...)
+}
+
+var workers = 2 * runtime.NumCPU()
