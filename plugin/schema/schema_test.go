@@ -1,0 +1,163 @@
+package schema_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/earlybird/earlybird/plugin/schema"
+)
+
+type sample struct {
+	Name   string   `json:"name" required:"true" description:"a name that is required"`
+	URL    string   `json:"url" match:"^https?://" description:"where to find the thing"`
+	Secret string   `json:"secret" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"may be a reference"`
+	Mode   string   `json:"mode" default:"fast" one_of:"fast,safe" description:"how it is to be done"`
+	Leeway int      `json:"leeway" required:"true" default:"5" between:"0,60" description:"seconds of clock skew"`
+	Share  float64  `json:"share" description:"a part of the whole"`
+	On     bool     `json:"on" default:"true" description:"whether it is on"`
+	Text   string   `json:"text" len_min:"0" description:"may be empty here"`
+	Tags   []string `json:"tags" len_min:"1" description:"labels of the thing"`
+}
+
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		name   string
+		values map[string]any
+		want   []string
+	}{
+		{"minimal", map[string]any{"name": "n"}, nil},
+		{"everything", map[string]any{
+			"name": "n", "url": "https://x", "secret": "redis://x", "mode": "safe", "leeway": 60,
+			"share": 0.5, "on": false, "text": "", "tags": []any{"a"},
+		}, nil},
+		{"numbers as JSON decodes them", map[string]any{"name": "n", "leeway": float64(7)}, nil},
+		{"reference in a referenceable field", map[string]any{"name": "n", "secret": "{vault://env/x}"}, nil},
+		{"reference elsewhere", map[string]any{"name": "n", "url": "{vault://env/x}"}, []string{"in 'url': invalid value: {vault://env/x}"}},
+		{"every fault at once", map[string]any{"extra": 1, "leeway": 61}, []string{
+			"in 'extra': unknown field", "in 'leeway': value should be between 0 and 60", "in 'name': required field missing",
+		}},
+		{"null is missing", map[string]any{"name": nil}, []string{"in 'name': required field missing"}},
+		{"empty string", map[string]any{"name": ""}, []string{"in 'name': length must be at least 1"}},
+		{"below", map[string]any{"name": "n", "leeway": -1}, []string{"in 'leeway': value should be between 0 and 60"}},
+		{"not a string", map[string]any{"name": 1}, []string{"in 'name': expected a string"}},
+		{"not an integer", map[string]any{"name": "n", "leeway": 1.5}, []string{"in 'leeway': expected an integer"}},
+		{"number as text", map[string]any{"name": "n", "leeway": "5"}, []string{"in 'leeway': expected an integer"}},
+		{"not a boolean", map[string]any{"name": "n", "on": "yes"}, []string{"in 'on': expected a boolean"}},
+		{"not a choice", map[string]any{"name": "n", "mode": "slow"}, []string{"in 'mode': expected one of: fast, safe"}},
+		{"no match", map[string]any{"name": "n", "url": "ftp://x"}, []string{"in 'url': invalid value: ftp://x"}},
+		{"not a list", map[string]any{"name": "n", "tags": "a"}, []string{"in 'tags': expected an array"}},
+		{"list too short", map[string]any{"name": "n", "tags": []any{}}, []string{"in 'tags': length must be at least 1"}},
+		{"wrong element", map[string]any{"name": "n", "tags": []any{1}}, []string{"in 'tags': expected a string"}},
+	}
+	// The stand-in gateway reads the schema from a dump, so that must judge alike.
+	direct := schema.Of("sample", sample{})
+	dumped := throughJSON(t, direct)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for source, s := range map[string]schema.Schema{"direct": direct, "dumped": dumped} {
+				var got []string
+				for _, f := range schema.Validate(s, tt.values) {
+					got = append(got, f.String())
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("%s: got %q, want %q", source, got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func throughJSON(t *testing.T, s schema.Schema) schema.Schema {
+	t.Helper()
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back schema.Schema
+	if err := json.Unmarshal(data, &back); err != nil {
+		t.Fatal(err)
+	}
+	return back
+}
+
+func TestSchemaInKongsLanguage(t *testing.T) {
+	got, err := json.Marshal(schema.Of("p", struct {
+		Leeway int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"seconds of clock skew"`
+		Secret string `json:"secret" encrypted:"true" referenceable:"true" match:"^rediss?://" description:"may be a reference"`
+	}{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"name":"p","fields":[{"config":{"type":"record","required":true,"fields":[` +
+		`{"leeway":{"type":"integer","description":"seconds of clock skew","required":true,"default":5,"between":[0,60]}},` +
+		`{"secret":{"type":"string","description":"may be a reference","match":"^rediss?://","encrypted":true,"referenceable":true}}]}}]}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestFillAndDecode(t *testing.T) {
+	filled := schema.Fill(schema.Of("sample", sample{}), map[string]any{"name": "n", "leeway": 7, "on": nil})
+	data, err := json.Marshal(filled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(data), `"url":null`) {
+		t.Errorf("an unset field must arrive as null: %s", data)
+	}
+	var got sample
+	if err := schema.Decode(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != "n" || got.Leeway != 7 || !got.On || got.Mode != "fast" || got.URL != "" {
+		t.Errorf("got %+v", got)
+	}
+	var defaults sample
+	if err := schema.Decode([]byte(`{"leeway":null,"__seq__":3}`), &defaults); err != nil {
+		t.Fatal(err)
+	}
+	if defaults.Leeway != 5 || !defaults.On {
+		t.Errorf("null must leave the default: %+v", defaults)
+	}
+	if err := schema.Decode([]byte(`{"leeway":"x"}`), &defaults); err == nil {
+		t.Error("a wrong type must be an error")
+	}
+}
+
+func TestWrongTagsPanic(t *testing.T) {
+	tests := map[string]any{
+		"no json name": struct {
+			A string `description:"long enough text"`
+		}{},
+		"short description": struct {
+			A string `json:"a" description:"short"`
+		}{},
+		"duration": struct {
+			A map[string]string `json:"a" description:"long enough text"`
+		}{},
+		"Lua means something else": struct {
+			A string `json:"a" match:"a|b" description:"long enough text"`
+		}{},
+		"default of another type": struct {
+			A int `json:"a" default:"x" description:"long enough text"`
+		}{},
+		"bounds in the wrong order": struct {
+			A int `json:"a" between:"9,1" description:"long enough text"`
+		}{},
+		"required no": struct {
+			A int `json:"a" required:"no" description:"long enough text"`
+		}{},
+	}
+	for name, config := range tests {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			schema.Of("p", config)
+		})
+	}
+}

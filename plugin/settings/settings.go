@@ -1,0 +1,113 @@
+// Package settings holds the configuration of the two plugins. The structs and
+// their tags are the single source: the plugins' schemas in Kong, the check of
+// kong.yml and the values the plugins run with all come from here.
+package settings
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/earlybird/earlybird/plugin/schema"
+)
+
+// The plugins' names, which are also the names of their executables.
+const (
+	AuthName = "earlybird-auth"
+	TagName  = "earlybird-tag"
+)
+
+// Auth is the configuration of earlybird-auth.
+type Auth struct {
+	Issuer    string `json:"issuer" required:"true" description:"The iss claim a token must have: the identity service's --issuer."`
+	Audience  string `json:"audience" required:"true" default:"earlybird" description:"The aud claim a token must have: the identity service's --audience."`
+	JWKSURL   string `json:"jwks_url" required:"true" match:"^https?://" description:"Where the public keys are: the identity service's /.well-known/jwks.json."`
+	RedisURL  string `json:"redis_url" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file."`
+	Leeway    int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
+	CacheSize int    `json:"cache_size" required:"true" default:"100000" between:"1,10000000" description:"How many verified tokens each plugin process remembers."`
+}
+
+// Tag is the configuration of earlybird-tag.
+type Tag struct {
+	Issuer       string `json:"issuer" required:"true" description:"The iss claim a token must have: the identity service's --issuer."`
+	Audience     string `json:"audience" required:"true" default:"earlybird" description:"The aud claim a token must have: the identity service's --audience."`
+	JWKSURL      string `json:"jwks_url" required:"true" match:"^https?://" description:"Where the public keys are: the identity service's /.well-known/jwks.json."`
+	RedisURL     string `json:"redis_url" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file."`
+	Leeway       int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
+	ClaimTimeout int    `json:"claim_timeout" required:"true" default:"250" between:"10,5000" description:"Milliseconds a claim may take; then the login is answered with status pending."`
+	Replicas     int    `json:"replicas" required:"true" default:"0" between:"0,5" description:"How many Redis replicas must have a claim before it is said to be granted."`
+}
+
+// LeewayDuration is Leeway as a duration.
+func (a Auth) LeewayDuration() time.Duration { return time.Duration(a.Leeway) * time.Second }
+
+// LeewayDuration is Leeway as a duration.
+func (t Tag) LeewayDuration() time.Duration { return time.Duration(t.Leeway) * time.Second }
+
+// ClaimTimeoutDuration is ClaimTimeout as a duration.
+func (t Tag) ClaimTimeoutDuration() time.Duration {
+	return time.Duration(t.ClaimTimeout) * time.Millisecond
+}
+
+// AuthSchema is earlybird-auth's schema for Kong.
+func AuthSchema() schema.Schema { return schema.Of(AuthName, Auth{}) }
+
+// TagSchema is earlybird-tag's schema for Kong.
+func TagSchema() schema.Schema { return schema.Of(TagName, Tag{}) }
+
+// Schemas are the schemas of both plugins by name.
+func Schemas() map[string]schema.Schema {
+	return map[string]schema.Schema{AuthName: AuthSchema(), TagName: TagSchema()}
+}
+
+// ErrUnresolved reports that a field holds a vault reference which Kong could
+// not resolve: Kong then sends an empty string in its place.
+var ErrUnresolved = errors.New("Kong could not resolve the vault reference in redis_url")
+
+// ErrNoRedisURL reports that neither redis_url nor the process's own file names
+// the campaign's Redis.
+var ErrNoRedisURL = errors.New("redis_url is not set and there is no -redis-url-file")
+
+// ParseAuth reads the configuration Kong sends to earlybird-auth. The URL of
+// Redis is fallbackURL where Kong gives none. On ErrUnresolved and
+// ErrNoRedisURL the rest of the settings is usable.
+func ParseAuth(config []byte, fallbackURL string) (Auth, error) {
+	var a Auth
+	if err := schema.Decode(config, &a); err != nil {
+		return Auth{}, err
+	}
+	url, err := redisURL(config, a.RedisURL, fallbackURL)
+	a.RedisURL = url
+	return a, err
+}
+
+// ParseTag is ParseAuth for earlybird-tag.
+func ParseTag(config []byte, fallbackURL string) (Tag, error) {
+	var t Tag
+	if err := schema.Decode(config, &t); err != nil {
+		return Tag{}, err
+	}
+	url, err := redisURL(config, t.RedisURL, fallbackURL)
+	t.RedisURL = url
+	return t, err
+}
+
+func redisURL(config []byte, given, fallback string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	if fallback != "" {
+		return fallback, nil
+	}
+	var sent struct {
+		Refs any `json:"$refs"` // an empty Lua table may arrive as a list
+	}
+	if err := json.Unmarshal(config, &sent); err != nil {
+		return "", fmt.Errorf("decode $refs: %w", err)
+	}
+	if refs, ok := sent.Refs.(map[string]any); ok && refs["redis_url"] != nil {
+		return "", fmt.Errorf("%w (%v)", ErrUnresolved, refs["redis_url"])
+	}
+	return "", ErrNoRedisURL
+}
