@@ -46,6 +46,11 @@ var (
 	ErrNoKeys      = errors.New("no verification key is known yet")
 )
 
+// ErrNoToken reports a request without a bearer token: no Authorization
+// header, or one of another scheme. RFC 6750 section 3.1 wants no error code in
+// the answer to it.
+var ErrNoToken = errors.New("no bearer token was sent")
+
 // KeySource finds the public key that a token's kid names.
 type KeySource interface {
 	// PublicKey returns the key, ErrUnknownKey when the source has keys but not
