@@ -1,0 +1,102 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/earlybird/earlybird/identity/password"
+)
+
+// LoginRequest is one attempt to log in. IP and RequestID go to the audit.
+type LoginRequest struct {
+	Username  string
+	Password  string
+	IP        string
+	RequestID string
+}
+
+// Authenticate returns the credential that a username and password open, or
+// ErrBadCredentials, whatever is wrong with them. It may also fail with the
+// hasher's error when it is busy, or with an *outage.Error.
+//
+// Every path does one lookup, one hash and one entry in the audit, so that the
+// time of the answer does not tell whether a name exists (OWASP ASVS 5.0
+// 6.3.8). A name or password that no account can have takes the same path.
+func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
+	canonical, err := Canonical(r.Username)
+	if err != nil {
+		canonical = "" // which nobody is called
+	}
+	c, err := s.store.Credential(ctx, canonical)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Credential{}, fmt.Errorf("read credential: %w", err)
+	}
+	known := err == nil
+	normal, err := normalise(r.Password, 1)
+	possible := err == nil // else normal is empty: the same work, on nothing
+	right, err := s.verify(ctx, known, c, normal)
+	if err != nil {
+		return Credential{}, fmt.Errorf("verify password: %w", err)
+	}
+	outcome := judge(known, right && possible, c.Disabled)
+	s.record(ctx, r, c.UserID, outcome)
+	if outcome != OutcomeSuccess {
+		return Credential{}, ErrBadCredentials
+	}
+	s.refresh(ctx, c, normal)
+	return c, nil
+}
+
+func judge(known, right, disabled bool) Outcome {
+	switch {
+	case !known:
+		return OutcomeUnknownUser
+	case !right:
+		return OutcomeWrongPassword
+	case disabled:
+		return OutcomeDisabled
+	default:
+		return OutcomeSuccess
+	}
+}
+
+// verify does the work of one hash, whoever asks. A stored password that
+// cannot be read lets nobody in and costs the same.
+func (s *Service) verify(ctx context.Context, known bool, c Credential, normal string) (bool, error) {
+	if !known {
+		return false, s.hasher.VerifyNobody(ctx, normal)
+	}
+	right, err := s.hasher.Verify(ctx, c.Password, normal)
+	if errors.Is(err, password.ErrMalformed) {
+		s.log.ErrorContext(ctx, "stored password cannot be read", "user_id", c.UserID, "err", err)
+		return false, s.hasher.VerifyNobody(ctx, normal)
+	}
+	return right, err
+}
+
+// record writes the audit, also for a client that has gone meanwhile. It never
+// fails a login.
+func (s *Service) record(ctx context.Context, r LoginRequest, userID string, outcome Outcome) {
+	audit, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	defer cancel()
+	a := Attempt{UserID: userID, At: s.now().UTC(), Outcome: outcome, IP: r.IP, RequestID: r.RequestID}
+	if err := s.store.RecordAttempt(audit, a); err != nil {
+		s.log.ErrorContext(ctx, "login attempt not recorded", "user_id", userID, "outcome", string(outcome), "err", err)
+	}
+}
+
+// refresh hashes the password anew when the parameters have changed, while it
+// is at hand. The login has succeeded: no failure here may undo it.
+func (s *Service) refresh(ctx context.Context, c Credential, normal string) {
+	if !s.hasher.Stale(c.Password) {
+		return
+	}
+	hash, err := s.hasher.Hash(ctx, normal)
+	if err == nil {
+		err = s.store.ReplacePassword(ctx, c.Canonical, c.Password, hash)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "password not hashed anew", "user_id", c.UserID, "err", err)
+	}
+}

@@ -1,0 +1,72 @@
+package account
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
+)
+
+// The length of a username, in code points of its canonical form.
+const (
+	MinUsername = 3
+	MaxUsername = 64
+)
+
+// maxUsernameBytes bounds what is looked at: a code point of the canonical
+// form comes from four decomposed ones of three bytes at most.
+const maxUsernameBytes = MaxUsername * 12
+
+// Canonical returns the form of a username that is unique: the PRECIS profile
+// UsernameCaseMapped (RFC 8265 section 3.3), under which Alice, alice and the
+// full-width form are one name. It refuses with an *InvalidError and never
+// drops a character, so nobody gets another name than they typed.
+//
+// A name that mixes scripts is refused unless languages do so (UTS 39
+// section 5.2, Highly Restrictive): a Cyrillic а in a Latin name fools people.
+func Canonical(username string) (string, error) {
+	if reason := unfit(username, maxUsernameBytes); reason != "" {
+		return "", invalidUsername(reason)
+	}
+	if strings.ContainsFunc(username, unicode.IsSpace) {
+		return "", invalidUsername("must not contain spaces")
+	}
+	canonical, err := precis.UsernameCaseMapped.String(username)
+	if err != nil {
+		return "", invalidUsername("contains a character that is not allowed; use letters, digits and ASCII punctuation, left to right or right to left but not both")
+	}
+	if again, err := precis.UsernameCaseMapped.String(canonical); err != nil || again != canonical {
+		return "", invalidUsername("contains characters whose lower case is ambiguous")
+	}
+	if n := utf8.RuneCountInString(canonical); n < MinUsername || n > MaxUsername {
+		return "", invalidUsername(lengthReason(MinUsername, MaxUsername))
+	}
+	if mixesScripts(canonical) {
+		return "", invalidUsername("mixes letters of different scripts; use the letters of one")
+	}
+	return canonical, nil
+}
+
+func invalidUsername(reason string) error {
+	return &InvalidError{Field: "username", Reason: reason}
+}
+
+func lengthReason(shortest, longest int) string {
+	return fmt.Sprintf("must have %d to %d characters", shortest, longest)
+}
+
+// unfit says why text cannot even be looked at, or "": PRECIS would refuse it
+// as well, but without a reason that helps.
+func unfit(text string, maxBytes int) string {
+	switch {
+	case len(text) > maxBytes:
+		return "is too long"
+	case !utf8.ValidString(text):
+		return "must be valid UTF-8"
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return "must not contain control characters such as NUL, tab or a line break"
+	}
+	return ""
+}

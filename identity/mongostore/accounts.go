@@ -1,0 +1,148 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/earlybird/earlybird/identity/account"
+)
+
+var _ account.Store = (*Store)(nil)
+
+// credential is a document of the collection credentials.
+type credential struct {
+	Canonical  string `bson:"_id"`
+	UserID     string `bson:"user_id"`
+	Password   string `bson:"password"`
+	Generation int64  `bson:"generation"`
+	Disabled   bool   `bson:"disabled"`
+}
+
+// user is a document of the collection users.
+type user struct {
+	ID        string    `bson:"_id"`
+	Username  string    `bson:"username"`
+	Canonical string    `bson:"canonical"`
+	CreatedAt time.Time `bson:"created_at"`
+}
+
+// login is a document of the collection logins. Its `_id` is made here, not by
+// the driver, so that a repeated insert is the same document.
+type login struct {
+	ID        bson.ObjectID `bson:"_id"`
+	UserID    string        `bson:"user_id"`
+	At        time.Time     `bson:"at"`
+	Outcome   string        `bson:"outcome"`
+	IP        string        `bson:"ip"`
+	RequestID string        `bson:"request_id"`
+}
+
+func (s *Store) credentials() *mongo.Collection { return s.db.Collection("credentials") }
+func (s *Store) users() *mongo.Collection       { return s.db.Collection("users") }
+func (s *Store) logins() *mongo.Collection      { return s.db.Collection("logins") }
+
+// CreateUser implements account.Store. The user is stored first, where nobody
+// can see it, and the insert of the credential decides who holds the name.
+func (s *Store) CreateUser(ctx context.Context, u account.User, c account.Credential) error {
+	err := s.insert(ctx, s.users(), user{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt})
+	if err != nil && !errors.Is(err, errExists) { // ids are random: it exists because an answer was lost
+		return err
+	}
+	err = s.insert(ctx, s.credentials(), credential(c))
+	if !errors.Is(err, errExists) {
+		return err
+	}
+	held, err := s.Credential(ctx, c.Canonical)
+	if err != nil {
+		return err
+	}
+	if held.UserID == c.UserID {
+		return nil
+	}
+	s.forget(ctx, u.ID)
+	return fmt.Errorf("insert into credentials: %w", account.ErrUsernameTaken)
+}
+
+// forget removes the user of an account that lost its name to another. When it
+// fails the orphan stays: nobody knows its id.
+func (s *Store) forget(ctx context.Context, id string) {
+	if _, err := s.users().DeleteOne(ctx, bson.D{{Key: "_id", Value: id}}); err != nil {
+		s.log.WarnContext(ctx, "user without a name not removed", "user_id", id, "err", err)
+	}
+}
+
+// Credential implements account.Store.
+func (s *Store) Credential(ctx context.Context, canonical string) (account.Credential, error) {
+	var c credential
+	if err := s.find(ctx, s.credentials(), canonical, &c); err != nil {
+		return account.Credential{}, notFound(err)
+	}
+	return account.Credential(c), nil
+}
+
+// ReplacePassword implements account.Store.
+func (s *Store) ReplacePassword(ctx context.Context, canonical, old, phc string) error {
+	filter := bson.D{{Key: "_id", Value: canonical}, {Key: "password", Value: old}}
+	change := bson.D{{Key: "$set", Value: bson.D{{Key: "password", Value: phc}}}}
+	result, err := s.credentials().UpdateOne(ctx, filter, change)
+	if err != nil {
+		return classify("update credentials", err)
+	}
+	if result.MatchedCount > 0 {
+		return nil
+	}
+	_, err = s.Credential(ctx, canonical) // changed meanwhile, or not there at all?
+	return err
+}
+
+// User implements account.Store.
+func (s *Store) User(ctx context.Context, id string) (account.User, error) {
+	var u user
+	err := s.find(ctx, s.profiles.Collection("users"), id, &u)
+	if errors.Is(err, errMissing) && s.behind {
+		err = s.find(ctx, s.users(), id, &u)
+	}
+	if err != nil {
+		return account.User{}, notFound(err)
+	}
+	return account.User{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt.UTC()}, nil
+}
+
+// RecordAttempt implements account.Store.
+func (s *Store) RecordAttempt(ctx context.Context, a account.Attempt) error {
+	err := s.insert(ctx, s.logins(), login{
+		ID: bson.NewObjectID(), UserID: a.UserID, At: a.At, Outcome: string(a.Outcome), IP: a.IP, RequestID: a.RequestID,
+	})
+	if errors.Is(err, errExists) {
+		return nil
+	}
+	return err
+}
+
+// prepareLogins has the server delete old attempts, where it can: one that has
+// no such index keeps them.
+func (s *Store) prepareLogins(ctx context.Context, retention time.Duration) error {
+	_, err := s.logins().Indexes().CreateOne(ctx, mongo.IndexModel{
+		Keys:    bson.D{{Key: "at", Value: 1}},
+		Options: options.Index().SetName("retention").SetExpireAfterSeconds(int32(retention.Seconds())), //nolint:gosec // 68 years fit
+	})
+	var refused mongo.CommandError
+	if errors.As(err, &refused) && !unreachable(err) && !unable(err) {
+		s.log.WarnContext(ctx, "login attempts are kept for good: the server refused an index that expires them", "err", err)
+		return nil
+	}
+	return classify("index logins", err)
+}
+
+func notFound(err error) error {
+	if errors.Is(err, errMissing) {
+		return fmt.Errorf("%w: %w", account.ErrNotFound, err)
+	}
+	return err
+}

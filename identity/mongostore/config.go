@@ -1,0 +1,155 @@
+package mongostore
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
+)
+
+// What is used when neither Config nor the URL says otherwise.
+const (
+	DefaultDatabase = "earlybird"
+	DefaultTimeout  = 5 * time.Second
+	selectTimeout   = 3 * time.Second
+	auditRetention  = 400 * 24 * time.Hour
+)
+
+// Config says how to reach the database. URL is required.
+type Config struct {
+	// URL is a MongoDB connection string. Its path names the database, its
+	// readPreference is for reads of profiles alone: credentials, keys and the
+	// ledger are read from the primary, and writes wait for a majority.
+	URL          string
+	User         string        // authenticates with PasswordFile, instead of what the URL says
+	PasswordFile string        // path of a file that holds the password and maybe a line break
+	CAFile       string        // path of PEM certificates to trust; turns TLS on
+	Timeout      time.Duration // of one operation whose context has no deadline; zero: the URL's timeoutMS or DefaultTimeout
+
+	AuditRetention time.Duration // how long login attempts are kept; zero: 400 days
+	Log            *slog.Logger  // nil: slog.Default
+}
+
+// Validate reports every fault of the configuration, without connecting. No
+// fault shows a password.
+func (c Config) Validate() error {
+	_, _, err := c.options()
+	return err
+}
+
+// options resolves the configuration to the driver's options and the name of
+// the database.
+func (c Config) options() (*options.ClientOptions, string, error) {
+	var faults []error
+	opts := options.Client().ApplyURI(c.URL)
+	database, err := databaseName(c.URL)
+	if err == nil {
+		err = opts.Validate()
+	}
+	if err != nil {
+		faults = append(faults, fmt.Errorf("mongo URL: %s", redact(err.Error(), c.URL)))
+	}
+	if c.Timeout < 0 || c.AuditRetention < 0 {
+		faults = append(faults, errors.New("mongo timeout and audit retention must not be negative"))
+	}
+	faults = append(faults, c.authenticate(opts), c.secure(opts))
+	c.setDefaults(opts)
+	return opts, database, errors.Join(faults...)
+}
+
+func databaseName(url string) (string, error) {
+	parsed, err := connstring.ParseAndValidate(url)
+	if err != nil {
+		return "", err
+	}
+	if parsed.Database == "" {
+		return DefaultDatabase, nil
+	}
+	return parsed.Database, nil
+}
+
+// redact takes the user information of a URL out of a message that may quote
+// the URL.
+func redact(message, url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	if at := strings.LastIndex(rest, "@"); at > 0 {
+		message = strings.ReplaceAll(message, rest[:at], "...")
+	}
+	return message
+}
+
+func (c Config) authenticate(opts *options.ClientOptions) error {
+	if c.User == "" && c.PasswordFile == "" {
+		return nil
+	}
+	if c.User == "" || c.PasswordFile == "" {
+		return errors.New("mongo user and password file: one without the other")
+	}
+	password, err := os.ReadFile(c.PasswordFile)
+	if err != nil {
+		return fmt.Errorf("mongo password file: %w", err)
+	}
+	credential := options.Credential{AuthSource: "admin"}
+	if opts.Auth != nil {
+		credential = *opts.Auth
+	}
+	credential.Username = c.User
+	credential.Password = strings.TrimRight(string(password), "\r\n")
+	credential.PasswordSet = true
+	if credential.Password == "" {
+		return fmt.Errorf("mongo password file %s is empty", c.PasswordFile)
+	}
+	opts.SetAuth(credential)
+	return nil
+}
+
+func (c Config) secure(opts *options.ClientOptions) error {
+	if c.CAFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return fmt.Errorf("mongo CA file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("mongo CA file %s holds no certificate in PEM", c.CAFile)
+	}
+	settings := &tls.Config{MinVersion: tls.VersionTLS12}
+	if opts.TLSConfig != nil {
+		settings = opts.TLSConfig.Clone()
+	}
+	settings.RootCAs = pool
+	opts.SetTLSConfig(settings)
+	return nil
+}
+
+// setDefaults is short with servers that do not answer: a login that waits the
+// driver's 30 seconds helps nobody.
+func (c Config) setDefaults(opts *options.ClientOptions) {
+	if opts.AppName == nil {
+		opts.SetAppName("earlybird")
+	}
+	if opts.ServerSelectionTimeout == nil {
+		opts.SetServerSelectionTimeout(selectTimeout)
+	}
+	if opts.ConnectTimeout == nil {
+		opts.SetConnectTimeout(selectTimeout)
+	}
+	if c.Timeout > 0 {
+		opts.SetTimeout(c.Timeout)
+	} else if opts.Timeout == nil {
+		opts.SetTimeout(DefaultTimeout)
+	}
+	opts.SetWriteConcern(writeconcern.Majority())
+	opts.SetReadConcern(readconcern.Majority())
+}

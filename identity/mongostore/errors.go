@@ -1,0 +1,87 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
+
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+// dependency is how outages of this store are named.
+const dependency = "mongodb"
+
+// outageCodes are the server's own words for: not now, or not here. From
+// MongoDB's error_codes.yml, the categories NotPrimaryError, ShutdownError,
+// NetworkError and ExceededTimeLimitError, and what replication cannot do yet.
+var outageCodes = []int{
+	6,     // HostUnreachable
+	7,     // HostNotFound
+	18,    // AuthenticationFailed: ours, not the client's
+	50,    // MaxTimeMSExpired
+	64,    // WriteConcernTimeout
+	89,    // NetworkTimeout
+	91,    // ShutdownInProgress
+	100,   // UnsatisfiableWriteConcern
+	112,   // WriteConflict
+	133,   // FailedToSatisfyReadPreference
+	134,   // ReadConcernMajorityNotAvailableYet
+	189,   // PrimarySteppedDown
+	202,   // NetworkInterfaceExceededTimeLimit
+	262,   // ExceededTimeLimit
+	384,   // ConnectionPoolExpired
+	462,   // IngressRequestRateLimitExceeded
+	9001,  // SocketException
+	10107, // NotWritablePrimary
+	11600, // InterruptedAtShutdown
+	11602, // InterruptedDueToReplStateChange
+	13435, // NotPrimaryNoSecondaryOk
+	13436, // NotPrimaryOrSecondary
+}
+
+// classify turns a driver's error into an *outage.Error when the server could
+// not answer, and wraps any other. A caller that went away is no outage.
+func classify(op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %s: %w", dependency, op, err)
+	case unreachable(err) || unable(err):
+		return outage.New(dependency, op, err)
+	default:
+		return fmt.Errorf("%s: %s: %w", dependency, op, err)
+	}
+}
+
+// unreachable: no answer came from any server.
+func unreachable(err error) bool {
+	var selection topology.ServerSelectionError
+	var connection topology.ConnectionError
+	var authentication *auth.Error
+	return mongo.IsTimeout(err) || mongo.IsNetworkError(err) ||
+		errors.As(err, &selection) || errors.As(err, &connection) || errors.As(err, &authentication) ||
+		errors.Is(err, mongo.ErrClientDisconnected)
+}
+
+// unable: the server answered that it cannot do this now, or not durably.
+func unable(err error) bool {
+	var write mongo.WriteException
+	if errors.As(err, &write) && write.WriteConcernError != nil {
+		return true
+	}
+	var server mongo.ServerError
+	if !errors.As(err, &server) {
+		return false
+	}
+	for _, code := range outageCodes {
+		if server.HasErrorCode(code) {
+			return true
+		}
+	}
+	return server.HasErrorLabel("RetryableWriteError") || server.HasErrorLabel("TransientTransactionError")
+}

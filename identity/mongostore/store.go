@@ -1,0 +1,115 @@
+// Package mongostore keeps accounts, signing keys, campaigns and the ledger of
+// grants in MongoDB.
+//
+// `_id` does the work: every lookup is by exactly one `_id`, and whatever two
+// writers could decide at once is decided by the insert of a unique `_id`. So
+// everything stays on a single shard, and the same code is right on a server
+// whose inserts are atomic and whose updates are not.
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+)
+
+// Store is a connection to one database. It is safe for concurrent use, heals
+// by itself when the server comes back, and reports a server that does not
+// answer as an *outage.Error.
+type Store struct {
+	client   *mongo.Client
+	db       *mongo.Database // reads from the primary
+	profiles *mongo.Database // reads as the URL says
+	behind   bool            // profiles may be read from a secondary, behind the primary
+	log      *slog.Logger
+}
+
+// Open connects, waits until the primary answers, and creates the indexes that
+// are not there. An *outage.Error means that trying again may help; nothing is
+// left open then.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	opts, database, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	client, err := mongo.Connect(opts)
+	if err != nil {
+		return nil, fmt.Errorf("mongodb: %s", redact(err.Error(), c.URL))
+	}
+	s := &Store{
+		client:   client,
+		db:       client.Database(database, options.Database().SetReadPreference(readpref.Primary())),
+		profiles: client.Database(database),
+		behind:   opts.ReadPreference != nil && opts.ReadPreference.Mode() != readpref.PrimaryMode,
+		log:      c.Log,
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if c.AuditRetention == 0 {
+		c.AuditRetention = auditRetention
+	}
+	if err := s.prepare(ctx, c.AuditRetention); err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// prepare makes the database ready: the one place that lists what each
+// collection needs beyond its `_id`.
+func (s *Store) prepare(ctx context.Context, retention time.Duration) error {
+	if err := s.Ping(ctx); err != nil {
+		return err
+	}
+	return s.prepareLogins(ctx, retention)
+}
+
+// Ping asks the primary for an answer.
+func (s *Store) Ping(ctx context.Context) error {
+	return classify("ping", s.client.Ping(ctx, readpref.Primary()))
+}
+
+// Close waits for what is in use and closes the connections.
+func (s *Store) Close(ctx context.Context) error {
+	if err := s.client.Disconnect(ctx); err != nil {
+		return fmt.Errorf("mongodb: disconnect: %w", err)
+	}
+	return nil
+}
+
+// errExists reports an insert whose `_id` is held.
+var errExists = errors.New("document exists")
+
+// errMissing reports a lookup that found nothing.
+var errMissing = errors.New("no such document")
+
+// insert stores a document, or fails with errExists. When the answer is lost
+// it asks once more, also where the driver cannot (it leaves a standalone
+// server alone): so errExists may be about the very document that the first
+// try stored, and callers compare what is there before they say who holds it.
+func (s *Store) insert(ctx context.Context, c *mongo.Collection, doc any) error {
+	_, err := c.InsertOne(ctx, doc)
+	if mongo.IsNetworkError(err) && ctx.Err() == nil {
+		_, err = c.InsertOne(ctx, doc)
+	}
+	if mongo.IsDuplicateKeyError(err) {
+		return fmt.Errorf("insert into %s: %w", c.Name(), errExists)
+	}
+	return classify("insert into "+c.Name(), err)
+}
+
+// find reads the document with this `_id` into out, or fails with errMissing.
+func (s *Store) find(ctx context.Context, c *mongo.Collection, id, out any) error {
+	err := c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(out)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return fmt.Errorf("find in %s: %w", c.Name(), errMissing)
+	}
+	return classify("find in "+c.Name(), err)
+}

@@ -1,0 +1,134 @@
+// Package password hashes passwords with argon2id (RFC 9106) and keeps them in
+// PHC strings, and bounds how many are hashed at once.
+//
+// A hash costs tens of milliseconds of a core and tens of mebibytes: a service
+// that starts one for every request is taken down by a few hundred logins. So
+// every hash passes a gate with as many places as there are cores and a queue
+// whose length is what can be served within its longest wait; whoever finds it
+// full is told at once when to come back.
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// The shape of a new hash: RFC 9106 section 3.1 recommends 16 bytes of salt,
+// and 32 bytes of tag are as strong as the salt and password can make it.
+const (
+	saltSize = 16
+	hashSize = 32
+)
+
+// DefaultMaxWait is how long a caller waits for a place at most.
+const DefaultMaxWait = 5 * time.Second
+
+// Config configures a Hasher. The zero value is safe.
+type Config struct {
+	Params      Params           // of new hashes; zero: DefaultParams
+	Concurrency int              // hashes at once; zero: GOMAXPROCS
+	MaxWait     time.Duration    // in the queue; zero: DefaultMaxWait
+	Now         func() time.Time // measures hashes; nil: time.Now
+}
+
+// Hasher hashes and verifies passwords, no more at once than its gate lets
+// through. It is safe for concurrent use.
+type Hasher struct {
+	params Params
+	gate   *gate
+	nobody phc
+}
+
+// NewHasher checks the parameters against the OWASP minimum and hashes once:
+// to have a hash for users that do not exist, and to learn what a hash costs
+// here.
+func NewHasher(c Config) (*Hasher, error) {
+	if c.Params == (Params{}) {
+		c.Params = DefaultParams
+	}
+	if err := c.Params.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Concurrency < 0 || c.MaxWait < 0 {
+		return nil, fmt.Errorf("hash concurrency %d and wait %s must not be negative", c.Concurrency, c.MaxWait)
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = runtime.GOMAXPROCS(0)
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = DefaultMaxWait
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	start := c.Now()
+	nobody := newPHC(c.Params, rand.Text())
+	return &Hasher{
+		params: c.Params,
+		gate:   newGate(c.Concurrency, c.MaxWait, c.Now().Sub(start), c.Now),
+		nobody: nobody,
+	}, nil
+}
+
+// Hash returns the PHC string of a password under a new salt. It fails with a
+// *BusyError when the gate is full, and with the context's error when the
+// caller has gone.
+func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	var made phc
+	if err := h.gate.do(ctx, func() { made = newPHC(h.params, password) }); err != nil {
+		return "", err
+	}
+	return made.String(), nil
+}
+
+// Verify reports whether encoded is the hash of password. It fails as Hash
+// does, and with ErrMalformed, before any work, when encoded is not a PHC
+// string whose cost is within bounds.
+func (h *Hasher) Verify(ctx context.Context, encoded, password string) (bool, error) {
+	stored, err := parsePHC(encoded)
+	if err != nil {
+		return false, err
+	}
+	return h.verify(ctx, stored, password)
+}
+
+// VerifyNobody costs what Verify costs and is for users that do not exist:
+// without it the time of an answer would tell who does.
+func (h *Hasher) VerifyNobody(ctx context.Context, password string) error {
+	_, err := h.verify(ctx, h.nobody, password)
+	return err
+}
+
+// Stale reports whether encoded was made with other parameters than a new hash
+// would be, so that the password should be hashed again while it is at hand.
+func (h *Hasher) Stale(encoded string) bool {
+	stored, err := parsePHC(encoded)
+	return err != nil || stored.params != h.params || len(stored.salt) != saltSize || len(stored.hash) != hashSize
+}
+
+func (h *Hasher) verify(ctx context.Context, stored phc, password string) (bool, error) {
+	var same bool
+	err := h.gate.do(ctx, func() {
+		same = subtle.ConstantTimeCompare(stored.hash, stored.rehash(password)) == 1
+	})
+	return same && err == nil, err
+}
+
+func newPHC(p Params, password string) phc {
+	made := phc{params: p, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
+	rand.Read(made.salt) //nolint:errcheck // crypto/rand.Read never returns an error
+	made.hash = made.rehash(password)
+	return made
+}
+
+// rehash hashes password with the salt, parameters and length of p.
+func (p phc) rehash(password string) []byte {
+	size := uint32(len(p.hash)) //nolint:gosec // at most maxHash
+	return argon2.IDKey([]byte(password), p.salt, p.params.Time, p.params.MemoryKiB, p.params.Parallelism, size)
+}
