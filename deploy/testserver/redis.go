@@ -1,0 +1,171 @@
+package testserver
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// redisReady bounds the wait for redis-server to answer.
+const redisReady = 20 * time.Second
+
+// RedisServer is a real redis-server on a free port of the loopback address,
+// with an append-only file that is synced before each answer.
+type RedisServer struct {
+	t       testing.TB
+	program string
+	dir     string
+	port    int
+	args    []string
+	command *exec.Cmd     // nil while the server is down
+	exited  chan struct{} // closed when command has ended
+}
+
+// RedisOption changes how the server is started.
+type RedisOption func(*RedisServer)
+
+// WithRedisArgs adds arguments to redis-server's command line, such as
+// "--replicaof", "127.0.0.1 6379".
+func WithRedisArgs(args ...string) RedisOption {
+	return func(s *RedisServer) { s.args = append(s.args, args...) }
+}
+
+// Redis starts a redis-server that ends with the test.
+func Redis(t testing.TB, options ...RedisOption) *RedisServer {
+	t.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		unavailable(t, "redis-server", err)
+	}
+	s := &RedisServer{t: t, program: program, dir: t.TempDir()}
+	for _, option := range options {
+		option(s)
+	}
+	t.Cleanup(s.Kill)
+	const attempts = 5 // another process may take the free port first
+	for range attempts {
+		if s.port, err = freePort(); err != nil {
+			continue
+		}
+		if err = s.start(); err == nil {
+			return s
+		}
+	}
+	t.Fatalf("start redis-server: %v", err)
+	return nil
+}
+
+// Port is the TCP port the server has or had.
+func (s *RedisServer) Port() int { return s.port }
+
+// Dir is the folder with the append-only file.
+func (s *RedisServer) Dir() string { return s.dir }
+
+// URL is the server's address as a redis:// URL of database 0.
+func (s *RedisServer) URL() string { return "redis://127.0.0.1:" + strconv.Itoa(s.port) + "/0" }
+
+// Start starts the server again after Kill or Stop, on the same port and with
+// the same folder.
+func (s *RedisServer) Start() {
+	s.t.Helper()
+	if s.command != nil {
+		return
+	}
+	if err := s.start(); err != nil {
+		s.t.Fatalf("start redis-server again: %v", err)
+	}
+}
+
+// Kill ends the server as kill -9 does.
+func (s *RedisServer) Kill() {
+	if s.command != nil {
+		_ = s.command.Process.Kill()
+		s.ended()
+	}
+}
+
+// Stop ends the server as SIGTERM does, and waits for it.
+func (s *RedisServer) Stop() {
+	if s.command != nil {
+		terminate(s.command.Process)
+		s.ended()
+	}
+}
+
+func (s *RedisServer) ended() {
+	<-s.exited
+	s.command = nil
+}
+
+func (s *RedisServer) start() error {
+	args := append([]string{
+		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--save", "",
+		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
+	}, s.args...)
+	command := exec.Command(s.program, args...) //nolint:gosec // redis-server from PATH
+	var output lockedBuffer
+	command.Stdout, command.Stderr = &output, &output
+	dieWithParent(command)
+	if err := command.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = command.Wait()
+		close(exited)
+	}()
+	s.command, s.exited = command, exited
+	if err := waitForRedis(net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), exited); err != nil {
+		s.Kill()
+		return fmt.Errorf("%w\n%s", err, output.String())
+	}
+	return nil
+}
+
+// waitForRedis returns once the server at address has loaded its data.
+func waitForRedis(address string, exited <-chan struct{}) error {
+	deadline := time.Now().Add(redisReady)
+	for {
+		answer, err := ping(address)
+		// A server with a password refuses the ping, but only once it is up.
+		if err == nil && (strings.HasPrefix(answer, "+PONG") || strings.HasPrefix(answer, "-NOAUTH")) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("redis-server is not ready: answer %q, error %v", answer, err)
+		}
+		select {
+		case <-exited:
+			return errors.New("redis-server has ended")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func ping(address string) (string, error) {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return "", err
+	}
+	return bufio.NewReader(conn).ReadString('\n')
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
