@@ -89,3 +89,18 @@ var (
 	// ErrConflict: somebody else changed the campaign at the same time.
 	ErrConflict = errors.New("the campaign was changed by somebody else")
 )
+
+// StatusAt is where the campaign stands at a time: what was decided, and what
+// its start and end make of it.
+func (c Campaign) StatusAt(now time.Time) Status {
+	switch {
+	case c.Status == Ended || (!c.EndsAt.IsZero() && !now.Before(c.EndsAt)):
+		return Ended
+	case c.Status == Paused:
+		return Paused
+	case now.Before(c.StartsAt):
+		return Scheduled
+	default:
+		return Active
+	}
+}

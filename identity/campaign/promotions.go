@@ -1,0 +1,155 @@
+package campaign
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+// PromotionsConfig configures Promotions.
+type PromotionsConfig struct {
+	Ledger  Ledger
+	Board   *Board
+	Timeout time.Duration // of one look at Redis; 0: DefaultClaimTimeout
+	Now     func() time.Time
+}
+
+// Promotions is what the identity service asks of the campaign while it
+// answers a request.
+type Promotions struct {
+	cfg PromotionsConfig
+
+	mu       sync.Mutex
+	newest   Campaign
+	newestAt time.Time
+}
+
+// newestFor is how long the newest version read from the ledger is believed.
+const newestFor = 500 * time.Millisecond
+
+// NewPromotions returns Promotions.
+func NewPromotions(cfg PromotionsConfig) *Promotions {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultClaimTimeout
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Promotions{cfg: cfg}
+}
+
+// Expect remembers a login that could count, before it is answered: whatever
+// happens to the claim afterwards, the login is made good. It stores nothing
+// when the login cannot count or the user's arrival is known.
+//
+// The error is an *outage.Error; the login must then not be answered with
+// success, because nobody would know that it counts.
+func (p *Promotions) Expect(ctx context.Context, userID string, at time.Time) error {
+	id, err := p.countsFor(ctx, userID, at)
+	if err != nil || id == "" {
+		return err
+	}
+	return p.cfg.Ledger.Expect(ctx, Expected{CampaignID: id, UserID: userID, At: at})
+}
+
+// countsFor returns the campaign for which a login could count, or "".
+func (p *Promotions) countsFor(ctx context.Context, userID string, at time.Time) (string, error) {
+	look, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	s, v, err := p.cfg.Board.look(look, userID)
+	if err == nil {
+		switch v {
+		case verdictKnown, verdictClosed:
+			return "", nil
+		case verdictOpen:
+			return s.CampaignID, nil
+		case verdictUnknown:
+		}
+	}
+	c, err := p.current(ctx)
+	if errors.Is(err, ErrNoCampaign) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if c.StatusAt(at) != Active {
+		return "", nil
+	}
+	return c.ID, nil
+}
+
+// Promotion returns the discount that a user holds: what the ledger says, on a
+// miss what Redis says. It is ErrNoGrant when the user holds none, and an
+// *outage.Error when that cannot be told.
+//
+// GrantedAt is zero for a grant that is not in the ledger yet and whose entry
+// in the outbox is not among the latest.
+func (p *Promotions) Promotion(ctx context.Context, userID string) (Promotion, error) {
+	c, err := p.current(ctx)
+	if errors.Is(err, ErrNoCampaign) {
+		return Promotion{}, ErrNoGrant
+	}
+	if err != nil {
+		return p.fromRedis(ctx, userID)
+	}
+	g, err := p.cfg.Ledger.Grant(ctx, c.ID, userID)
+	if err != nil {
+		return p.fromRedis(ctx, userID)
+	}
+	return promotionOf(c, g), nil
+}
+
+func promotionOf(c Campaign, g Grant) Promotion {
+	return Promotion{Grant: g, Name: c.Name, Description: c.Description, Discount: c.Discount}
+}
+
+func (p *Promotions) fromRedis(ctx context.Context, userID string) (Promotion, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	s, err := p.cfg.Board.Standing(ctx, userID)
+	if err != nil {
+		return Promotion{}, err
+	}
+	if s.Position == 0 {
+		return Promotion{}, ErrNoGrant
+	}
+	snap, err := p.cfg.Board.Snapshot(ctx)
+	if err != nil {
+		return Promotion{}, err
+	}
+	if snap.Campaign.ID != s.CampaignID {
+		return Promotion{}, outage.New("redis", "read promotion", errors.New("the campaign changed meanwhile"))
+	}
+	if s.Position > snap.Campaign.Slots {
+		return Promotion{}, ErrNoGrant
+	}
+	at, err := p.cfg.Board.grantedAt(ctx, s.CampaignID, userID)
+	if err != nil {
+		return Promotion{}, err
+	}
+	return promotionOf(snap.Campaign, Grant{CampaignID: s.CampaignID, UserID: userID, Rank: s.Position, GrantedAt: at}), nil
+}
+
+// current returns the newest version of the newest campaign, read at most
+// twice a second.
+func (p *Promotions) current(ctx context.Context) (Campaign, error) {
+	p.mu.Lock()
+	c, at := p.newest, p.newestAt
+	p.mu.Unlock()
+	now := p.cfg.Now()
+	if !at.IsZero() && now.Sub(at) < newestFor {
+		return c, nil
+	}
+	c, err := p.cfg.Ledger.Newest(ctx)
+	if err != nil {
+		return Campaign{}, err
+	}
+	p.mu.Lock()
+	p.newest, p.newestAt = c, now
+	p.mu.Unlock()
+	return c, nil
+}

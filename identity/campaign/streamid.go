@@ -1,0 +1,21 @@
+package campaign
+
+import (
+	"strconv"
+	"strings"
+)
+
+// older reports whether stream id a comes before b. An id is milliseconds, a
+// dash and a sequence number.
+func older(a, b string) bool {
+	ams, aseq := splitID(a)
+	bms, bseq := splitID(b)
+	return ams < bms || (ams == bms && aseq < bseq)
+}
+
+func splitID(id string) (ms, seq uint64) {
+	left, right, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(left, 10, 64)
+	seq, _ = strconv.ParseUint(right, 10, 64)
+	return ms, seq
+}
