@@ -1,0 +1,49 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/earlybird/earlybird/identity/token"
+)
+
+type claimsKey struct{}
+
+// authenticate lets a request through that carries a valid access token, and
+// leaves its claims in the context.
+func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(ctx)
+	claims, err := a.bearer(r)
+	if err != nil {
+		problemOf(a.fail(r.Context(), err)).write(w)
+		return
+	}
+	next(huma.WithValue(ctx, claimsKey{}, claims))
+}
+
+// bearer verifies the one token of a request. Two Authorization lines could be
+// read as either by whoever stands in between: they are refused, as Kong does.
+func (a *API) bearer(r *http.Request) (token.Claims, error) {
+	lines := r.Header.Values("Authorization")
+	if len(lines) > 1 {
+		return token.Claims{}, problem(http.StatusBadRequest, "Send one Authorization header.").
+			with("WWW-Authenticate", realm+`, error="invalid_request", error_description="More than one Authorization header"`)
+	}
+	if len(lines) == 0 {
+		return token.Claims{}, token.ErrNoToken
+	}
+	raw, err := token.ParseAuthorization(lines[0])
+	if err != nil {
+		return token.Claims{}, err
+	}
+	return a.backend.Load().Verifier.Verify(raw)
+}
+
+// caller returns the claims that authenticate has left.
+func caller(ctx context.Context) token.Claims {
+	claims, _ := ctx.Value(claimsKey{}).(token.Claims)
+	return claims
+}

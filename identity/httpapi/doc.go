@@ -1,0 +1,13 @@
+// Package httpapi is the HTTP face of the identity service: its routes, the
+// shape of every answer, and the one place where an error of the domain
+// becomes a status.
+//
+// Bodies are JSON objects with exactly the described members. Errors are
+// problem documents (RFC 9457) that say what is allowed and never repeat a
+// value that was sent, since it may be a password. Whoever calls is identified
+// by the access token alone; no header of a gateway is trusted for that.
+//
+// A request passes, from the outside in: request id, access log and recovery
+// ([Config.Log]), the limits on its head, routing, and for operations with a
+// body or a token the checks named in their OpenAPI description.
+package httpapi

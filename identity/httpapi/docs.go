@@ -1,0 +1,98 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/swaggest/swgui/v5emb"
+)
+
+// docsFiles are the files of Swagger UI that its page refers to.
+var docsFiles = []string{
+	"swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js",
+	"favicon-16x16.png", "favicon-32x32.png",
+}
+
+// addDocs serves the description and the page to try it. It comes last, when
+// every operation is described.
+func (a *API) addDocs(mux *http.ServeMux) error {
+	a.describePages()
+	description, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		return fmt.Errorf("describe the api: %w", err)
+	}
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", jsonMediaType)
+		_, _ = w.Write(description) // the client may be gone
+	})
+	ui := v5emb.New(apiTitle, "/openapi.json", "/docs/")
+	policy := docsPolicy(ui)
+	page := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", policy)
+		ui.ServeHTTP(w, r)
+	}
+	mux.HandleFunc("GET /docs", page)
+	mux.HandleFunc("GET /docs/{$}", page)
+	for _, file := range docsFiles {
+		mux.Handle("GET /docs/"+file, ui)
+	}
+	return nil
+}
+
+// describePages adds to the description what huma does not serve.
+func (a *API) describePages() {
+	pages := []struct{ id, path, summary, media string }{
+		{"openapi", "/openapi.json", "This description", jsonMediaType},
+		{"docs", "/docs", "A page to try it", "text/html"},
+	}
+	for _, page := range pages {
+		responses := a.answers(nil)
+		responses["200"] = &huma.Response{
+			Description: page.summary, Content: map[string]*huma.MediaType{page.media: {Schema: &huma.Schema{}}},
+		}
+		a.huma.OpenAPI().AddOperation(&huma.Operation{
+			OperationID: page.id, Method: http.MethodGet, Path: page.path, Summary: page.summary,
+			Tags: []string{"docs"}, Responses: responses,
+		})
+	}
+}
+
+var (
+	inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+	inlineStyle  = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
+)
+
+// docsPolicy allows the page its own files and, by hash, exactly the inline
+// blocks that Swagger UI's page has, and nothing from anywhere else (CSP level
+// 3). The page is the same for everybody, so it is rendered once to be hashed.
+func docsPolicy(ui http.Handler) string {
+	var rendered capture
+	ui.ServeHTTP(&rendered, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/docs"}})
+	page := rendered.body.String()
+	return strings.Join([]string{
+		"default-src 'none'",
+		"script-src 'self'" + hashes(inlineScript, page),
+		"style-src 'self'" + hashes(inlineStyle, page),
+		"img-src 'self' data:",
+		"connect-src 'self'",
+		"base-uri 'none'",
+		"form-action 'none'",
+		"frame-ancestors 'none'",
+	}, "; ")
+}
+
+func hashes(block *regexp.Regexp, page string) string {
+	var allowed strings.Builder
+	for _, found := range block.FindAllStringSubmatch(page, -1) {
+		sum := sha256.Sum256([]byte(found[1]))
+		fmt.Fprintf(&allowed, " 'sha256-%s'", base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return allowed.String()
+}

@@ -1,0 +1,172 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/token"
+)
+
+// DefaultExpectTimeout is the time that a login spends at most on noting that
+// its arrival is to be counted.
+const DefaultExpectTimeout = 250 * time.Millisecond
+
+// Accounts registers people and lets them in: *account.Service.
+type Accounts interface {
+	Register(ctx context.Context, username, password string) (account.User, error)
+	Authenticate(ctx context.Context, r account.LoginRequest) (account.Credential, error)
+	User(ctx context.Context, id string) (account.User, error)
+}
+
+// Issuer makes access tokens: *token.Issuer.
+type Issuer interface {
+	Issue(subject string, generation int64) (raw string, c token.Claims, err error)
+}
+
+// Verifier checks access tokens: *token.Verifier.
+type Verifier interface {
+	Verify(raw string) (token.Claims, error)
+}
+
+// Promotions knows who was among the first: *campaign.Promotions.
+type Promotions interface {
+	// Expect notes that a login is about to be answered at a time, so that it
+	// will be counted even when the edge cannot.
+	Expect(ctx context.Context, userID string, at time.Time) error
+	// Promotion returns the user's grant, campaign.ErrNoGrant, or an
+	// *outage.Error when that cannot be told.
+	Promotion(ctx context.Context, userID string) (campaign.Promotion, error)
+}
+
+// Keys has the public keys that verify the tokens.
+type Keys interface {
+	// JWKS returns the key set (RFC 7517 section 5), or token.ErrNoKeys.
+	JWKS() ([]byte, error)
+}
+
+// Backend is what the operations on accounts, logins, promotions and keys
+// need. Every field is required.
+type Backend struct {
+	Accounts   Accounts
+	Issuer     Issuer
+	Verifier   Verifier
+	Promotions Promotions
+	Keys       Keys
+}
+
+// Config configures an API. The zero value is safe.
+type Config struct {
+	Health         *Health               // nil: always ready
+	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed
+	ExpectTimeout  time.Duration         // zero: DefaultExpectTimeout
+	Version        string                // of the program, shown in openapi.json; empty: "dev"
+	Metrics        prometheus.Registerer // nil: metrics are kept nowhere
+	Now            func() time.Time      // nil: time.Now
+	Log            *slog.Logger          // nil: slog.Default
+}
+
+// API is the handler of every route. Before Open it answers for itself alone:
+// health, description, and 503 for everything that needs a backend.
+type API struct {
+	Config
+	backend        atomic.Pointer[Backend]
+	handler        http.Handler
+	huma           huma.API
+	expectFailures prometheus.Counter
+}
+
+// New returns an API without a backend.
+func New(c Config) (*API, error) {
+	a := &API{Config: withDefaults(c)}
+	if err := a.addMetrics(); err != nil {
+		return nil, fmt.Errorf("httpapi: metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	a.huma = humago.New(mux, describe(a.Version))
+	a.addUsers()
+	a.addLogin()
+	a.addPromotion()
+	a.addKeys()
+	a.addHealth()
+	if err := a.addDocs(mux); err != nil {
+		return nil, err
+	}
+	a.handler = a.identify(a.observe(limitHead(route(mux))))
+	return a, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// Open gives the API its backend, with which it serves from now on.
+func (a *API) Open(b Backend) error {
+	if b.Accounts == nil || b.Issuer == nil || b.Verifier == nil || b.Promotions == nil || b.Keys == nil {
+		return errors.New("httpapi: Accounts, Issuer, Verifier, Promotions and Keys are required")
+	}
+	a.backend.Store(&b)
+	return nil
+}
+
+// opened lets a request through once there is a backend, for good.
+func (a *API) opened(ctx huma.Context, next func(huma.Context)) {
+	if a.backend.Load() != nil {
+		next(ctx)
+		return
+	}
+	_, w := humago.Unwrap(ctx)
+	unavailable(typeUnavailable, "Not available", "The service is starting; try again.", outageRetry).write(w)
+}
+
+func withDefaults(c Config) Config {
+	if c.Health == nil {
+		c.Health = NewHealth(HealthConfig{})
+	}
+	if c.ExpectTimeout == 0 {
+		c.ExpectTimeout = DefaultExpectTimeout
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return c
+}
+
+func (a *API) addMetrics() error {
+	a.expectFailures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "earlybird_login_expect_failures_total",
+		Help: "Logins that were answered without being noted for the promotion before.",
+	})
+	return a.Metrics.Register(a.expectFailures)
+}
+
+// fail turns an error into the answer, and logs it if it is ours.
+func (a *API) fail(ctx context.Context, err error) error {
+	p := problemOf(err)
+	switch {
+	case p.Status == http.StatusInternalServerError:
+		a.Log.ErrorContext(ctx, "request failed", "err", err)
+	case p.Status > http.StatusInternalServerError && ctx.Err() == nil:
+		a.Log.WarnContext(ctx, "request not served", "err", err)
+	}
+	return p
+}

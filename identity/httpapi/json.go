@@ -1,0 +1,133 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// The ways in which a body is not the JSON that is asked for (RFC 8259, RFC
+// 7493 sections 2.1 and 2.3). None holds anything of the body.
+var (
+	errNotJSON   = errors.New("the body is not JSON (RFC 8259), or something follows it")
+	errNotUTF8   = errors.New("the body is not valid UTF-8 text")
+	errDuplicate = errors.New("the body has an object with the same name twice")
+)
+
+// checkJSON reports what encoding/json would silently repair: bytes that are
+// not UTF-8, escaped halves of a surrogate pair, and names that occur twice.
+// Repaired, two different passwords could become one, and two readers of one
+// body could see different users.
+func checkJSON(data []byte) error {
+	switch {
+	case !utf8.Valid(data):
+		return errNotUTF8
+	case !json.Valid(data):
+		return errNotJSON
+	case hasLoneSurrogate(data):
+		return errNotUTF8
+	}
+	return checkNames(data)
+}
+
+// hasLoneSurrogate looks at the \u escapes of valid JSON, in which a backslash
+// occurs in strings only.
+func hasLoneSurrogate(data []byte) bool {
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		i++
+		if data[i] != 'u' {
+			continue
+		}
+		r := escapedUnit(data[i+1:])
+		i += 4
+		if !utf16.IsSurrogate(r) {
+			continue
+		}
+		rest := data[i+1:]
+		if len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' ||
+			utf16.DecodeRune(r, escapedUnit(rest[2:])) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escapedUnit reads the four hex digits of a \u escape.
+func escapedUnit(digits []byte) rune {
+	unit, err := strconv.ParseUint(string(digits[:4]), 16, 16)
+	if err != nil {
+		return utf8.RuneError
+	}
+	return rune(unit)
+}
+
+// checkNames walks valid JSON and refuses an object with two equal names,
+// compared after unescaping, at any depth.
+func checkNames(data []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var open []*container
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			return nil //nolint:nilerr // io.EOF: the data was valid before
+		}
+		top := innermost(open)
+		switch tok {
+		case json.Delim('{'), json.Delim('['):
+			top.value()
+			open = append(open, newContainer(tok == json.Delim('{')))
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:len(open)-1]
+			continue
+		}
+		if name, ok := tok.(string); ok && top.wantsName() {
+			if !top.addName(name) {
+				return errDuplicate
+			}
+			continue
+		}
+		top.value()
+	}
+}
+
+// container is an object or an array that has been entered.
+type container struct {
+	names map[string]bool // nil for an array
+	named bool            // a name was read, its value was not
+}
+
+func newContainer(object bool) *container {
+	if object {
+		return &container{names: map[string]bool{}}
+	}
+	return &container{}
+}
+
+func innermost(open []*container) *container {
+	if len(open) == 0 {
+		return &container{}
+	}
+	return open[len(open)-1]
+}
+
+func (c *container) wantsName() bool { return c.names != nil && !c.named }
+
+func (c *container) value() { c.named = false }
+
+func (c *container) addName(name string) bool {
+	if c.names[name] {
+		return false
+	}
+	c.names[name] = true
+	c.named = true
+	return true
+}

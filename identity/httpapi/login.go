@@ -1,0 +1,73 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/earlybird/earlybird/identity/account"
+)
+
+// credentials is the body of POST /login. A name or password that no account
+// can have is wrong (401), not invalid: the two answers would tell apart what
+// one may not know.
+type credentials struct {
+	Username string `json:"username" minLength:"1" maxLength:"256" doc:"the name given at registration, 1 to 256 characters" example:"alice"`
+	Password string `json:"password" minLength:"1" maxLength:"512" format:"password" doc:"the password, 1 to 512 characters" example:"correct horse battery staple"`
+}
+
+type loginInput struct {
+	Body credentials
+}
+
+type tokenBody struct {
+	Token string `json:"token" doc:"An access token (RFC 9068), valid for 30 minutes." example:"eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"`
+}
+
+type loginOutput struct {
+	CacheControl string `header:"Cache-Control" doc:"no-store"`
+	ContentType  string `header:"Content-Type" hidden:"true"`
+	Body         tokenBody
+}
+
+func (a *API) addLogin() {
+	huma.Register(a.huma, huma.Operation{
+		OperationID: "login", Method: http.MethodPost, Path: "/login",
+		Summary: "Log in",
+		Description: "Behind the gateway the answer also has the header Earlybird, a dictionary (RFC 9651) that says " +
+			"how the login stands in the promotion: status=granted with campaign, rank and discount, or " +
+			"status=full, none, paused, ended or pending.",
+		Tags:             []string{"accounts"},
+		Responses:        a.answers(bodyStatuses, http.StatusUnauthorized, http.StatusServiceUnavailable),
+		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
+		Middlewares: huma.Middlewares{a.opened, a.admitBody},
+	}, a.login)
+}
+
+func (a *API) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
+	credential, err := a.backend.Load().Accounts.Authenticate(ctx, account.LoginRequest{
+		Username: in.Body.Username, Password: in.Body.Password,
+		IP: clientAddress(ctx), RequestID: RequestID(ctx),
+	})
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	raw, _, err := a.backend.Load().Issuer.Issue(credential.UserID, credential.Generation)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	a.expect(ctx, credential.UserID)
+	return &loginOutput{CacheControl: noStore, ContentType: jsonMediaType, Body: tokenBody{Token: raw}}, nil
+}
+
+// expect notes the login for the promotion before it is answered. It may fail,
+// late or at once, without harm to the login: then only the edge counts it.
+func (a *API) expect(ctx context.Context, userID string) {
+	bounded, cancel := context.WithTimeout(ctx, a.ExpectTimeout)
+	defer cancel()
+	if err := a.backend.Load().Promotions.Expect(bounded, userID, a.Now()); err != nil {
+		a.expectFailures.Inc()
+		a.Log.WarnContext(ctx, "login not noted for the promotion", "user_id", userID, "err", err)
+	}
+}

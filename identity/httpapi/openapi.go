@@ -1,0 +1,148 @@
+package httpapi
+
+import (
+	"maps"
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+const (
+	bearerScheme = "bearer"
+	apiTitle     = "Earlybird identity"
+	apiText      = `Accounts, logins and the early-bird promotion.
+
+Create an account (POST /users), log in (POST /login), and send the token as
+Authorization: Bearer with everything else. Errors are problem documents (RFC 9457);
+their detail and errors members say what is wrong and what is allowed.
+Every answer has an X-Request-Id, which is also in the logs.`
+)
+
+var bearerSecurity = []map[string][]string{{bearerScheme: {}}}
+
+// The statuses that the check of a body, or of a token, answers with.
+var (
+	bodyStatuses = []int{
+		http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+	}
+	tokenStatuses = []int{http.StatusBadRequest, http.StatusUnauthorized}
+)
+
+// describe returns huma's configuration: JSON alone, no $schema members, no
+// links to schemas, and no pages of its own.
+func describe(version string) huma.Config {
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: apiTitle, Version: version, Description: apiText,
+				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{bearerScheme: {
+					Type: "http", Scheme: "bearer", BearerFormat: "JWT",
+					Description: "The token that POST /login returned.",
+				}},
+			},
+		},
+		Formats: map[string]huma.Format{
+			jsonMediaType: huma.DefaultJSONFormat,
+			"json":        huma.DefaultJSONFormat,
+		},
+		Transformers: []huma.Transformer{opaque},
+	}
+}
+
+// opaque replaces huma's own error documents, which may repeat what was sent.
+func opaque(_ huma.Context, _ string, v any) (any, error) {
+	if own, ok := v.(*huma.ErrorModel); ok {
+		return problem(own.Status, http.StatusText(own.Status)), nil
+	}
+	return v, nil
+}
+
+// answers describes the problems that an operation can answer with; each can
+// also answer that the head of the request is too large, and with a 500.
+func (a *API) answers(statuses []int, more ...int) map[string]*huma.Response {
+	always := []int{http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge, http.StatusInternalServerError}
+	described := map[string]*huma.Response{}
+	for _, group := range [][]int{statuses, more, always} {
+		for _, status := range group {
+			described[strconv.Itoa(status)] = a.problemAnswer(status)
+		}
+	}
+	return described
+}
+
+func (a *API) problemAnswer(status int) *huma.Response {
+	if status == http.StatusTooManyRequests {
+		return gatewayAnswer(status)
+	}
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	return &huma.Response{
+		Description: answerTexts[status],
+		Headers:     answerHeaders(status),
+		Content:     map[string]*huma.MediaType{problemMediaType: {Schema: schema, Example: example(status)}},
+	}
+}
+
+// gatewayAnswer describes what the gateway answers in place of the service.
+func gatewayAnswer(status int) *huma.Response {
+	return &huma.Response{
+		Description: answerTexts[status],
+		Headers:     answerHeaders(status),
+		Content: map[string]*huma.MediaType{jsonMediaType: {
+			Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"message": {Type: "string"}}},
+		}},
+	}
+}
+
+// answerTexts say when a problem is answered.
+var answerTexts = map[int]string{
+	http.StatusBadRequest:                  "The body is not JSON, not UTF-8 or has a name twice, or there are two Authorization headers",
+	http.StatusUnauthorized:                "No valid token, or a wrong name or password",
+	http.StatusNotFound:                    "Not yours, or not there",
+	http.StatusRequestTimeout:              "The body took too long to arrive",
+	http.StatusConflict:                    "Another account has this name",
+	http.StatusRequestEntityTooLarge:       "The body is over 16 KiB",
+	http.StatusRequestURITooLong:           "The URI is over 8 KiB",
+	http.StatusUnsupportedMediaType:        "The body is not declared as application/json",
+	http.StatusUnprocessableEntity:         "A member is missing, unknown or not allowed as it is; errors names each",
+	http.StatusTooManyRequests:             "Too many requests, made by the gateway with a body of its own",
+	http.StatusRequestHeaderFieldsTooLarge: "The header is over 32 KiB",
+	http.StatusInternalServerError:         "Something went wrong here",
+	http.StatusServiceUnavailable:          "Busy, or something this needs does not answer: nothing was decided, try again",
+}
+
+func answerHeaders(status int) map[string]*huma.Param {
+	text := &huma.Schema{Type: "string"}
+	switch status {
+	case http.StatusUnauthorized:
+		return map[string]*huma.Param{"WWW-Authenticate": {Description: "RFC 6750 section 3", Schema: text}}
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		return map[string]*huma.Param{"Retry-After": {Description: "Seconds", Schema: &huma.Schema{Type: "integer"}}}
+	}
+	return nil
+}
+
+// example returns what a problem of this status looks like.
+func example(status int) map[string]any {
+	shown := map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": answerTexts[status] + ".",
+	}
+	special := map[int]*Problem{
+		http.StatusUnprocessableEntity: invalidFields(FieldError{Field: "username", Message: "must have 3 to 64 characters"}),
+		http.StatusServiceUnavailable:  unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", outageRetry),
+	}
+	if p := special[status]; p != nil {
+		maps.Copy(shown, map[string]any{"type": p.Type, "title": p.Title, "detail": p.Detail})
+		if p.Errors != nil {
+			shown["errors"] = p.Errors
+		}
+	}
+	return shown
+}

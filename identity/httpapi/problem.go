@@ -1,0 +1,201 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/token"
+)
+
+// Problem types beside about:blank, which says no more than the status does
+// (RFC 9457 section 4.2.1). They are tag URIs (RFC 4151): names, not places.
+const (
+	typeInvalid      = "tag:earlybird.example,2026:invalid-field"
+	typeTaken        = "tag:earlybird.example,2026:username-taken"
+	typeCredentials  = "tag:earlybird.example,2026:wrong-credentials" //nolint:gosec // the name of a problem, not a credential
+	typeUnauthorized = "tag:earlybird.example,2026:unauthorized"
+	typeNoGrant      = "tag:earlybird.example,2026:no-grant"
+	typeBusy         = "tag:earlybird.example,2026:busy"
+	typeUnavailable  = "tag:earlybird.example,2026:unavailable"
+)
+
+const (
+	problemMediaType = "application/problem+json"
+	realm            = `Bearer realm="earlybird"`
+
+	// outageRetry is what Retry-After says when a dependency is down: long
+	// enough to spare it, short enough for a person to wait.
+	outageRetry = 2 * time.Second
+)
+
+// Problem is a problem document (RFC 9457) and the headers that go with it.
+type Problem struct {
+	Type   string       `json:"type" format:"uri" doc:"Names the kind of problem; about:blank when the status says it all." example:"about:blank"`
+	Title  string       `json:"title" doc:"The kind of problem in words, the same for every occurrence."`
+	Status int          `json:"status" doc:"The HTTP status."`
+	Detail string       `json:"detail" doc:"What is wrong with this request and what is allowed, never what was sent."`
+	Errors []FieldError `json:"errors,omitempty" doc:"The members of the body that were refused."`
+
+	header http.Header
+}
+
+// FieldError says what is wrong with one member of the body.
+type FieldError struct {
+	Field   string `json:"field" doc:"The member's name, or body for the body as a whole." example:"username"`
+	Message string `json:"message" doc:"What is wrong and what is allowed."`
+}
+
+// Error returns the detail: it makes a Problem an error that huma can answer with.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus implements huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header { return p.header }
+
+// ContentType implements huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return problemMediaType }
+
+// write answers with p outside of huma.
+func (p *Problem) write(w http.ResponseWriter) {
+	for name, values := range p.header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Type", problemMediaType)
+	w.WriteHeader(p.Status)
+	// The client may be gone, and nobody could be told.
+	_ = json.NewEncoder(w).Encode(p)
+}
+
+// problem returns a problem of the type about:blank.
+func problem(status int, detail string) *Problem {
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+func typedProblem(kind, title string, status int, detail string) *Problem {
+	return &Problem{Type: kind, Title: title, Status: status, Detail: detail}
+}
+
+func (p *Problem) with(name, value string) *Problem {
+	if p.header == nil {
+		p.header = http.Header{}
+	}
+	p.header.Set(name, value)
+	return p
+}
+
+// invalidFields refuses members of the body: 422.
+func invalidFields(errs ...FieldError) *Problem {
+	detail := fmt.Sprintf("%s: %s", errs[0].Field, errs[0].Message)
+	if len(errs) > 1 {
+		detail = fmt.Sprintf("%s (and %d more)", detail, len(errs)-1)
+	}
+	p := typedProblem(typeInvalid, "A field is not allowed as it is", http.StatusUnprocessableEntity, detail)
+	p.Errors = errs
+	return p
+}
+
+// unavailable says that nothing was decided and when to ask again.
+func unavailable(kind, title, detail string, after time.Duration) *Problem {
+	seconds := max(1, int(math.Ceil(after.Seconds())))
+	return typedProblem(kind, title, http.StatusServiceUnavailable, detail).
+		with("Retry-After", strconv.Itoa(seconds))
+}
+
+// problemOf maps an error of the domain to its answer. An error it does not
+// know becomes a 500 that says nothing.
+func problemOf(err error) *Problem {
+	if fields := refusedFields(err); len(fields) > 0 {
+		return invalidFields(fields...)
+	}
+	var (
+		done *Problem
+		busy *password.BusyError
+	)
+	switch {
+	case errors.As(err, &done):
+		return done
+	case errors.Is(err, account.ErrUsernameTaken):
+		return typedProblem(typeTaken, "The username is taken", http.StatusConflict,
+			"username: another account has this name; choose another one")
+	case errors.Is(err, account.ErrBadCredentials):
+		return typedProblem(typeCredentials, "The username or the password is wrong", http.StatusUnauthorized,
+			"The username or the password is wrong.").with("WWW-Authenticate", realm)
+	case errors.Is(err, account.ErrNotFound):
+		return notFound()
+	case errors.Is(err, campaign.ErrNoGrant):
+		return typedProblem(typeNoGrant, "No promotion", http.StatusNotFound,
+			"You hold no grant of the current campaign.")
+	case errors.As(err, &busy):
+		return unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", busy.RetryAfter)
+	case errors.Is(err, token.ErrNoKeys), outage.Is(err):
+		return unavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return unavailable(typeUnavailable, "Not available", "The request took too long; try again.", outageRetry)
+	}
+	if p := tokenProblem(err); p != nil {
+		return p
+	}
+	return problem(http.StatusInternalServerError, "Something went wrong here; it was logged under the request id.")
+}
+
+// refusedFields collects every *account.InvalidError in err, of which there are
+// two when a name and a password were both refused.
+func refusedFields(err error) []FieldError {
+	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the walk itself looks at each layer
+		var all []FieldError
+		for _, one := range several.Unwrap() {
+			all = append(all, refusedFields(one)...)
+		}
+		return all
+	}
+	if invalid, ok := err.(*account.InvalidError); ok { //nolint:errorlint // as above
+		return []FieldError{{Field: invalid.Field, Message: invalid.Reason}}
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return refusedFields(inner)
+	}
+	return nil
+}
+
+// tokenErrors are the refusals of a token in the order in which they are
+// looked for. Their texts are fixed and hold no character that RFC 6750
+// section 3 keeps out of error_description.
+var tokenErrors = []error{
+	token.ErrExpired, token.ErrNotYetValid, token.ErrIssuer, token.ErrAudience,
+	token.ErrType, token.ErrAlgorithm, token.ErrUnknownKey, token.ErrSignature, token.ErrMalformed,
+}
+
+// tokenProblem returns the 401 for a refused or absent token (RFC 6750 section
+// 3), or nil when err is something else.
+func tokenProblem(err error) *Problem {
+	if errors.Is(err, token.ErrNoToken) {
+		return unauthorized("Send an access token: Authorization: Bearer <token>.").with("WWW-Authenticate", realm)
+	}
+	for _, known := range tokenErrors {
+		if errors.Is(err, known) {
+			return unauthorized("The "+known.Error()+"; log in again.").
+				with("WWW-Authenticate", realm+`, error="invalid_token", error_description="The `+known.Error()+`"`)
+		}
+	}
+	return nil
+}
+
+func unauthorized(detail string) *Problem {
+	return typedProblem(typeUnauthorized, "A valid access token is needed", http.StatusUnauthorized, detail)
+}
+
+func notFound() *Problem {
+	return problem(http.StatusNotFound, "There is nothing here.")
+}

@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/earlybird/earlybird/identity/account"
+)
+
+// noStore keeps answers about a person out of every cache (RFC 9111 section
+// 5.2.2.5).
+const noStore = "no-store"
+
+// registration is the body of POST /users. The lengths here only bound what is
+// looked at: up to four code points may compose to one, and the account
+// package counts composed ones.
+type registration struct {
+	Username string `json:"username" minLength:"1" maxLength:"256" doc:"3 to 64 letters, digits and punctuation, no spaces" example:"alice"`
+	Password string `json:"password" minLength:"1" maxLength:"512" format:"password" doc:"8 to 128 characters, spaces included" example:"correct horse battery staple"`
+}
+
+type registerInput struct {
+	Body registration
+}
+
+type userBody struct {
+	Username string `json:"username" doc:"As typed at registration." example:"alice"`
+	ID       string `json:"id" doc:"Opaque, never changes and is never given to anybody else." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
+}
+
+type registerOutput struct {
+	Location     string `header:"Location" doc:"The path of the new user."`
+	CacheControl string `header:"Cache-Control" doc:"no-store"`
+	ContentType  string `header:"Content-Type" hidden:"true"`
+	Body         userBody
+}
+
+type userInput struct {
+	ID string `path:"id" doc:"The user's id, as POST /users returned it." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
+}
+
+type userOutput struct {
+	CacheControl string `header:"Cache-Control" doc:"no-store"`
+	ContentType  string `header:"Content-Type" hidden:"true"`
+	Body         userBody
+}
+
+func (a *API) addUsers() {
+	huma.Register(a.huma, huma.Operation{
+		OperationID: "register", Method: http.MethodPost, Path: "/users",
+		Summary:     "Create an account",
+		Description: "Every person has one account. Names that differ in case or width alone are one name.",
+		Tags:        []string{"accounts"}, DefaultStatus: http.StatusCreated,
+		Responses:        a.answers(bodyStatuses, http.StatusConflict, http.StatusServiceUnavailable),
+		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
+		Middlewares: huma.Middlewares{a.opened, a.admitBody},
+	}, a.register)
+	huma.Register(a.huma, huma.Operation{
+		OperationID: "user", Method: http.MethodGet, Path: "/users/{id}",
+		Summary:     "Read your own account",
+		Description: "The id of anybody else is answered like one that does not exist.",
+		Tags:        []string{"accounts"}, Security: bearerSecurity,
+		Responses:   a.answers(tokenStatuses, http.StatusNotFound, http.StatusServiceUnavailable),
+		Middlewares: huma.Middlewares{a.opened, a.authenticate},
+	}, a.user)
+}
+
+func (a *API) register(ctx context.Context, in *registerInput) (*registerOutput, error) {
+	u, err := a.backend.Load().Accounts.Register(ctx, in.Body.Username, in.Body.Password)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return &registerOutput{
+		Location:     "/users/" + url.PathEscape(u.ID),
+		CacheControl: noStore, ContentType: jsonMediaType, Body: userBody{Username: u.Username, ID: u.ID},
+	}, nil
+}
+
+// user decides by the token alone whose account may be read, before any look
+// into the store: neither answer nor time tells whether another id exists.
+func (a *API) user(ctx context.Context, in *userInput) (*userOutput, error) {
+	if in.ID != caller(ctx).Subject {
+		return nil, a.fail(ctx, account.ErrNotFound)
+	}
+	u, err := a.backend.Load().Accounts.User(ctx, in.ID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return &userOutput{
+		CacheControl: noStore, ContentType: jsonMediaType, Body: userBody{Username: u.Username, ID: u.ID},
+	}, nil
+}
