@@ -79,7 +79,8 @@ type Store interface {
 	// CreateUser stores u and c, c last: a crash between the two leaves no
 	// name that cannot log in. ErrUsernameTaken when c.Canonical is held; then
 	// nothing that anybody can see was stored. Of two concurrent calls with one
-	// canonical name exactly one succeeds.
+	// canonical name exactly one succeeds. A call repeated with the same u.ID,
+	// because an answer was lost, succeeds again.
 	CreateUser(ctx context.Context, u User, c Credential) error
 
 	// Credential returns the credential of a canonical username, read from the

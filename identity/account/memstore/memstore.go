@@ -1,0 +1,118 @@
+// Package memstore is an account.Store in memory, for tests of what is built
+// on one. It forgets everything when the process ends.
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/earlybird/earlybird/identity/account"
+)
+
+var _ account.Store = (*Store)(nil)
+
+// Store keeps accounts in maps. It is safe for concurrent use.
+type Store struct {
+	mu          sync.Mutex
+	users       map[string]account.User       // by id
+	credentials map[string]account.Credential // by canonical username
+	attempts    []account.Attempt
+}
+
+// New returns an empty store.
+func New() *Store {
+	return &Store{users: map[string]account.User{}, credentials: map[string]account.Credential{}}
+}
+
+// CreateUser implements account.Store.
+func (s *Store) CreateUser(ctx context.Context, u account.User, c account.Credential) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("create user: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if held, ok := s.credentials[c.Canonical]; ok {
+		if held.UserID == c.UserID {
+			return nil
+		}
+		return account.ErrUsernameTaken
+	}
+	s.users[u.ID], s.credentials[c.Canonical] = u, c
+	return nil
+}
+
+// Credential implements account.Store.
+func (s *Store) Credential(ctx context.Context, canonical string) (account.Credential, error) {
+	if err := ctx.Err(); err != nil {
+		return account.Credential{}, fmt.Errorf("credential: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.credentials[canonical]
+	if !ok {
+		return account.Credential{}, account.ErrNotFound
+	}
+	return c, nil
+}
+
+// ReplacePassword implements account.Store.
+func (s *Store) ReplacePassword(ctx context.Context, canonical, old, phc string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("replace password: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.credentials[canonical]
+	if !ok {
+		return account.ErrNotFound
+	}
+	if c.Password == old {
+		c.Password = phc
+		s.credentials[canonical] = c
+	}
+	return nil
+}
+
+// User implements account.Store.
+func (s *Store) User(ctx context.Context, id string) (account.User, error) {
+	if err := ctx.Err(); err != nil {
+		return account.User{}, fmt.Errorf("user: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, ok := s.users[id]
+	if !ok {
+		return account.User{}, account.ErrNotFound
+	}
+	return u, nil
+}
+
+// RecordAttempt implements account.Store.
+func (s *Store) RecordAttempt(ctx context.Context, a account.Attempt) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("record attempt: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts = append(s.attempts, a)
+	return nil
+}
+
+// Attempts returns every attempt recorded, oldest first.
+func (s *Store) Attempts() []account.Attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.attempts)
+}
+
+// Disable marks the account of a canonical username as disabled or not.
+func (s *Store) Disable(canonical string, disabled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.credentials[canonical]; ok {
+		c.Disabled = disabled
+		s.credentials[canonical] = c
+	}
+}
