@@ -246,7 +246,7 @@ func (t *tail) refresh(ctx context.Context) error {
 	}
 	old := t.feed.current.Swap(&next)
 	t.refreshed = t.feed.cfg.Now()
-	if older(end, t.cursor) {
+	if Older(end, t.cursor) {
 		t.cursor = end
 		t.gap()
 	} else if old != nil && old.RunID != next.RunID {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// older reports whether stream id a comes before b. An id is milliseconds, a
+// Older reports whether stream id a comes before b. An id is milliseconds, a
 // dash and a sequence number.
-func older(a, b string) bool {
+func Older(a, b string) bool {
 	ams, aseq := splitID(a)
 	bms, bseq := splitID(b)
 	return ams < bms || (ams == bms && aseq < bseq)
