@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -16,6 +17,9 @@ func open(t *testing.T, c Config) *Store {
 	t.Helper()
 	if c.URL == "" {
 		c.URL = testserver.Mongo(t)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s, err := Open(t.Context(), c)
 	if err != nil {

@@ -1,0 +1,166 @@
+package mongostore
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+)
+
+// proxy stands between a store and its server, to lose what a network loses.
+type proxy struct {
+	listener net.Listener
+	server   string
+
+	mu    sync.Mutex
+	down  bool     // refuses connections
+	hung  bool     // takes requests and forwards nothing
+	lose  [][]byte // the answer to the next request that holds all of these is lost
+	conns map[net.Conn]bool
+}
+
+// newProxy returns a proxy before the server of a URL, and the URL through it.
+func newProxy(t *testing.T, target string) (*proxy, string) {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: listener, server: u.Host, conns: map[net.Conn]bool{}}
+	t.Cleanup(func() {
+		listener.Close()
+		p.setDown(true)
+	})
+	go p.accept()
+	u.Host = listener.Addr().String()
+	return p, u.String()
+}
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		if !p.keep(client) {
+			client.Close()
+			continue
+		}
+		server, err := net.Dial("tcp", p.server)
+		if err != nil || !p.keep(server) {
+			client.Close()
+			continue
+		}
+		go p.serve(client, server)
+	}
+}
+
+func (p *proxy) keep(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.down {
+		p.conns[c] = true
+	}
+	return !p.down
+}
+
+// setDown refuses connections and cuts those there are, or accepts them again.
+func (p *proxy) setDown(down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = down
+	if !down {
+		return
+	}
+	for c := range p.conns {
+		c.Close()
+		delete(p.conns, c)
+	}
+}
+
+func (p *proxy) setHung(hung bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hung = hung
+}
+
+// loseAnswer cuts the connection instead of forwarding the answer to the next
+// request that holds all of words. The server has carried it out by then.
+func (p *proxy) loseAnswer(words ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose = nil
+	for _, w := range words {
+		p.lose = append(p.lose, []byte(w))
+	}
+}
+
+// lost reports whether the answer was lost that loseAnswer asked for.
+func (p *proxy) lost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lose == nil
+}
+
+// serve forwards one request and then its answer, for ever.
+func (p *proxy) serve(client, server net.Conn) {
+	defer client.Close()
+	defer server.Close()
+	for {
+		request, err := readMessage(client)
+		if err != nil || p.isHung() {
+			_, _ = io.Copy(io.Discard, client) // until the client gives up
+			return
+		}
+		if _, err := server.Write(request); err != nil {
+			return
+		}
+		answer, err := readMessage(server)
+		if err != nil || p.loses(request) {
+			return
+		}
+		if _, err := client.Write(answer); err != nil {
+			return
+		}
+	}
+}
+
+func (p *proxy) isHung() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hung
+}
+
+func (p *proxy) loses(request []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lose == nil {
+		return false
+	}
+	for _, w := range p.lose {
+		if !bytes.Contains(request, w) {
+			return false
+		}
+	}
+	p.lose = nil
+	return true
+}
+
+// readMessage reads one message of the MongoDB wire protocol: a little-endian
+// length of all of it, then the rest.
+func readMessage(r io.Reader) ([]byte, error) {
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, err
+	}
+	size := int(head[0]) | int(head[1])<<8 | int(head[2])<<16 | int(head[3])<<24
+	message := append(head, make([]byte, size-4)...)
+	_, err := io.ReadFull(r, message[4:])
+	return message, err
+}
