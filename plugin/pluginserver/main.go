@@ -1,0 +1,123 @@
+package pluginserver
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// options are the process's own settings. Kong starts a plugin server with an
+// empty environment, so they are flags.
+type options struct {
+	dump         bool
+	socket       string
+	level        slog.Level
+	metrics      string
+	redisURLFile string
+}
+
+// Main runs a plugin's executable and returns its exit status: 0 done, 1
+// failed, 2 wrong usage.
+func Main(args []string, stdout, stderr io.Writer, define func() Definition) int {
+	definition := define()
+	opts, err := parseOptions(args, stderr, definition.Name)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2 // the flag package has said why
+	}
+	if opts.dump {
+		err = WriteDump(stdout, definition, opts.socket)
+	} else {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		err = run(ctx, definition, opts, stderr)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "%s: %v\n", definition.Name, err) // there is nowhere else to say it
+		return 1
+	}
+	return 0
+}
+
+func parseOptions(args []string, stderr io.Writer, name string) (options, error) {
+	var opts options
+	var prefix string
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.BoolVar(&opts.dump, "dump", false, "print what Kong must know of the plugin, as JSON, and exit")
+	flags.StringVar(&prefix, "kong-prefix", "/usr/local/kong", "Kong's prefix `folder`; the socket is <folder>/"+name+".socket")
+	flags.StringVar(&opts.socket, "socket", "", "the socket's `path`, in place of -kong-prefix")
+	flags.TextVar(&opts.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	flags.StringVar(&opts.metrics, "metrics-listen", "", "`address` for Prometheus metrics, such as 127.0.0.1:9542 (default none)")
+	flags.StringVar(&opts.redisURLFile, "redis-url-file", "", "`file` that holds the URL of Redis, used when redis_url is not set in kong.yml")
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if flags.NArg() > 0 {
+		err := fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		_, _ = fmt.Fprintf(stderr, "%s: %v\n", name, err) // as the flag package does for its own
+		flags.Usage()
+		return options{}, err
+	}
+	if opts.socket == "" {
+		opts.socket = filepath.Join(prefix, name+".socket")
+	}
+	return opts, nil
+}
+
+// run serves the plugin until ctx ends.
+func run(ctx context.Context, definition Definition, opts options, stderr io.Writer) error {
+	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: opts.level})).With(slog.String("plugin", definition.Name))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	server, err := New(background, Config{Plugin: definition, Process: Process{
+		Log: log, Metrics: registry,
+		RedisURL: func() (string, error) { return readURL(opts.redisURLFile) },
+	}})
+	if err != nil {
+		return err
+	}
+	listener, err := Listen(ctx, opts.socket)
+	if err != nil {
+		return err
+	}
+	if opts.metrics != "" {
+		go serveMetrics(background, metricsConfig{Address: opts.metrics, Registry: registry, Log: server.log, Retry: 5 * time.Second})
+	}
+	log.InfoContext(ctx, "plugin server is listening", slog.String("socket", opts.socket), slog.String("version", definition.Version))
+	if err := server.Serve(ctx, listener); err != nil {
+		return err
+	}
+	log.InfoContext(background, "plugin server has drained")
+	return nil
+}
+
+// readURL reads the file each time, so that a new secret is used by the next
+// instance.
+func readURL(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	content, err := os.ReadFile(file) //nolint:gosec // G304: the operator names the file.
+	if err != nil {
+		return "", fmt.Errorf("read URL of Redis: %w", err)
+	}
+	return strings.TrimSpace(string(content)), nil
+}

@@ -1,0 +1,154 @@
+package pluginserver
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/Kong/go-pdk/bridge"
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+const (
+	methodExit      = "kong.response.exit"
+	methodSetHeader = "kong.response.set_header"
+)
+
+// Fallback is the one PDK call that answers for a handler which cannot. Make
+// it with ExitFallback or HeaderFallback.
+type Fallback struct {
+	frames []byte
+	exits  bool
+}
+
+// ExitFallback answers the client in place of the handler: fail closed. What
+// cannot be encoded is a programming error and panics.
+func ExitFallback(status int, header map[string][]string, body []byte) Fallback {
+	frames, err := exitFrames(status, header, body)
+	if err != nil {
+		panic(err)
+	}
+	return Fallback{frames: frames, exits: true}
+}
+
+// HeaderFallback lets the response pass with one header set. What cannot be
+// encoded is a programming error and panics.
+func HeaderFallback(name, value string) Fallback {
+	frames, err := callFrames(methodSetHeader, &kong_plugin_protocol.KV{K: name, V: structpb.NewStringValue(value)})
+	if err != nil {
+		panic(err)
+	}
+	return Fallback{frames: frames}
+}
+
+// framesFor is everything that is to be written for the event of this sequence
+// number; it ends the connection.
+func (f Fallback) framesFor(sequence int64) []byte {
+	if f.exits {
+		return f.frames
+	}
+	return appendReturn(append([]byte(nil), f.frames...), sequence)
+}
+
+func exitFrames(status int, header map[string][]string, body []byte) ([]byte, error) {
+	args := &kong_plugin_protocol.ExitArgs{Status: int32(status), Body: body} //nolint:gosec // G115: an HTTP status has three digits.
+	if header != nil {
+		wrapped, err := bridge.WrapHeaders(header)
+		if err != nil {
+			return nil, fmt.Errorf("encode headers of an exit: %w", err)
+		}
+		args.Headers = wrapped
+	}
+	return callFrames(methodExit, args)
+}
+
+func callFrames(method string, args proto.Message) ([]byte, error) {
+	encoded, err := proto.Marshal(args)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", method, err)
+	}
+	return appendFrame(appendFrame(nil, []byte(method)), encoded), nil
+}
+
+func appendFrame(out, frame []byte) []byte {
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(frame))) //nolint:gosec // G115: frames are far below 4 GiB.
+	return append(out, frame...)
+}
+
+// appendReturn appends what ends an event: an empty frame, and an RpcReturn
+// that holds only its sequence number, field 1.
+func appendReturn(out []byte, sequence int64) []byte {
+	n := protowire.SizeTag(1) + protowire.SizeVarint(uint64(sequence)) //nolint:gosec // G115: protobuf encodes an int64 this way.
+	out = append(out, 0, 0, 0, 0)
+	out = binary.LittleEndian.AppendUint32(out, uint32(n)) //nolint:gosec // G115: at most 11.
+	out = protowire.AppendTag(out, 1, protowire.VarintType)
+	return protowire.AppendVarint(out, uint64(sequence)) //nolint:gosec // G115: protobuf encodes an int64 this way.
+}
+
+// eventCall is a cmd_handle_event.
+type eventCall struct {
+	sequence int64
+	instance int32
+	phase    []byte
+}
+
+// parseEvent reads an RpcCall that holds a cmd_handle_event and nothing
+// unusual, without allocating. Whatever else there may be is left to the
+// protobuf library; see the fuzz target that compares the two.
+func parseEvent(frame []byte) (call eventCall, ok bool) {
+	const sequence, handleEvent = 1, 36
+	for len(frame) > 0 {
+		number, kind, n := protowire.ConsumeTag(frame)
+		if n < 0 {
+			return call, false
+		}
+		frame = frame[n:]
+		switch {
+		case number == sequence && kind == protowire.VarintType:
+			v, n := protowire.ConsumeVarint(frame)
+			if n < 0 {
+				return call, false
+			}
+			call.sequence, frame = int64(v), frame[n:] //nolint:gosec // G115: protobuf encodes an int64 this way.
+		case number == handleEvent && kind == protowire.BytesType && !ok:
+			v, n := protowire.ConsumeBytes(frame)
+			if n < 0 || !call.parseBody(v) {
+				return call, false
+			}
+			frame, ok = frame[n:], true
+		default:
+			return call, false
+		}
+	}
+	return call, ok
+}
+
+func (call *eventCall) parseBody(body []byte) bool {
+	const instanceID, eventName = 1, 2
+	for len(body) > 0 {
+		number, kind, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return false
+		}
+		body = body[n:]
+		switch {
+		case number == instanceID && kind == protowire.VarintType:
+			v, n := protowire.ConsumeVarint(body)
+			if n < 0 {
+				return false
+			}
+			call.instance, body = int32(v), body[n:] //nolint:gosec // G115: protobuf encodes an int32 this way.
+		case number == eventName && kind == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(body)
+			if n < 0 {
+				return false
+			}
+			call.phase, body = v, body[n:]
+		default:
+			return false
+		}
+	}
+	return true
+}
