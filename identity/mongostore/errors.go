@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
@@ -62,10 +63,18 @@ func classify(op string, err error) error {
 func unreachable(err error) bool {
 	var selection topology.ServerSelectionError
 	var connection topology.ConnectionError
+	var closed topology.PoolError
 	var authentication *auth.Error
-	return mongo.IsTimeout(err) || mongo.IsNetworkError(err) ||
-		errors.As(err, &selection) || errors.As(err, &connection) || errors.As(err, &authentication) ||
-		errors.Is(err, mongo.ErrClientDisconnected)
+	return mongo.IsTimeout(err) || interrupted(err) ||
+		errors.As(err, &selection) || errors.As(err, &connection) || errors.As(err, &closed) ||
+		errors.As(err, &authentication) || errors.Is(err, mongo.ErrClientDisconnected)
+}
+
+// interrupted: the connection broke, or another operation found that it is
+// broken. A second try uses a new one.
+func interrupted(err error) bool {
+	var cleared driver.RetryablePoolError
+	return mongo.IsNetworkError(err) || errors.As(err, &cleared)
 }
 
 // unable: the server answered that it cannot do this now, or not durably.

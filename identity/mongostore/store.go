@@ -96,7 +96,7 @@ var errMissing = errors.New("no such document")
 // try stored, and callers compare what is there before they say who holds it.
 func (s *Store) insert(ctx context.Context, c *mongo.Collection, doc any) error {
 	_, err := c.InsertOne(ctx, doc)
-	if mongo.IsNetworkError(err) && ctx.Err() == nil {
+	if interrupted(err) && ctx.Err() == nil {
 		_, err = c.InsertOne(ctx, doc)
 	}
 	if mongo.IsDuplicateKeyError(err) {
