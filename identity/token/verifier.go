@@ -59,6 +59,9 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
+	if len(parts.signature) != ed25519.SignatureSize {
+		return Claims{}, fmt.Errorf("%w: not of %d bytes", ErrSignature, ed25519.SignatureSize)
+	}
 	key, err := v.cfg.Keys.PublicKey(kid)
 	if err != nil {
 		return Claims{}, fmt.Errorf("find key: %w", err)
@@ -128,9 +131,6 @@ func split(raw string) (segments, error) {
 	}
 	if s.signature, ok = decodeSegment(signature); !ok {
 		return segments{}, fmt.Errorf("%w: signature is not base64url", ErrMalformed)
-	}
-	if len(s.signature) != ed25519.SignatureSize {
-		return segments{}, fmt.Errorf("%w: not of %d bytes", ErrSignature, ed25519.SignatureSize)
 	}
 	return s, nil
 }
