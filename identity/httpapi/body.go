@@ -39,6 +39,7 @@ func (a *API) admitBody(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Header.Set("Content-Type", jsonMediaType) // huma minds its case
 	next(ctx)
 }
 

@@ -21,7 +21,7 @@ import (
 
 // DefaultExpectTimeout is the time that a login spends at most on noting that
 // its arrival is to be counted.
-const DefaultExpectTimeout = 250 * time.Millisecond
+const DefaultExpectTimeout = 2 * time.Second
 
 // Accounts registers people and lets them in: *account.Service.
 type Accounts interface {

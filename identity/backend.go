@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/keyring"
+	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/token"
+)
+
+// reconnectEvery is the time between two attempts to reach MongoDB at the
+// start; each attempt itself takes a few seconds to fail.
+const reconnectEvery = time.Second
+
+// backend is what the service keeps open: MongoDB, Redis and the signing keys.
+type backend struct {
+	config config
+	log    *slog.Logger
+	hasher *password.Hasher
+	redis  redis.UniversalClient
+
+	store atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
+	ring  atomic.Pointer[keyring.Ring]     // nil until the keys have been read
+}
+
+// newBackend makes what needs no connection.
+func newBackend(c config, log *slog.Logger) (*backend, error) {
+	hasher, err := password.NewHasher(c.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("password hashing: %w", err)
+	}
+	client, err := campaign.Connect(c.Redis)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{config: c, log: log, hasher: hasher, redis: client}, nil
+}
+
+// run opens everything, hands it to api, and keeps the keys and the campaign
+// going until ctx ends.
+func (b *backend) run(ctx context.Context, api *httpapi.API) error {
+	if err := b.open(ctx, api); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // told to stop while it started
+		}
+		return err
+	}
+	b.log.InfoContext(ctx, "serving accounts, logins and promotions")
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.ring.Load().Run(running) })
+	group.Go(func() error { return b.keeper().Run(running) })
+	return group.Wait()
+}
+
+func (b *backend) open(ctx context.Context, api *httpapi.API) error {
+	if err := b.untilThere(ctx, "mongodb", b.openStore); err != nil {
+		return err
+	}
+	if err := b.untilThere(ctx, "keys", b.openRing); err != nil {
+		return err
+	}
+	services, err := b.services()
+	if err != nil {
+		return err
+	}
+	return api.Open(services)
+}
+
+// untilThere repeats open while what it needs does not answer. Any other error
+// is for a person to mend, and ends the service.
+func (b *backend) untilThere(ctx context.Context, what string, open func(context.Context) error) error {
+	for {
+		err := open(ctx)
+		if !outage.Is(err) {
+			return err
+		}
+		b.log.WarnContext(ctx, "waiting for a dependency", "dependency", what, "err", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(reconnectEvery):
+		}
+	}
+}
+
+func (b *backend) openStore(ctx context.Context) error {
+	settings := b.config.Mongo
+	settings.Log = b.log
+	store, err := mongostore.Open(ctx, settings)
+	if err == nil {
+		b.store.Store(store)
+	}
+	return err
+}
+
+func (b *backend) openRing(ctx context.Context) error {
+	ring, err := keyring.Open(ctx, keyring.Config{
+		Store: b.store.Load(), Secret: b.config.Secret, Now: time.Now, Log: b.log,
+	})
+	if err == nil {
+		b.ring.Store(ring)
+	}
+	return err
+}
+
+// services puts the domain together over what is open.
+func (b *backend) services() (httpapi.Backend, error) {
+	ring := b.ring.Load()
+	accounts, accountErr := account.NewService(account.ServiceConfig{
+		Store: b.store.Load(), Hasher: b.hasher, MinPasswordLength: b.config.MinPasswordLength, Log: b.log,
+	})
+	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
+		Issuer: b.config.Issuer, Audience: b.config.Audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
+	})
+	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
+		Issuer: b.config.Issuer, Audience: b.config.Audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
+	})
+	promotions := campaign.NewPromotions(campaign.PromotionsConfig{
+		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
+	})
+	return httpapi.Backend{
+		Accounts: accounts, Issuer: issuer, Verifier: verifier, Promotions: promotions, Keys: publicKeys{ring},
+	}, errors.Join(accountErr, issuerErr, verifierErr)
+}
+
+// clockLeeway is how far the clocks of two replicas may differ, as at the edge.
+const clockLeeway = 5 * time.Second
+
+// keeper keeps ledger and Redis in step.
+func (b *backend) keeper() *keeper.Keeper {
+	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: b.redis, Replicas: b.config.RedisReplicas, Log: b.log})
+	return keeper.New(keeper.Config{Ledger: b.store.Load(), Redis: b.redis, Claimer: claimer, Log: b.log})
+}
+
+// checks are what /readyz looks at. Redis is optional: a login that it cannot
+// count is counted later.
+func (b *backend) checks() []httpapi.Check {
+	return []httpapi.Check{
+		{Name: "mongodb", Probe: func(ctx context.Context) error {
+			if store := b.store.Load(); store != nil {
+				return store.Ping(ctx)
+			}
+			return errNotThere
+		}},
+		{Name: "keys", Probe: func(context.Context) error {
+			if b.ring.Load() == nil {
+				return errNotThere
+			}
+			return nil
+		}},
+		{Name: "redis", Optional: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
+	}
+}
+
+var errNotThere = errors.New("not there yet")
+
+// close closes the connections, once nothing uses them any more.
+func (b *backend) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	err := b.redis.Close()
+	if store := b.store.Load(); store != nil {
+		err = errors.Join(err, store.Close(ctx))
+	}
+	return err
+}
+
+// publicKeys is the ring as httpapi asks for it.
+type publicKeys struct{ ring *keyring.Ring }
+
+func (k publicKeys) JWKS() ([]byte, error) {
+	set := k.ring.JWKS()
+	if set.Len() == 0 {
+		return nil, token.ErrNoKeys
+	}
+	return set.JSON(), nil
+}

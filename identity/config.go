@@ -1,0 +1,190 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/keyring"
+	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/password"
+)
+
+// config is everything that can be set, checked.
+type config struct {
+	Listen         string
+	MetricsListen  string // empty: no metrics are served
+	TrustedProxies []netip.Prefix
+
+	Mongo         mongostore.Config
+	Redis         campaign.ConnectConfig
+	RedisReplicas int
+
+	Issuer, Audience, ClientID string
+	Secret                     [keyring.SecretSize]byte
+
+	Hash              password.Config
+	MinPasswordLength int // code points
+
+	LogLevel      slog.Level
+	ShutdownDelay time.Duration // between unready and the end of listening
+	ShutdownGrace time.Duration // for what is in flight
+}
+
+// setting is one flag and environment variable.
+type setting struct {
+	name, value, usage string
+	set                func(c *config, text string) error
+}
+
+var settingsTable = []setting{
+	{"listen", "127.0.0.1:8081", "`ADDRESS` to serve on", func(c *config, v string) error { return setAddress(&c.Listen, v) }},
+	{"metrics-listen", "", "`ADDRESS` to serve Prometheus metrics on (default: none)", func(c *config, v string) error {
+		if v == "" {
+			return nil
+		}
+		return setAddress(&c.MetricsListen, v)
+	}},
+	{"trusted-proxies", "127.0.0.0/8,::1/128", "`CIDRS` of the hops whose X-Forwarded-For is believed, with commas between them", setProxies},
+	{"mongo-url", "mongodb://127.0.0.1:27117/earlybird", "`URL` of MongoDB; its path names the database", func(c *config, v string) error { return setText(&c.Mongo.URL, v) }},
+	{"mongo-user", "", "MongoDB `USER`, with --mongo-password-file", func(c *config, v string) error { c.Mongo.User = v; return nil }},
+	{"mongo-password-file", "", "`FILE` with the MongoDB user's password", func(c *config, v string) error { c.Mongo.PasswordFile = v; return nil }},
+	{"mongo-ca-file", "", "`FILE` with the PEM certificates that MongoDB's is signed by; turns TLS on", func(c *config, v string) error { c.Mongo.CAFile = v; return nil }},
+	{"redis-url", "redis://127.0.0.1:6479/0", "`URL` of Redis", func(c *config, v string) error { return setText(&c.Redis.URL, v) }},
+	{"redis-password-file", "", "`FILE` with the Redis password", func(c *config, v string) error { c.Redis.PasswordFile = v; return nil }},
+	{"redis-ca-file", "", "`FILE` with the PEM certificates that Redis's is signed by, for rediss://", func(c *config, v string) error { c.Redis.CAFile = v; return nil }},
+	{"redis-replicas", "0", "`NUMBER` of replicas that must hold a grant before it is told, 0 to 5", func(c *config, v string) error { return setNumber(&c.RedisReplicas, v, 0, 5) }},
+	{"issuer", "https://earlybird.example", "`URL` that names this service in tokens (iss)", func(c *config, v string) error { return setURL(&c.Issuer, v) }},
+	{"audience", "earlybird", "`NAME` of whom tokens are for (aud)", func(c *config, v string) error { return setText(&c.Audience, v) }},
+	{"client-id", "earlybird", "`NAME` of the client in tokens (client_id)", func(c *config, v string) error { return setText(&c.ClientID, v) }},
+	{"key-secret-file", "", "`FILE` with the secret that seals signing keys: 32 random bytes as hex or base64 (required)", setSecret},
+	{"argon2-memory-kib", "19456", "`KIB` of memory of a password hash", func(c *config, v string) error { return setNumber(&c.Hash.Params.MemoryKiB, v, 8, 1<<20) }},
+	{"argon2-time", "2", "`NUMBER` of passes of a password hash", func(c *config, v string) error { return setNumber(&c.Hash.Params.Time, v, 1, 100) }},
+	{"argon2-parallelism", "1", "`NUMBER` of lanes of a password hash", func(c *config, v string) error { return setNumber(&c.Hash.Params.Parallelism, v, 1, 64) }},
+	{"hash-concurrency", "0", "`NUMBER` of passwords hashed at once; 0: as many as there are cores", func(c *config, v string) error { return setNumber(&c.Hash.Concurrency, v, 0, 1024) }},
+	{"min-password-length", strconv.Itoa(account.MinPassword), "least `NUMBER` of characters of a new password; 15 is recommended", func(c *config, v string) error {
+		return setNumber(&c.MinPasswordLength, v, account.MinPassword, account.MaxPassword)
+	}},
+	{"log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error", setLevel},
+	{"shutdown-delay", "0s", "`DURATION` for which a service that was told to stop is unready but still serves", func(c *config, v string) error { return setDuration(&c.ShutdownDelay, v) }},
+	{"shutdown-grace", "15s", "`DURATION` that requests in flight have to finish", func(c *config, v string) error { return setDuration(&c.ShutdownGrace, v) }},
+}
+
+// load reads every setting and returns every fault at once. No fault repeats a
+// value: it may be a secret in the wrong place.
+func load(value func(name string) string) (config, error) {
+	var c config
+	var faults []error
+	for _, s := range settingsTable {
+		if err := s.set(&c, value(s.name)); err != nil {
+			faults = append(faults, fmt.Errorf("--%s (%s): %w", s.name, envName(s.name), err))
+		}
+	}
+	if c.Mongo.URL != "" {
+		faults = append(faults, c.Mongo.Validate())
+	}
+	if c.Redis.URL != "" {
+		faults = append(faults, checkRedis(c.Redis))
+	}
+	if p := c.Hash.Params; p.MemoryKiB != 0 && p.Time != 0 && p.Parallelism != 0 {
+		faults = append(faults, p.Validate())
+	}
+	return c, errors.Join(faults...)
+}
+
+func checkRedis(c campaign.ConnectConfig) error {
+	client, err := campaign.Connect(c)
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return client.Close()
+}
+
+func setText(to *string, text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("must not be empty")
+	}
+	*to = text
+	return nil
+}
+
+func setAddress(to *string, text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return errors.New("must be host:port, such as 127.0.0.1:8081")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("the port must be 0 to 65535, not %d", n)
+	}
+	*to = text
+	return nil
+}
+
+func setURL(to *string, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("must be a URL with https, a host, and neither query nor fragment (RFC 9068, RFC 8414)")
+	}
+	*to = text
+	return nil
+}
+
+func setNumber[T int | uint32 | uint8](to *T, text string, least, most int) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return fmt.Errorf("must be a number from %d to %d", least, most)
+	}
+	*to = T(n)
+	return nil
+}
+
+func setDuration(to *time.Duration, text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > time.Hour {
+		return errors.New("must be a duration from 0s to 1h, such as 15s")
+	}
+	*to = d
+	return nil
+}
+
+func setProxies(c *config, text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(part)
+		if err != nil {
+			return errors.New("must be CIDRs with commas between them, such as 10.0.0.0/8,::1/128")
+		}
+		c.TrustedProxies = append(c.TrustedProxies, prefix.Masked())
+	}
+	return nil
+}
+
+func setSecret(c *config, path string) error {
+	if path == "" {
+		return errors.New("is required: a file with 32 random bytes as hex or base64, such as openssl rand -hex 32 makes")
+	}
+	secret, err := keyring.LoadSecret(path)
+	if err != nil {
+		return err
+	}
+	c.Secret = secret
+	return nil
+}
+
+func setLevel(c *config, text string) error {
+	if err := c.LogLevel.UnmarshalText([]byte(text)); err != nil {
+		return errors.New("must be debug, info, warn or error")
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/token"
+)
+
+func TestRegister(t *testing.T) {
+	s := start(t)
+	got := s.post(t, "/users", credentials("Alice", goodPassword))
+	if got.status != http.StatusCreated {
+		t.Fatalf("POST /users: %d %s", got.status, got.body)
+	}
+	var user map[string]string
+	must(t, json.Unmarshal([]byte(got.body), &user))
+	if len(user) != 2 || user["username"] != "Alice" || user["id"] == "" {
+		t.Errorf("body %s: want exactly username as typed, and id", got.body)
+	}
+	if at := got.header.Get("Location"); at != "/users/"+user["id"] {
+		t.Errorf("Location = %q", at)
+	}
+	if got.header.Get("Cache-Control") != "no-store" || got.header.Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", got.header)
+	}
+	if got.header.Get("Link") != "" {
+		t.Errorf("Link to a schema: %q", got.header.Get("Link"))
+	}
+}
+
+func TestRegisterRefusals(t *testing.T) {
+	s := start(t)
+	s.register(t, "alice")
+	cases := map[string]struct {
+		body   string
+		status int
+		fields []string
+	}{
+		"taken":             {credentials("alice", goodPassword), 409, nil},
+		"taken, other case": {credentials("ALICE", goodPassword), 409, nil},
+		"short name":        {credentials("al", goodPassword), 422, []string{"username"}},
+		"short password":    {credentials("bob", "short"), 422, []string{"password"}},
+		"both":              {credentials("b", "short"), 422, []string{"username", "password"}},
+		"NUL in name":       {credentials("bob\x00", goodPassword), 422, []string{"username"}},
+		"NUL in password":   {credentials("bob", goodPassword+"\x00"), 422, []string{"password"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := s.post(t, "/users", c.body)
+			p := got.problem(t)
+			if got.status != c.status || !equal(fields(p.Errors), c.fields) {
+				t.Errorf("got %d %s, want %d naming %v", got.status, got.body, c.status, c.fields)
+			}
+		})
+	}
+}
+
+func TestLogin(t *testing.T) {
+	s := start(t)
+	id := s.register(t, "alice")
+	got := s.post(t, "/login", credentials("ALICE", goodPassword), header("X-Forwarded-For", "203.0.113.7"), header("X-Request-Id", "req-7"))
+	var body map[string]string
+	must(t, json.Unmarshal([]byte(got.body), &body))
+	if got.status != http.StatusOK || len(body) != 1 || body["token"] == "" {
+		t.Fatalf("POST /login: %d %s", got.status, got.body)
+	}
+	if got.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("Cache-Control = %q", got.header.Get("Cache-Control"))
+	}
+	if !equal(s.promotions.expected, []string{id}) {
+		t.Errorf("expected for the promotion: %v, want %v", s.promotions.expected, id)
+	}
+	attempts := s.store.Attempts()
+	if len(attempts) != 1 || attempts[0].IP != "203.0.113.7" || attempts[0].RequestID != "req-7" {
+		t.Errorf("audit %+v", attempts)
+	}
+	if own := s.get(t, "/users/"+id, bearer(body["token"])); own.status != http.StatusOK {
+		t.Errorf("the token does not open the account: %d %s", own.status, own.body)
+	}
+}
+
+func TestLoginRefusalsAreTheSame(t *testing.T) {
+	s := start(t)
+	s.register(t, "alice")
+	wrong := s.post(t, "/login", credentials("alice", "not the password"))
+	cases := map[string]string{
+		"unknown user":        credentials("nobody", goodPassword),
+		"name nobody can use": credentials("a", goodPassword),
+		"password too short":  credentials("alice", "x"),
+		"NUL":                 credentials("alice\x00", goodPassword),
+	}
+	if wrong.status != http.StatusUnauthorized || wrong.header.Get("WWW-Authenticate") != `Bearer realm="earlybird"` {
+		t.Fatalf("wrong password: %d %v", wrong.status, wrong.header)
+	}
+	wrong.problem(t)
+	for name, body := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := s.post(t, "/login", body)
+			if got.status != wrong.status || got.body != wrong.body {
+				t.Errorf("%d %s differs from a wrong password: %s", got.status, got.body, wrong.body)
+			}
+		})
+	}
+	if len(s.promotions.expected) != 0 {
+		t.Errorf("a refused login is counted: %v", s.promotions.expected)
+	}
+}
+
+func TestLoginOutlivesThePromotion(t *testing.T) {
+	for name, break_ := range map[string]func(*promotions){
+		"fails": func(p *promotions) { p.expectErr = outage.New("mongodb", "expect", errors.New("down")) },
+		"hangs": func(p *promotions) { p.hang = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			s.register(t, "alice")
+			break_(s.promotions)
+			if got := s.post(t, "/login", credentials("alice", goodPassword)); got.status != http.StatusOK {
+				t.Errorf("POST /login: %d %s", got.status, got.body)
+			}
+			if !strings.Contains(s.logs.String(), "login not noted for the promotion") {
+				t.Error("the failure is not logged")
+			}
+			if n := counted(t, s, "earlybird_login_expect_failures_total"); n != 1 {
+				t.Errorf("counted %v failures, want 1", n)
+			}
+		})
+	}
+}
+
+func counted(t *testing.T, s *service, name string) float64 {
+	t.Helper()
+	families, err := s.metrics.Gather()
+	must(t, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func TestUser(t *testing.T) {
+	s := start(t)
+	alice, bob := s.register(t, "alice"), s.register(t, "bob")
+	own := s.get(t, "/users/"+alice+"?x=%00&y", bearer(s.token(t, alice)))
+	if want := fmt.Sprintf(`{"username":"alice","id":%q}`, alice); own.status != http.StatusOK || strings.TrimSpace(own.body) != want {
+		t.Errorf("own account: %d %s, want %s", own.status, own.body, want)
+	}
+	if own.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("Cache-Control = %q", own.header.Get("Cache-Control"))
+	}
+	other := s.get(t, "/users/"+bob, bearer(s.token(t, alice)))
+	missing := s.get(t, "/users/NOBODY", bearer(s.token(t, alice)))
+	if other.status != http.StatusNotFound || missing.status != http.StatusNotFound || other.body != missing.body {
+		t.Errorf("somebody else's %d %s and nobody's %d %s must be the same 404", other.status, other.body, missing.status, missing.body)
+	}
+	other.problem(t)
+	if gone := s.get(t, "/users/GONE", bearer(s.token(t, "GONE"))); gone.status != http.StatusNotFound {
+		t.Errorf("an account that is no more: %d", gone.status)
+	}
+}
+
+func TestPromotion(t *testing.T) {
+	s := start(t)
+	granted := time.Date(2026, 11, 22, 8, 59, 0, 0, time.UTC)
+	held := campaign.Promotion{
+		Grant: campaign.Grant{CampaignID: "3", UserID: "U", Rank: 42, GrantedAt: granted}, Name: "Early Bird", Description: "First 100", Discount: 30,
+	}
+	cases := map[string]struct {
+		held   campaign.Promotion
+		err    error
+		status int
+	}{
+		"granted":    {held, nil, 200},
+		"no grant":   {campaign.Promotion{}, fmt.Errorf("user U: %w", campaign.ErrNoGrant), 404},
+		"not told":   {campaign.Promotion{}, outage.New("redis", "standing", errors.New("down")), 503},
+		"unexpected": {campaign.Promotion{}, errors.New("SECRET detail"), 500},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s.promotions.held, s.promotions.heldErr = c.held, c.err
+			got := s.get(t, "/promotion", bearer(s.token(t, "U")))
+			if got.status != c.status {
+				t.Fatalf("%d %s, want %d", got.status, got.body, c.status)
+			}
+			if c.status == 200 {
+				want := `{"name":"Early Bird","discount":30,"description":"First 100","campaign":"3","rank":42,"granted_at":"2026-11-22T08:59:00Z"}`
+				if strings.TrimSpace(got.body) != want {
+					t.Errorf("body %s, want %s", got.body, want)
+				}
+				return
+			}
+			got.problem(t)
+			if (got.header.Get("Retry-After") != "") != (c.status == 503) {
+				t.Errorf("Retry-After = %q with %d", got.header.Get("Retry-After"), got.status)
+			}
+			if strings.Contains(got.body, "SECRET") {
+				t.Errorf("an internal error is told: %s", got.body)
+			}
+		})
+	}
+}
+
+func TestBearer(t *testing.T) {
+	s := start(t)
+	id := s.register(t, "alice")
+	good := s.token(t, id)
+	s.now = s.now.Add(-2 * token.Lifetime)
+	old := s.token(t, id)
+	s.now = s.now.Add(2 * token.Lifetime)
+	cases := map[string]struct {
+		options []option
+		status  int
+		says    string // in WWW-Authenticate
+	}{
+		"none":           {nil, 401, `Bearer realm="earlybird"`},
+		"other scheme":   {[]option{header("Authorization", "Basic YTpi")}, 401, `Bearer realm="earlybird"`},
+		"expired":        {[]option{bearer(old)}, 401, `Bearer realm="earlybird", error="invalid_token", error_description="The token has expired"`},
+		"altered":        {[]option{bearer(good[:len(good)-8] + "AAAAAAAA")}, 401, `error="invalid_token"`},
+		"junk":           {[]option{bearer("junk")}, 401, `error="invalid_token"`},
+		"no token":       {[]option{header("Authorization", "Bearer")}, 401, `error="invalid_token"`},
+		"two lines":      {[]option{bearer(good), bearer(good)}, 400, `error="invalid_request"`},
+		"lower case":     {[]option{header("Authorization", "bearer "+good)}, 200, ""},
+		"forged headers": {[]option{header("Earlybird", `user="`+id+`"`)}, 401, `Bearer realm="earlybird"`},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			for _, path := range []string{"/users/" + id, "/promotion"} {
+				got := s.get(t, path, c.options...)
+				if got.status != c.status {
+					t.Fatalf("GET %s: %d %s, want %d", path, got.status, got.body, c.status)
+				}
+				challenge := got.header.Get("WWW-Authenticate")
+				if !strings.Contains(challenge, c.says) || (!strings.Contains(c.says, "error") && strings.Contains(challenge, "error")) {
+					t.Errorf("WWW-Authenticate = %q, want %q", challenge, c.says)
+				}
+				if c.status != 200 {
+					got.problem(t)
+				}
+			}
+		})
+	}
+	s.keys.none = true
+	if got := s.get(t, "/promotion", bearer(good)); got.status != 503 || got.header.Get("Retry-After") == "" {
+		t.Errorf("without keys: %d %s, want 503 with Retry-After", got.status, got.body)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	s := start(t)
+	got := s.get(t, "/.well-known/jwks.json")
+	if got.status != 200 || got.header.Get("Content-Type") != "application/jwk-set+json" || !strings.Contains(got.header.Get("Cache-Control"), "max-age") {
+		t.Errorf("%d %v", got.status, got.header)
+	}
+	if _, err := token.ParseKeySet([]byte(got.body)); err != nil {
+		t.Errorf("key set %s: %v", got.body, err)
+	}
+	if strings.Contains(got.body, `"d"`) {
+		t.Error("a private key is published")
+	}
+	s.keys.none = true
+	if got := s.get(t, "/.well-known/jwks.json"); got.status != 503 {
+		t.Errorf("without keys: %d", got.status)
+	}
+}
+
+func TestSaturated(t *testing.T) {
+	s := start(t)
+	s.hasher.err = &password.BusyError{RetryAfter: 1500 * time.Millisecond}
+	for _, path := range []string{"/users", "/login"} {
+		got := s.post(t, path, credentials("alice", goodPassword))
+		if got.status != 503 || got.header.Get("Retry-After") != "2" {
+			t.Errorf("POST %s: %d, Retry-After %q, want 503 and 2", path, got.status, got.header.Get("Retry-After"))
+		}
+		got.problem(t)
+	}
+}
+
+func TestBeforeItIsOpened(t *testing.T) {
+	s := startClosed(t)
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/users", credentials("alice", goodPassword)},
+		{"POST", "/login", credentials("alice", goodPassword)},
+		{"GET", "/users/x", ""},
+		{"GET", "/promotion", ""},
+		{"GET", "/.well-known/jwks.json", ""},
+	} {
+		got := s.do(t, c.method, c.path, strings.NewReader(c.body), header("Content-Type", "application/json"))
+		if got.status != 503 || got.header.Get("Retry-After") == "" {
+			t.Errorf("%s %s: %d %s, want 503 with Retry-After", c.method, c.path, got.status, got.body)
+		}
+		got.problem(t)
+	}
+	if got := s.get(t, "/livez"); got.status != 200 {
+		t.Errorf("GET /livez: %d", got.status)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	down := errors.New("connection refused at mongodb://user:SECRET@host")
+	cases := map[string]struct {
+		down   []string
+		stop   bool
+		status int
+		body   string
+	}{
+		"all up":       {nil, false, 200, `{"status":"ready","checks":{"keys":"up","mongodb":"up","redis":"up"}}`},
+		"mongodb down": {[]string{"mongodb"}, false, 503, `{"status":"unready","checks":{"keys":"up","mongodb":"down","redis":"up"}}`},
+		"redis down":   {[]string{"redis"}, false, 200, `{"status":"degraded","checks":{"keys":"up","mongodb":"up","redis":"down"}}`},
+		"both down":    {[]string{"mongodb", "redis"}, false, 503, `{"status":"unready","checks":{"keys":"up","mongodb":"down","redis":"down"}}`},
+		"stopping":     {nil, true, 503, `{"status":"stopping","checks":{"keys":"up","mongodb":"up","redis":"up"}}`},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			for _, dependency := range c.down {
+				*s.checks[dependency] = down
+			}
+			if c.stop {
+				s.health.Stop()
+			}
+			got := s.get(t, "/readyz")
+			if got.status != c.status || strings.TrimSpace(got.body) != c.body {
+				t.Errorf("%d %s, want %d %s", got.status, got.body, c.status, c.body)
+			}
+			if live := s.get(t, "/livez"); live.status != 200 {
+				t.Errorf("GET /livez: %d", live.status)
+			}
+		})
+	}
+}
+
+func equal(a, b []string) bool { return strings.Join(a, ",") == strings.Join(b, ",") }

@@ -1,0 +1,184 @@
+package httpapi_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/password"
+)
+
+type described struct {
+	OpenAPI string
+	Paths   map[string]map[string]struct {
+		Security  []map[string][]string
+		Responses map[string]struct {
+			Description string
+			Content     map[string]struct{ Schema json.RawMessage }
+			Headers     map[string]json.RawMessage
+		}
+		RequestBody struct {
+			Content map[string]struct{ Schema json.RawMessage }
+		}
+	}
+	Components struct {
+		SecuritySchemes map[string]struct{ Type, Scheme string }
+		Schemas         map[string]struct {
+			Properties           map[string]json.RawMessage
+			AdditionalProperties any
+		}
+	}
+}
+
+func describe(t *testing.T, s *service) described {
+	t.Helper()
+	got := s.get(t, "/openapi.json")
+	if got.status != 200 || got.header.Get("Content-Type") != "application/json" {
+		t.Fatalf("GET /openapi.json: %d %v", got.status, got.header)
+	}
+	var d described
+	must(t, json.Unmarshal([]byte(got.body), &d))
+	return d
+}
+
+func TestDescriptionHasEveryRoute(t *testing.T) {
+	d := describe(t, start(t))
+	if !strings.HasPrefix(d.OpenAPI, "3.1") {
+		t.Errorf("openapi %q", d.OpenAPI)
+	}
+	if b := d.Components.SecuritySchemes["bearer"]; b.Type != "http" || b.Scheme != "bearer" {
+		t.Errorf("security schemes %+v", d.Components.SecuritySchemes)
+	}
+	for name, schema := range d.Components.Schemas {
+		if schema.Properties["$schema"] != nil {
+			t.Errorf("schema %s has $schema", name)
+		}
+	}
+	for path, want := range map[string]struct {
+		method  string
+		guarded bool
+	}{
+		"/users": {"post", false}, "/login": {"post", false}, "/users/{id}": {"get", true}, "/promotion": {"get", true},
+		"/.well-known/jwks.json": {"get", false}, "/livez": {"get", false}, "/readyz": {"get", false},
+		"/openapi.json": {"get", false}, "/docs": {"get", false},
+	} {
+		op, ok := d.Paths[path][want.method]
+		if !ok {
+			t.Errorf("%s %s is not described", want.method, path)
+		}
+		if (len(op.Security) > 0) != want.guarded {
+			t.Errorf("%s: security %v", path, op.Security)
+		}
+		for status, answer := range op.Responses {
+			if answer.Description == "" {
+				t.Errorf("%s %s: %s has no description", want.method, path, status)
+			}
+		}
+	}
+}
+
+// TestAnswersAreDescribed makes each operation answer with each status that it
+// has, and looks that up in the description.
+func TestAnswersAreDescribed(t *testing.T) {
+	busy := &password.BusyError{RetryAfter: 1}
+	down := outage.New("mongodb", "read", errors.New("down"))
+	alice := credentials("alice", goodPassword)
+	cases := map[string]struct {
+		method, path, route string
+		body                string
+		prepare             func(s *service)
+		anonymous           bool
+		want                int
+	}{
+		"register":             {"POST", "/users", "/users", credentials("bob", goodPassword), nil, true, 201},
+		"register, not JSON":   {"POST", "/users", "/users", "x", nil, true, 400},
+		"register, taken":      {"POST", "/users", "/users", alice, nil, true, 409},
+		"register, large":      {"POST", "/users", "/users", strings.Repeat("x", 20000), nil, true, 413},
+		"register, invalid":    {"POST", "/users", "/users", "{}", nil, true, 422},
+		"register, busy":       {"POST", "/users", "/users", credentials("carol", goodPassword), func(s *service) { s.hasher.err = busy }, true, 503},
+		"register, broken":     {"POST", "/users", "/users", credentials("carol", goodPassword), func(s *service) { s.hasher.err = io.ErrClosedPipe }, true, 500},
+		"login":                {"POST", "/login", "/login", alice, nil, true, 200},
+		"login, wrong":         {"POST", "/login", "/login", credentials("alice", "wrong"), nil, true, 401},
+		"login, down":          {"POST", "/login", "/login", alice, func(s *service) { s.hasher.err = down }, true, 503},
+		"user":                 {"GET", "/users/ID", "/users/{id}", "", nil, false, 200},
+		"user, other":          {"GET", "/users/x", "/users/{id}", "", nil, false, 404},
+		"user, anonymous":      {"GET", "/users/x", "/users/{id}", "", nil, true, 401},
+		"promotion":            {"GET", "/promotion", "/promotion", "", nil, false, 200},
+		"promotion, none":      {"GET", "/promotion", "/promotion", "", func(s *service) { s.promotions.heldErr = campaign.ErrNoGrant }, false, 404},
+		"promotion, down":      {"GET", "/promotion", "/promotion", "", func(s *service) { s.promotions.heldErr = down }, false, 503},
+		"promotion, anonymous": {"GET", "/promotion", "/promotion", "", nil, true, 401},
+		"keys":                 {"GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "", nil, true, 200},
+		"keys, none":           {"GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "", func(s *service) { s.keys.none = true }, true, 503},
+		"live":                 {"GET", "/livez", "/livez", "", nil, true, 200},
+		"ready":                {"GET", "/readyz", "/readyz", "", nil, true, 200},
+		"not ready":            {"GET", "/readyz", "/readyz", "", func(s *service) { s.health.Stop() }, true, 503},
+		"description":          {"GET", "/openapi.json", "/openapi.json", "", nil, true, 200},
+		"page":                 {"GET", "/docs", "/docs", "", nil, true, 200},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			id := s.register(t, "alice")
+			options := []option{header("Content-Type", "application/json")}
+			if !c.anonymous {
+				options = append(options, bearer(s.token(t, id)))
+			}
+			if c.prepare != nil {
+				c.prepare(s)
+			}
+			got := s.do(t, c.method, strings.Replace(c.path, "ID", id, 1), strings.NewReader(c.body), options...)
+			if got.status != c.want {
+				t.Fatalf("%d %s, want %d", got.status, got.body, c.want)
+			}
+			answer, ok := describe(t, s).Paths[c.route][strings.ToLower(c.method)].Responses[strconv.Itoa(got.status)]
+			if !ok {
+				t.Fatalf("%s %s does not describe %d", c.method, c.route, got.status)
+			}
+			media, _, _ := strings.Cut(got.header.Get("Content-Type"), ";")
+			if _, ok := answer.Content[media]; !ok {
+				t.Errorf("%s %s %d is %s, described are %v", c.method, c.route, got.status, media, answer.Content)
+			}
+			for _, name := range []string{"Retry-After", "WWW-Authenticate", "Location"} {
+				if got.header.Get(name) != "" && answer.Headers[name] == nil {
+					t.Errorf("%s %s %d: header %s is not described", c.method, c.route, got.status, name)
+				}
+			}
+		})
+	}
+}
+
+func TestDocsPage(t *testing.T) {
+	s := start(t)
+	page := s.get(t, "/docs")
+	policy := page.header.Get("Content-Security-Policy")
+	if page.status != 200 || !strings.Contains(page.body, `/openapi.json`) || strings.Contains(policy, "unsafe") {
+		t.Errorf("%d, policy %q", page.status, policy)
+	}
+	if strings.Contains(page.body, "//unpkg") || strings.Contains(page.body, "cdn") {
+		t.Error("the page loads from elsewhere")
+	}
+	files := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(page.body, -1)
+	if len(files) < 3 {
+		t.Fatalf("page refers to %v", files)
+	}
+	for _, f := range files {
+		if got := s.get(t, f[1]); got.status != http.StatusOK {
+			t.Errorf("GET %s: %d", f[1], got.status)
+		}
+	}
+	for _, block := range regexp.MustCompile(`(?s)<(script|style)>(.*?)</`).FindAllStringSubmatch(page.body, -1) {
+		sum := sha256.Sum256([]byte(block[2]))
+		if hash := base64.StdEncoding.EncodeToString(sum[:]); !strings.Contains(policy, hash) {
+			t.Errorf("the policy forbids the page's own %s", block[1])
+		}
+	}
+}

@@ -1,0 +1,22 @@
+// Command earlybird-identity is the identity service: it keeps the accounts,
+// checks passwords, issues the access tokens, and tells users of their
+// promotion.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, os.Args)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "earlybird-identity:", err)
+		os.Exit(exitStatus(err))
+	}
+}

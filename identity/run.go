@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/earlybird/earlybird/identity/httpapi"
+)
+
+// Time limits of the server. The idle one is longer than the 60 s for which
+// Kong keeps a connection to an upstream, so that Kong is the one who closes.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 90 * time.Second
+)
+
+// run serves until ctx ends, then finishes what is in flight. It listens at
+// once and connects meanwhile, so that the order in which things start does
+// not matter: /livez answers, /readyz says what is missing. listening, if not
+// nil, is told the address.
+func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)) error {
+	log := slog.New(httpapi.LogHandler(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: c.LogLevel})))
+	b, err := newBackend(c, log)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
+	api, err := httpapi.New(httpapi.Config{
+		Health: health, TrustedProxies: c.TrustedProxies, Version: version(), Metrics: registry, Log: log,
+	})
+	if err != nil {
+		return fmt.Errorf("http api: %w", err)
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version())
+	if listening != nil {
+		listening(listener.Addr())
+	}
+	group, running := errgroup.WithContext(ctx)
+	serve(running, group, c, newServer(api, log), listener, health)
+	serveMetrics(running, group, c.MetricsListen, registry, log)
+	group.Go(func() error { return b.run(running, api) })
+	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
+	log.InfoContext(ctx, "stopped")
+	return err
+}
+
+func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    2 * httpapi.MaxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// serve serves until ctx ends. Then the service is unready for the delay, in
+// which whoever balances load can notice, and has the grace to finish.
+func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l net.Listener, health *httpapi.Health) {
+	group.Go(func() error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		health.Stop()
+		time.Sleep(c.ShutdownDelay)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownGrace)
+		defer cancel()
+		if err := server.Shutdown(grace); err != nil {
+			return errors.Join(fmt.Errorf("requests were cut off after %s: %w", c.ShutdownGrace, err), server.Close())
+		}
+		return nil
+	})
+}
+
+// serveMetrics serves /metrics on an address of its own. A failure there is
+// logged and stops nothing.
+func serveMetrics(ctx context.Context, group *errgroup.Group, address string, registry *prometheus.Registry, log *slog.Logger) {
+	if address == "" {
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	server := newServer(mux, log)
+	server.Addr = address
+	group.Go(func() error {
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			log.ErrorContext(ctx, "metrics are not served", "err", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		return server.Close()
+	})
+}
