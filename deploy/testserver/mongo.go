@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -21,6 +22,10 @@ const mongoReady = 30 * time.Second
 // shared is the one embedded server of a test process. It ends with the
 // process, whose end closes the pipe to its standard input.
 var shared = sync.OnceValues(startMongo)
+
+// sharedInput is the pipe to the shared server. It is kept here because the
+// garbage collector would close it, and so end the server, in mid-test.
+var sharedInput io.Closer
 
 // Mongo returns the mongodb:// URL of a database that is empty and this test's
 // own. The server behind it is shared by all tests of a package.
@@ -57,9 +62,11 @@ func startMongo() (string, error) {
 		return "", err
 	}
 	command := exec.Command(program, "--listen", "127.0.0.1:0", "--volatile", "--stop-on-eof") //nolint:gosec // the program built above
-	if _, err := command.StdinPipe(); err != nil {
+	stdin, err := command.StdinPipe()
+	if err != nil {
 		return "", fmt.Errorf("standard input: %w", err)
 	}
+	sharedInput = stdin
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		return "", fmt.Errorf("standard output: %w", err)
