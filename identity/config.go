@@ -103,7 +103,7 @@ func load(value func(name string) string) (config, error) {
 func checkRedis(c campaign.ConnectConfig) error {
 	client, err := campaign.Connect(c)
 	if err != nil {
-		return fmt.Errorf("redis: %w", err)
+		return err
 	}
 	return client.Close()
 }
@@ -121,8 +121,8 @@ func setAddress(to *string, text string) error {
 	if err != nil {
 		return errors.New("must be host:port, such as 127.0.0.1:8081")
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("the port must be 0 to 65535, not %d", n)
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("the port must be a number from 0 to 65535")
 	}
 	*to = text
 	return nil

@@ -33,12 +33,21 @@ func (a *API) observe(next http.Handler) http.Handler {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		defer func() {
 			a.recovered(r.Context(), seen, recover())
-			a.Log.InfoContext(r.Context(), "request",
+			a.Log.Log(r.Context(), accessLevel(r.Pattern, seen.status), "request",
 				"method", method(r.Method), "route", r.Pattern, "status", seen.status,
 				"duration_ms", float64(time.Since(start).Microseconds())/1000)
 		}()
 		next.ServeHTTP(seen, r)
 	})
+}
+
+// accessLevel keeps the probes that find everything well, several a second,
+// out of the log.
+func accessLevel(pattern string, status int) slog.Level {
+	if status == http.StatusOK && (pattern == "GET /livez" || pattern == "GET /readyz") {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // recovered answers for a handler that panicked. The value of a panic may hold
