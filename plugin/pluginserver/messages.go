@@ -16,6 +16,25 @@ const (
 	methodSetHeader = "kong.response.set_header"
 )
 
+// Response is a whole response to a client, encoded once. Make it with
+// NewResponse; the zero value cannot be sent.
+type Response struct{ frames []byte }
+
+// NewResponse encodes a response. A nil header means no Content-Type; what
+// cannot be encoded, such as a header that is not UTF-8, is a programming error
+// and panics.
+func NewResponse(status int, header map[string][]string, body []byte) Response {
+	args := &kong_plugin_protocol.ExitArgs{Status: int32(status), Body: body} //nolint:gosec // G115: an HTTP status has three digits.
+	if header != nil {
+		wrapped, err := bridge.WrapHeaders(header)
+		if err != nil {
+			panic(fmt.Errorf("encode headers of a response: %w", err))
+		}
+		args.Headers = wrapped
+	}
+	return Response{frames: callFrames(methodExit, args)}
+}
+
 // Fallback is the one PDK call that answers for a handler which cannot. Make
 // it with ExitFallback or HeaderFallback.
 type Fallback struct {
@@ -23,24 +42,13 @@ type Fallback struct {
 	exits  bool
 }
 
-// ExitFallback answers the client in place of the handler: fail closed. What
-// cannot be encoded is a programming error and panics.
-func ExitFallback(status int, header map[string][]string, body []byte) Fallback {
-	frames, err := exitFrames(status, header, body)
-	if err != nil {
-		panic(err)
-	}
-	return Fallback{frames: frames, exits: true}
-}
+// ExitFallback answers the client in place of the handler: fail closed.
+func ExitFallback(r Response) Fallback { return Fallback{frames: r.frames, exits: true} }
 
 // HeaderFallback lets the response pass with one header set. What cannot be
 // encoded is a programming error and panics.
 func HeaderFallback(name, value string) Fallback {
-	frames, err := callFrames(methodSetHeader, &kong_plugin_protocol.KV{K: name, V: structpb.NewStringValue(value)})
-	if err != nil {
-		panic(err)
-	}
-	return Fallback{frames: frames}
+	return Fallback{frames: callFrames(methodSetHeader, &kong_plugin_protocol.KV{K: name, V: structpb.NewStringValue(value)})}
 }
 
 // framesFor is everything that is to be written for the event of this sequence
@@ -52,24 +60,12 @@ func (f Fallback) framesFor(sequence int64) []byte {
 	return appendReturn(append([]byte(nil), f.frames...), sequence)
 }
 
-func exitFrames(status int, header map[string][]string, body []byte) ([]byte, error) {
-	args := &kong_plugin_protocol.ExitArgs{Status: int32(status), Body: body} //nolint:gosec // G115: an HTTP status has three digits.
-	if header != nil {
-		wrapped, err := bridge.WrapHeaders(header)
-		if err != nil {
-			return nil, fmt.Errorf("encode headers of an exit: %w", err)
-		}
-		args.Headers = wrapped
-	}
-	return callFrames(methodExit, args)
-}
-
-func callFrames(method string, args proto.Message) ([]byte, error) {
+func callFrames(method string, args proto.Message) []byte {
 	encoded, err := proto.Marshal(args)
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", method, err)
+		panic(fmt.Errorf("encode %s: %w", method, err))
 	}
-	return appendFrame(appendFrame(nil, []byte(method)), encoded), nil
+	return appendFrame(appendFrame(nil, []byte(method)), encoded)
 }
 
 func appendFrame(out, frame []byte) []byte {

@@ -66,15 +66,11 @@ type Event struct {
 	wire *wire
 }
 
-// Exit answers the client and ends the request; a nil header means no
-// Content-Type. Kong does not acknowledge it and expects no more of this
-// connection, so the handler must return the verdict at once.
-func (e *Event) Exit(status int, header map[string][]string, body []byte) Verdict {
-	frames, err := exitFrames(status, header, body)
-	if err != nil {
-		return Undecided
-	}
-	if err := e.wire.end(frames); err != nil {
+// Exit answers the client and ends the request. Kong does not acknowledge it
+// and expects no more of this connection, so the handler must return the verdict
+// at once.
+func (e *Event) Exit(r Response) Verdict {
+	if r.frames == nil || e.wire.end(r.frames) != nil {
 		return Undecided
 	}
 	return Exited

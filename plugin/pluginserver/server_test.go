@@ -96,7 +96,7 @@ func serve(t testing.TB, config pluginserver.Config, start pluginserver.StartFun
 }
 
 func accessPlugin() pluginserver.Definition {
-	return pluginserver.Definition{Name: "p", Phase: "access", Fallback: pluginserver.ExitFallback(500, nil, []byte("failed"))}
+	return pluginserver.Definition{Name: "p", Phase: "access", Fallback: pluginserver.ExitFallback(pluginserver.NewResponse(500, nil, []byte("failed")))}
 }
 
 func responsePlugin() pluginserver.Definition {
@@ -185,7 +185,7 @@ func TestHandlersThatEndInEveryWay(t *testing.T) {
 			return pluginserver.Continue
 		}, 0, "", []string{"kong.request.get_header", "kong.service.request.set_header A: y"}},
 		{"exits", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			return e.Exit(401, map[string][]string{"X": {"1"}}, []byte("no"))
+			return e.Exit(pluginserver.NewResponse(401, map[string][]string{"X": {"1"}}, []byte("no")))
 		}, 401, "no", nil},
 		{"exits through the PDK", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
 			e.Kong.Response.Exit(403, []byte("no"), nil)

@@ -1,0 +1,76 @@
+package edge
+
+import (
+	"context"
+	"sync"
+)
+
+// Pool shares what is costly to build or holds connections among the plugin
+// configurations of a process, by what it depends on. So a changed
+// configuration finds what the one before had built, and what nobody uses any
+// more is let go.
+type Pool[K comparable, V any] struct {
+	// Open builds the value of a key. The context ends when the last user has
+	// released it, and with the process.
+	Open func(ctx context.Context, key K) (V, error)
+
+	mu    sync.Mutex
+	items map[K]*item[V]
+}
+
+type item[V any] struct {
+	value  V
+	users  int
+	cancel context.CancelFunc
+}
+
+// Acquire returns the value of key, building it when there is none. The
+// caller calls release once. ctx is the process's.
+func (p *Pool[K, V]) Acquire(ctx context.Context, key K) (value V, release func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	it, ok := p.items[key]
+	if !ok {
+		if it, err = p.build(ctx, key); err != nil {
+			return value, nil, err
+		}
+	}
+	it.users++
+	return it.value, sync.OnceFunc(func() { p.release(key, it) }), nil
+}
+
+// build is called with the lock held.
+func (p *Pool[K, V]) build(ctx context.Context, key K) (*item[V], error) {
+	own, cancel := context.WithCancel(ctx)
+	value, err := p.Open(own, key)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	it := &item[V]{value: value, cancel: cancel}
+	if p.items == nil {
+		p.items = map[K]*item[V]{}
+	}
+	p.items[key] = it
+	return it, nil
+}
+
+func (p *Pool[K, V]) release(key K, it *item[V]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if it.users--; it.users == 0 {
+		delete(p.items, key)
+		it.cancel()
+	}
+}
+
+// Values are the values that are in use.
+func (p *Pool[K, V]) Values() []V {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	values := make([]V, 0, len(p.items))
+	for _, it := range p.items {
+		values = append(values, it.value)
+	}
+	return values
+}
