@@ -1,13 +1,16 @@
 package campaign
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,6 +49,7 @@ func Connect(cfg ConnectConfig) (redis.UniversalClient, error) {
 	} else if u.Scheme != "redis" && u.Scheme != "rediss" {
 		return nil, fmt.Errorf("redis: the URL begins with %q: use redis:// or rediss://", u.Scheme+"://")
 	}
+	quietOnce.Do(func() { redis.SetLogger(quiet{}) })
 	opt, err := redis.ParseURL(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("redis: URL: %w", err)
@@ -100,4 +104,14 @@ func trust(cfg *tls.Config, caFile string) error {
 		return fmt.Errorf("redis: CA file %s holds no PEM certificate", caFile)
 	}
 	return nil
+}
+
+// quiet puts what the client library says of its connections, which callers
+// hear of as errors anyway, among the debug messages.
+type quiet struct{}
+
+var quietOnce sync.Once
+
+func (quiet) Printf(ctx context.Context, format string, v ...any) {
+	slog.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, v...))
 }

@@ -1,0 +1,201 @@
+package campaign_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+)
+
+func TestStartRefuses(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		now := time.Now()
+		for _, c := range []struct {
+			name  string
+			edit  func(*campaign.StartRequest)
+			field string
+		}{
+			{"no name", func(r *campaign.StartRequest) { r.Name = "" }, "name"},
+			{"long name", func(r *campaign.StartRequest) { r.Name = strings.Repeat("ä", 101) }, "name"},
+			{"control character", func(r *campaign.StartRequest) { r.Name = "a\x1b[2J" }, "name"},
+			{"not UTF-8", func(r *campaign.StartRequest) { r.Description = "\xff" }, "description"},
+			{"long description", func(r *campaign.StartRequest) { r.Description = strings.Repeat("x", 1001) }, "description"},
+			{"discount below", func(r *campaign.StartRequest) { r.Discount = -1 }, "discount"},
+			{"discount above", func(r *campaign.StartRequest) { r.Discount = 101 }, "discount"},
+			{"no slots", func(r *campaign.StartRequest) { r.Slots = 0 }, "slots"},
+			{"too many slots", func(r *campaign.StartRequest) { r.Slots = campaign.MaxSlots + 1 }, "slots"},
+			{"waitlist below", func(r *campaign.StartRequest) { r.Waitlist = -1 }, "waitlist"},
+			{"ends before it starts", func(r *campaign.StartRequest) {
+				r.StartsAt, r.EndsAt = now.Add(2*time.Hour), now.Add(time.Hour)
+			}, "ends"},
+			{"ended already", func(r *campaign.StartRequest) { r.EndsAt = now.Add(-time.Hour) }, "ends"},
+		} {
+			r := campaign.StartRequest{Name: "n", Discount: 30, Slots: 1, Waitlist: 0}
+			c.edit(&r)
+			_, err := b.admin.Start(t.Context(), r)
+			refused(t, c.name, err, c.field)
+		}
+		if _, err := b.ledger.Newest(t.Context()); !errors.Is(err, campaign.ErrNoCampaign) {
+			t.Errorf("newest %v: a refused start has stored something", err)
+		}
+	})
+}
+
+func refused(t *testing.T, name string, err error, field string) {
+	t.Helper()
+	var invalid *campaign.InvalidError
+	if !errors.As(err, &invalid) || invalid.Field != field || invalid.Reason == "" {
+		t.Errorf("%s: error %v, want one that names %s", name, err, field)
+	}
+}
+
+func TestChangesAreRefused(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		if _, err := b.admin.Extend(ctx, 5); !errors.Is(err, campaign.ErrNoCampaign) {
+			t.Errorf("extend without a campaign: %v", err)
+		}
+		b.start(t, 10, 0)
+		change := func(f func(context.Context) (campaign.Change, error)) error { _, err := f(ctx); return err }
+		extend := func(n int64) error { _, err := b.admin.Extend(ctx, n); return err }
+		refused(t, "fewer slots", extend(9), "slots")
+		refused(t, "as many slots", extend(10), "slots")
+		refused(t, "too many slots", extend(campaign.MaxSlots+1), "slots")
+		refused(t, "resume what is not paused", change(b.admin.Resume), "status")
+		_, err := b.admin.Start(ctx, campaign.StartRequest{Name: "second", Slots: 1})
+		refused(t, "a second campaign", err, "campaign")
+		must(t)(b.admin.Pause(ctx))
+		refused(t, "pause what is paused", change(b.admin.Pause), "status")
+		must(t)(b.admin.End(ctx))
+		for name, f := range map[string]func(context.Context) (campaign.Change, error){
+			"end again": b.admin.End, "pause the ended": b.admin.Pause, "resume the ended": b.admin.Resume,
+		} {
+			refused(t, name, change(f), "status")
+		}
+		refused(t, "extend the ended", extend(11), "status")
+	})
+}
+
+func TestTwoAdminsAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		const admins = 6
+		errs := make([]error, admins)
+		var wg sync.WaitGroup
+		for i := range admins {
+			wg.Go(func() {
+				_, errs[i] = b.admin.Start(t.Context(), campaign.StartRequest{Name: fmt.Sprint("by ", i), Slots: 1, Discount: int64(i)})
+			})
+		}
+		wg.Wait()
+		won := -1
+		for i, err := range errs {
+			var invalid *campaign.InvalidError
+			switch {
+			case err == nil && won >= 0:
+				t.Errorf("both %d and %d started a campaign", won, i)
+			case err == nil:
+				won = i
+			case !errors.Is(err, campaign.ErrConflict) && !errors.As(err, &invalid):
+				t.Errorf("admin %d: %v", i, err)
+			}
+		}
+		s, err := b.board.Snapshot(t.Context())
+		if err != nil || won < 0 || s.Campaign.Discount != int64(won) {
+			t.Errorf("redis has %+v, %v, want that of admin %d", s.Campaign, err, won)
+		}
+	})
+}
+
+// A crash between MongoDB and Redis: the next look repairs it.
+func TestChangeThatRedisDidNotHear(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 1, 5)
+		b.expect(t, "a", granted("1", 1))
+		b.expect(t, "b", state(campaign.StateFull))
+		alone := campaign.NewAdmin(campaign.AdminConfig{
+			Ledger: b.ledger, Board: campaign.NewBoard(connect(t, "redis://127.0.0.1:1")), By: "test",
+		})
+		change, err := alone.Extend(t.Context(), 2)
+		if err != nil || change.Live {
+			t.Fatalf("change %+v, %v, want one that redis does not follow yet", change, err)
+		}
+		b.expect(t, "b", state(campaign.StateFull))
+		b.repair(t)
+		b.expect(t, "b", granted("1", 2))
+		b.drain(t)
+		b.ledgerIs(t, "1", map[string]int64{"a": 1, "b": 2})
+	})
+}
+
+func TestApplyNeverGoesBack(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		first := b.start(t, 1, 5)
+		must(t)(b.admin.Extend(t.Context(), 3))
+		if err := b.board.Apply(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := b.board.Snapshot(t.Context()); err != nil || s.Campaign.Slots != 3 || s.Campaign.Version != 2 {
+			t.Errorf("redis has %+v, %v, want version 2", s.Campaign, err)
+		}
+	})
+}
+
+type names map[string]string
+
+func (n names) Usernames(context.Context, []string) (map[string]string, error) { return n, nil }
+
+func TestStatusAndWinners(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		admin := campaign.NewAdmin(campaign.AdminConfig{Ledger: b.ledger, Board: b.board, Users: names{"a": "Ann", "b": "Bob"}})
+		if _, err := admin.Status(ctx); !errors.Is(err, campaign.ErrNoCampaign) {
+			t.Errorf("status without a campaign: %v", err)
+		}
+		b.start(t, 3, 5)
+		b.claim(t, "a")
+		b.claim(t, "b")
+		b.drain(t)
+		counts := func() [3]int64 {
+			t.Helper()
+			p, err := admin.Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return [3]int64{p.Granted, p.Remaining, p.Waiting}
+		}
+		if got := counts(); got != [3]int64{2, 1, 0} {
+			t.Errorf("granted, remaining, waiting: %v, want 2 1 0", got)
+		}
+		for _, user := range []string{"c", "d", "e"} {
+			b.claim(t, user)
+		}
+		if got := counts(); got != [3]int64{3, 0, 2} {
+			t.Errorf("granted, remaining, waiting: %v, want 3 0 2", got)
+		}
+		b.drain(t)
+		b.redis.FlushAll(ctx)
+		if got := counts(); got != [3]int64{3, 0, 2} {
+			t.Errorf("from the ledger: granted, remaining, waiting: %v, want 3 0 2", got)
+		}
+		var lines []string
+		for w, err := range admin.Winners(ctx, "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, fmt.Sprintf("%d %s %s", w.Rank, w.UserID, w.Username))
+		}
+		if got := strings.Join(lines, ", "); got != "1 a Ann, 2 b Bob, 3 c " {
+			t.Errorf("winners %q", got)
+		}
+		for _, err := range admin.Winners(ctx, "7") {
+			if !errors.Is(err, campaign.ErrNoCampaign) {
+				t.Errorf("winners of an unknown campaign: %v", err)
+			}
+		}
+	})
+}
