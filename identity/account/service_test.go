@@ -391,3 +391,28 @@ func TestNewService(t *testing.T) {
 
 // The real hasher fits.
 var _ account.Hasher = (*password.Hasher)(nil)
+
+func TestWithArgon2id(t *testing.T) {
+	store := memstore.New()
+	login := account.LoginRequest{Username: "alice", Password: secret}
+	for _, params := range []password.Params{password.DefaultParams, {MemoryKiB: 12288, Time: 3, Parallelism: 1}} {
+		hasher, err := password.NewHasher(password.Config{Params: params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := account.NewService(account.ServiceConfig{Store: store, Hasher: hasher})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Register(t.Context(), "alice", secret); err != nil && !errors.Is(err, account.ErrUsernameTaken) {
+			t.Fatal(err)
+		}
+		if _, err := s.Authenticate(t.Context(), login); err != nil {
+			t.Errorf("authenticate: %v", err)
+		}
+		c, err := store.Credential(t.Context(), "alice")
+		if err != nil || hasher.Stale(c.Password) {
+			t.Errorf("stored %q (%v), want a hash of %+v", c.Password, err, params)
+		}
+	}
+}

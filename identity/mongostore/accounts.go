@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -130,14 +131,24 @@ func (s *Store) RecordAttempt(ctx context.Context, a account.Attempt) error {
 func (s *Store) prepareLogins(ctx context.Context, retention time.Duration) error {
 	_, err := s.logins().Indexes().CreateOne(ctx, mongo.IndexModel{
 		Keys:    bson.D{{Key: "at", Value: 1}},
-		Options: options.Index().SetName("retention").SetExpireAfterSeconds(int32(retention.Seconds())), //nolint:gosec // 68 years fit
+		Options: options.Index().SetName("retention").SetExpireAfterSeconds(int32(retention.Seconds())),
 	})
 	var refused mongo.CommandError
 	if errors.As(err, &refused) && !unreachable(err) && !unable(err) {
-		s.log.WarnContext(ctx, "login attempts are kept for good: the server refused an index that expires them", "err", err)
+		s.log.LogAttrs(ctx, refusal(refused), "login attempts do not expire as configured: the server refused the index", slog.Any("err", err))
 		return nil
 	}
 	return classify("index logins", err)
+}
+
+// refusal is the level at which a refused index is logged: a server that has
+// none of the kind is not worth a warning at every start.
+func refusal(err mongo.CommandError) slog.Level {
+	const notImplemented, commandNotSupported = 238, 115
+	if err.HasErrorCode(notImplemented) || err.HasErrorCode(commandNotSupported) {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 func notFound(err error) error {

@@ -2,6 +2,8 @@ package mongostore
 
 import (
 	"log/slog"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,8 +35,26 @@ func open(t *testing.T, c Config) *Store {
 	return s
 }
 
+// with adds options to a URL.
+func with(t *testing.T, target string, options ...string) string {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+strings.Join(options, "&"), "&")
+	return u.String()
+}
+
 func TestAccounts(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) account.Store { return open(t, Config{}) })
+}
+
+// The suite must pass as well where profiles are read from secondaries.
+func TestAccountsReadingFromSecondaries(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) account.Store {
+		return open(t, Config{URL: with(t, testserver.Mongo(t), "readPreference=secondaryPreferred")})
+	})
 }
 
 func TestRecordAttempt(t *testing.T) {

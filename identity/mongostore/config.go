@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ const (
 	DefaultTimeout  = 5 * time.Second
 	selectTimeout   = 3 * time.Second
 	auditRetention  = 400 * 24 * time.Hour
+	maxRetention    = math.MaxInt32 * time.Second // what an index can say
 )
 
 // Config says how to reach the database. URL is required.
@@ -58,8 +60,11 @@ func (c Config) options() (*options.ClientOptions, string, error) {
 	if err != nil {
 		faults = append(faults, fmt.Errorf("mongo URL: %s", redact(err.Error(), c.URL)))
 	}
-	if c.Timeout < 0 || c.AuditRetention < 0 {
-		faults = append(faults, errors.New("mongo timeout and audit retention must not be negative"))
+	if c.Timeout < 0 {
+		faults = append(faults, fmt.Errorf("mongo timeout %s must not be negative", c.Timeout))
+	}
+	if c.AuditRetention < 0 || c.AuditRetention > maxRetention {
+		faults = append(faults, fmt.Errorf("audit retention %s must be 0 to %s", c.AuditRetention, maxRetention))
 	}
 	faults = append(faults, c.authenticate(opts), c.secure(opts))
 	c.setDefaults(opts)

@@ -96,8 +96,11 @@ func TestConfigFaults(t *testing.T) {
 		{"user alone", Config{URL: "mongodb://h", User: "u"}, []string{"one without the other"}},
 		{"password file alone", Config{URL: "mongodb://h", PasswordFile: "/x"}, []string{"one without the other"}},
 		{"empty password", Config{URL: "mongodb://h", User: "u", PasswordFile: write(t, "\n")}, []string{"is empty"}},
-		{"every fault at once", Config{URL: "mongodb://", User: "u", PasswordFile: "/nowhere", CAFile: "/nowhere-else", Timeout: -1},
-			[]string{"mongo URL", "mongo password file", "mongo CA file", "negative"}},
+		{
+			"every fault at once",
+			Config{URL: "mongodb://", User: "u", PasswordFile: "/nowhere", CAFile: "/nowhere-else", Timeout: -1, AuditRetention: -1},
+			[]string{"mongo URL", "mongo password file", "mongo CA file", "mongo timeout", "audit retention"},
+		},
 		{"CA file without a certificate", Config{URL: "mongodb://h", CAFile: write(t, "hunter2")}, []string{"no certificate"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

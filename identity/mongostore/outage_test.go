@@ -23,7 +23,8 @@ import (
 func through(t *testing.T) (*Store, *proxy) {
 	t.Helper()
 	p, url := newProxy(t, testserver.Mongo(t))
-	return open(t, Config{URL: url + "?serverSelectionTimeoutMS=1000&heartbeatFrequencyMS=500", Timeout: 2 * time.Second}), p
+	url = with(t, url, "directConnection=true", "serverSelectionTimeoutMS=1000", "heartbeatFrequencyMS=500")
+	return open(t, Config{URL: url, Timeout: 2 * time.Second}), p
 }
 
 // calls lists every method of a store, each with valid arguments.
@@ -110,7 +111,7 @@ func TestOpenWithoutServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := listener.Addr().String()
-	listener.Close()
+	_ = listener.Close()
 	_, err = Open(t.Context(), Config{URL: "mongodb://" + address + "/?serverSelectionTimeoutMS=200"})
 	if !outage.Is(err) {
 		t.Errorf("open without a server: %v, want an outage", err)

@@ -34,7 +34,7 @@ func newProxy(t *testing.T, target string) (*proxy, string) {
 	}
 	p := &proxy{listener: listener, server: u.Host, conns: map[net.Conn]bool{}}
 	t.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		p.setDown(true)
 	})
 	go p.accept()

@@ -122,7 +122,7 @@ func (h *Hasher) verify(ctx context.Context, stored phc, password string) (bool,
 
 func newPHC(p Params, password string) phc {
 	made := phc{params: p, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
-	rand.Read(made.salt) //nolint:errcheck // crypto/rand.Read never returns an error
+	rand.Read(made.salt) // never fails
 	made.hash = made.rehash(password)
 	return made
 }

@@ -41,12 +41,12 @@ func Run(t *testing.T, newStore func(t *testing.T) account.Store) {
 func newAccount(canonical string) (account.User, account.Credential) {
 	id := rand.Text()
 	return account.User{
-			ID: id, Username: "As Typed " + canonical, Canonical: canonical,
-			CreatedAt: time.Date(2026, 11, 22, 9, 8, 7, 654_000_000, time.UTC),
-		}, account.Credential{
-			Canonical: canonical, UserID: id, Password: "$argon2id$of-" + id,
-			Generation: 1 << 40, Disabled: true,
-		}
+		ID: id, Username: "As Typed " + canonical, Canonical: canonical,
+		CreatedAt: time.Date(2026, 11, 22, 9, 8, 7, 654_000_000, time.UTC),
+	}, account.Credential{
+		Canonical: canonical, UserID: id, Password: "$argon2id$of-" + id,
+		Generation: 1 << 40, Disabled: true,
+	}
 }
 
 func create(t *testing.T, s account.Store, canonical string) (account.User, account.Credential) {
@@ -100,12 +100,11 @@ func testTaken(t *testing.T, s account.Store) {
 }
 
 func testRace(t *testing.T, s account.Store) {
-	const callers = 16
 	users, credentials := make([]account.User, callers), make([]account.Credential, callers)
 	for i := range callers {
 		users[i], credentials[i] = newAccount("alice")
 	}
-	errs := together(callers, func(i int) error { return s.CreateUser(t.Context(), users[i], credentials[i]) })
+	errs := together(func(i int) error { return s.CreateUser(t.Context(), users[i], credentials[i]) })
 	winner := -1
 	for i, err := range errs {
 		switch {
@@ -124,8 +123,7 @@ func testRace(t *testing.T, s account.Store) {
 }
 
 func testMany(t *testing.T, s account.Store) {
-	const callers = 16
-	errs := together(callers, func(i int) error {
+	errs := together(func(i int) error {
 		u, c := newAccount(fmt.Sprintf("user%d", i))
 		if err := s.CreateUser(t.Context(), u, c); err != nil {
 			return err
@@ -180,7 +178,7 @@ func testReplacePassword(t *testing.T, s account.Store) {
 
 func testReplaceRace(t *testing.T, s account.Store) {
 	_, c := create(t, s, "alice")
-	errs := together(16, func(i int) error {
+	errs := together(func(i int) error {
 		return s.ReplacePassword(t.Context(), "alice", c.Password, fmt.Sprintf("new%d", i))
 	})
 	if err := errors.Join(errs...); err != nil {
@@ -200,7 +198,7 @@ func testAttempts(t *testing.T, s account.Store) {
 		account.OutcomeSuccess, account.OutcomeUnknownUser, account.OutcomeWrongPassword, account.OutcomeDisabled,
 	}
 	same := account.Attempt{UserID: "u", At: time.Now(), IP: "2001:db8::1", RequestID: "r"}
-	errs := together(16, func(i int) error {
+	errs := together(func(i int) error {
 		a := same
 		a.Outcome = outcomes[i%len(outcomes)]
 		return s.RecordAttempt(t.Context(), a)
@@ -229,12 +227,15 @@ func testCancelled(t *testing.T, s account.Store) {
 	}
 }
 
-// together runs n calls at once and returns their errors.
-func together(n int, call func(i int) error) []error {
+// callers is how many act at once.
+const callers = 16
+
+// together lets every caller call at once and returns their errors.
+func together(call func(i int) error) []error {
 	var start, done sync.WaitGroup
-	errs := make([]error, n)
+	errs := make([]error, callers)
 	start.Add(1)
-	for i := range n {
+	for i := range callers {
 		done.Go(func() {
 			start.Wait()
 			errs[i] = call(i)
