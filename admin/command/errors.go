@@ -1,0 +1,90 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+// Exit statuses.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a fault of what was typed: exit status 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+func (e *usageError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (e *hinted) Error() string { return e.err.Error() }
+
+func (e *hinted) Unwrap() error { return e.err }
+
+func withHint(err error, format string, args ...any) error {
+	return &hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// report tells the person what went wrong and what to do, and returns the exit
+// status.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(w, "earlybird: %v\n", err)
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+	var u *usageError
+	if errors.As(err, &u) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// hintFor is what to do about an error: what came with it, or what its kind
+// suggests.
+func hintFor(err error) string {
+	var h *hinted
+	var o *outage.Error
+	switch {
+	case errors.As(err, &h):
+		return h.hint
+	case errors.Is(err, context.Canceled):
+		return ""
+	case errors.Is(err, campaign.ErrNoCampaign):
+		return `start one, for example: earlybird campaign start --name Launch --slots 100 --discount 30`
+	case errors.Is(err, campaign.ErrConflict):
+		return `look at it with "earlybird campaign status", then decide again`
+	case errors.As(err, &o):
+		return outageHint(o.Dependency)
+	}
+	return ""
+}
+
+func outageHint(dependency string) string {
+	const look = `"earlybird doctor" looks at everything`
+	switch dependency {
+	case "mongodb":
+		return "is MongoDB running, and is this its address? --mongo-url or EARLYBIRD_MONGO_URL names another; " + look
+	case "redis":
+		return "is Redis running, and is this its address? --redis-url or EARLYBIRD_REDIS_URL names another; " + look
+	default:
+		return look
+	}
+}

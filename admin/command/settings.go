@@ -1,0 +1,118 @@
+package command
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/user"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/urfave/cli/v2"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/mongostore"
+)
+
+// The local stack's addresses.
+const (
+	localMongo    = "mongodb://127.0.0.1:27117/earlybird"
+	localRedis    = "redis://127.0.0.1:6479/0"
+	localIdentity = "http://127.0.0.1:8081"
+	localGateway  = "http://127.0.0.1:8000"
+)
+
+// storeFlags say where MongoDB and Redis are, as the identity service's do.
+func storeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "mongo-url", Value: localMongo, Usage: "`URL` of MongoDB; its path names the database", EnvVars: []string{"EARLYBIRD_MONGO_URL"}},
+		&cli.StringFlag{Name: "mongo-user", Usage: "MongoDB `USER`, with --mongo-password-file", EnvVars: []string{"EARLYBIRD_MONGO_USER"}},
+		&cli.StringFlag{Name: "mongo-password-file", Usage: "`FILE` with the MongoDB user's password", EnvVars: []string{"EARLYBIRD_MONGO_PASSWORD_FILE"}},
+		&cli.StringFlag{Name: "mongo-ca-file", Usage: "`FILE` with the certificates that MongoDB's is signed by; turns TLS on", EnvVars: []string{"EARLYBIRD_MONGO_CA_FILE"}},
+		&cli.StringFlag{Name: "redis-url", Value: localRedis, Usage: "`URL` of Redis", EnvVars: []string{"EARLYBIRD_REDIS_URL"}},
+		&cli.StringFlag{Name: "redis-password-file", Usage: "`FILE` with the Redis password", EnvVars: []string{"EARLYBIRD_REDIS_PASSWORD_FILE"}},
+		&cli.StringFlag{Name: "redis-ca-file", Usage: "`FILE` with the certificates that Redis's is signed by, for rediss://", EnvVars: []string{"EARLYBIRD_REDIS_CA_FILE"}},
+	}
+}
+
+func mongoConfig(c *cli.Context) mongostore.Config {
+	return mongostore.Config{
+		URL:          c.String("mongo-url"),
+		User:         c.String("mongo-user"),
+		PasswordFile: c.String("mongo-password-file"),
+		CAFile:       c.String("mongo-ca-file"),
+		Log:          slog.New(slog.DiscardHandler), // what it has to say is for the service's operator
+	}
+}
+
+func redisConfig(c *cli.Context) campaign.ConnectConfig {
+	return campaign.ConnectConfig{
+		URL:          c.String("redis-url"),
+		PasswordFile: c.String("redis-password-file"),
+		CAFile:       c.String("redis-ca-file"),
+	}
+}
+
+// stores are the connections of one command.
+type stores struct {
+	mongo *mongostore.Store
+	redis redis.UniversalClient
+}
+
+// open connects to both stores. A setting that makes no sense is a usage error.
+func open(c *cli.Context) (*stores, error) {
+	if err := mongoConfig(c).Validate(); err != nil {
+		return nil, &usageError{err}
+	}
+	client, err := campaign.Connect(redisConfig(c))
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	store, err := mongostore.Open(c.Context, mongoConfig(c))
+	if err != nil {
+		_ = client.Close() // the error that counts is that of MongoDB
+		return nil, err
+	}
+	return &stores{mongo: store, redis: client}, nil
+}
+
+// close ends the connections. What was asked for is done by then.
+func (s *stores) close(ctx context.Context) {
+	_ = s.redis.Close()
+	_ = s.mongo.Close(context.WithoutCancel(ctx))
+}
+
+// admin returns the campaigns' administration on these stores.
+func (s *stores) admin() *campaign.Admin {
+	return campaign.NewAdmin(campaign.AdminConfig{
+		Ledger: s.mongo, Board: campaign.NewBoard(s.redis), Users: s.mongo, By: operator(),
+	})
+}
+
+// operator names who types, for the history of a campaign: user@host.
+func operator() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + host
+}
+
+// quiet drops what the Redis client logs by itself: the error it returns says
+// the same, once.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// shown is a URL without its password.
+func shown(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "an address that cannot be parsed"
+	}
+	return u.Redacted()
+}

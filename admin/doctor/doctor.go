@@ -1,0 +1,176 @@
+// Package doctor looks whether the parts of an installation can be reached and
+// answer as they should, and says what to do where they do not.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/token"
+)
+
+// Check is one look at one part.
+type Check struct {
+	Name   string // mongodb, redis, identity, jwks or gateway
+	Target string // its address, without a password
+	Hint   string // what to do when it fails
+	Look   func(ctx context.Context) (detail string, err error)
+}
+
+// Result is what a check found.
+type Result struct {
+	Check  string
+	Target string
+	OK     bool
+	Detail string // what was seen, or what is wrong
+	Hint   string // what to do; empty when all is well
+}
+
+// Timeout bounds each check.
+const Timeout = 5 * time.Second
+
+// Examine runs all checks at once and returns their results in order.
+func Examine(ctx context.Context, checks []Check) []Result {
+	results := make([]Result, len(checks))
+	var running sync.WaitGroup
+	for i, c := range checks {
+		running.Go(func() { results[i] = c.run(ctx) })
+	}
+	running.Wait()
+	return results
+}
+
+func (c Check) run(ctx context.Context) Result {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	detail, err := c.Look(ctx)
+	r := Result{Check: c.Name, Target: c.Target, OK: err == nil, Detail: detail}
+	if err == nil {
+		return r
+	}
+	r.Detail, r.Hint = err.Error(), c.Hint
+	var advised *Advised
+	if errors.As(err, &advised) {
+		r.Hint = advised.Advice
+	}
+	return r
+}
+
+// Advised is a fault that knows better what to do than the check's own hint.
+type Advised struct {
+	Problem string
+	Advice  string
+}
+
+func (e *Advised) Error() string { return e.Problem }
+
+const jwksPath = "/.well-known/jwks.json"
+
+// maxBody is as much of an answer, in bytes, as is read.
+const maxBody = 64 << 10
+
+// Web looks at the parts that speak HTTP.
+type Web struct {
+	Client      *http.Client
+	IdentityURL string
+	GatewayURL  string
+}
+
+// Checks are the checks of identity, its keys and the gateway.
+func (w Web) Checks() []Check {
+	start := `start it ("make run" starts everything on one machine), or name another address with `
+	return []Check{
+		{"identity", w.IdentityURL, start + "--identity-url or EARLYBIRD_IDENTITY_URL", w.identity},
+		{"jwks", w.IdentityURL + jwksPath, "without keys no token can be verified: look at the identity service's log", w.jwks},
+		{"gateway", w.GatewayURL, start + "--gateway-url or EARLYBIRD_GATEWAY_URL", w.gateway},
+	}
+}
+
+// get returns the status and the body of an answer.
+func (w Web) get(ctx context.Context, url string) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("not an address: %w", err)
+	}
+	resp, err := w.Client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	return resp, body, err
+}
+
+func (w Web) identity(ctx context.Context) (string, error) {
+	resp, body, err := w.get(ctx, w.IdentityURL+"/readyz")
+	if err != nil {
+		return "", err
+	}
+	said := strings.TrimSpace(string(body))
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return "ready: " + said, nil
+	case http.StatusServiceUnavailable:
+		return "", &Advised{"not ready: " + said, "what is missing is named; once it answers, identity is ready by itself"}
+	default:
+		return "", &Advised{fmt.Sprintf("/readyz answered %d", resp.StatusCode), "is this the identity service itself, not the gateway? --identity-url names another"}
+	}
+}
+
+func (w Web) jwks(ctx context.Context) (string, error) {
+	_, err := w.keys(ctx, w.IdentityURL)
+	if err != nil {
+		return "", err
+	}
+	return "keys are published", nil
+}
+
+// keys fetches the key set from one of the two.
+func (w Web) keys(ctx context.Context, base string) (string, error) {
+	resp, body, err := w.get(ctx, base+jwksPath)
+	if err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answered %d", jwksPath, resp.StatusCode)
+	}
+	set, err := token.ParseKeySet(body)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", jwksPath, err)
+	}
+	return string(set.JSON()), nil
+}
+
+// gateway looks whether the gateway brings requests to this identity service,
+// and whether earlybird-auth guards what it should.
+func (w Web) gateway(ctx context.Context) (string, error) {
+	through, err := w.keys(ctx, w.GatewayURL)
+	if err != nil {
+		return "", err
+	}
+	direct, err := w.keys(ctx, w.IdentityURL)
+	if err == nil && direct != through {
+		return "", &Advised{"the gateway leads to another identity service", "compare kong.yml's target with --identity-url; \"earlybird kong render\" writes one that fits"}
+	}
+	resp, _, err := w.get(ctx, w.GatewayURL+"/promotion")
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
+		return "routes are there, and a request without a token is refused", nil
+	case resp.StatusCode == http.StatusServiceUnavailable:
+		return "", &Advised{"earlybird-auth is not ready (503)", "it needs the keys and Redis: look at jwks_url and redis_url in kong.yml, and at the gateway's log"}
+	default:
+		return "", &Advised{
+			fmt.Sprintf("GET /promotion without a token answered %d, not 401", resp.StatusCode),
+			"is earlybird-auth on the route \"protected\"? \"earlybird kong validate\" checks kong.yml",
+		}
+	}
+}
