@@ -1,0 +1,166 @@
+package keeper_test
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+func TestDrainStoresEverything(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 2, 5)
+		now := time.Now().Truncate(time.Millisecond)
+		for i, user := range []string{"a", "b", "c", "d"} {
+			b.login(t, user, now.Add(time.Duration(i)*time.Millisecond))
+		}
+		b.claim(t, "a", "b", "c")
+		b.drain(t)
+		if got := b.stored(t); !slices.Equal(got, []string{"a 1", "b 2"}) {
+			t.Errorf("grants %v", got)
+		}
+		var waits []string
+		for w, err := range b.ledger.Waiting(t.Context(), "1") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			waits = append(waits, w.UserID+strconv.FormatInt(w.Position, 10))
+		}
+		if !slices.Equal(waits, []string{"c3"}) {
+			t.Errorf("waiting %v, want c at 3", waits)
+		}
+		if got := b.expected(t); !slices.Equal(got, []string{"d"}) {
+			t.Errorf("expected %v, want d alone", got)
+		}
+		if _, err := b.admin.Extend(t.Context(), 4); err != nil {
+			t.Fatal(err)
+		}
+		b.drain(t)
+		if got := b.stored(t); !slices.Equal(got, []string{"a 1", "b 2", "c 3"}) {
+			t.Errorf("grants after the raise %v", got)
+		}
+	})
+}
+
+// Claims go on while MongoDB is down, and drain when it is back. Checked by
+// confirming entries before they are stored: the grants are then lost.
+func TestDrainWhileLedgerIsDown(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 3, 0)
+		b.drain(t)
+		b.ledger.Down(true)
+		b.claim(t, "a", "b")
+		for range 2 {
+			if err := b.keeper.Drain(t.Context()); !outage.Is(err) {
+				t.Fatalf("drain: %v, want an outage", err)
+			}
+		}
+		b.claim(t, "c")
+		b.ledger.Down(false)
+		b.drain(t)
+		if got := b.stored(t); !slices.Equal(got, []string{"a 1", "b 2", "c 3"}) {
+			t.Errorf("grants %v", got)
+		}
+	})
+}
+
+// What a dead replica was given is taken over. Checked by leaving out takeOver.
+func TestDrainTakesOver(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 3, 0)
+		b.drain(t)
+		b.claim(t, "a", "b")
+		given, err := b.redis.XReadGroup(t.Context(), &redis.XReadGroupArgs{
+			Group: "identity", Consumer: "dead", Streams: []string{campaign.KeyOutbox, ">"}, Count: 10,
+		}).Result()
+		if err != nil || len(given) != 1 || len(given[0].Messages) != 2 {
+			t.Fatalf("the dead replica was given %v, %v", given, err)
+		}
+		b.claim(t, "c")
+		run(t, b.keeper)
+		eventually(t, "everything is stored", func() bool { return slices.Equal(b.stored(t), []string{"a 1", "b 2", "c 3"}) })
+		eventually(t, "everything is confirmed", func() bool { return b.drained(t) })
+	})
+}
+
+// A rank that was given twice is recorded, and the drain goes on.
+func TestDrainRecordsConflicts(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 3, 0)
+		b.claim(t, "a")
+		for _, values := range []map[string]any{
+			{"type": "arrival", "campaign": "1", "user": "twin", "position": 1, "rank": 1, "at": 5},
+			{"type": "nonsense"},
+			{"type": "grant", "campaign": "1", "user": "half"},
+		} {
+			if err := b.redis.XAdd(t.Context(), &redis.XAddArgs{Stream: campaign.KeyOutbox, Values: values}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.claim(t, "b")
+		b.drain(t)
+		if got := b.stored(t); !slices.Equal(got, []string{"a 1", "b 2"}) {
+			t.Errorf("grants %v", got)
+		}
+		conflicts, err := b.ledger.Conflicts(t.Context(), "1")
+		if err != nil || len(conflicts) != 1 || conflicts[0].UserID != "twin" || conflicts[0].Holder != "a" {
+			t.Errorf("conflicts %+v, %v, want that of twin", conflicts, err)
+		}
+	})
+}
+
+// The outbox is trimmed behind what is stored and older than Keep, and no
+// further. Checked by trimming without a look at what is pending.
+func TestTrim(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		add := func(ms int64, user string, rank int) {
+			t.Helper()
+			if err := b.redis.XAdd(ctx, &redis.XAddArgs{Stream: campaign.KeyOutbox, ID: strconv.FormatInt(ms, 10) + "-1", Values: map[string]any{
+				"type": "arrival", "campaign": "1", "user": user, "position": rank, "rank": rank, "at": ms,
+			}}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		length := func() int64 { return b.redis.XLen(ctx, campaign.KeyOutbox).Val() }
+		b.redis.Del(ctx, campaign.KeyOutbox)
+		old := time.Now().Add(-10 * time.Minute).UnixMilli()
+		add(old, "a", 1)
+		b.drain(t)
+		add(old+1, "b", 2)
+		if err := b.keeper.Tidy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := length(); n != 2 {
+			t.Errorf("%d entries left, want the one not stored and the last that was", n)
+		}
+		b.ledger.Down(true)
+		if err := b.keeper.Drain(ctx); !outage.Is(err) {
+			t.Fatal(err)
+		}
+		b.ledger.Down(false)
+		if err := b.keeper.Trim(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := length(); n != 1 {
+			t.Errorf("%d entries left, want the one that is given out and not stored", n)
+		}
+		b.drain(t)
+		add(time.Now().UnixMilli(), "c", 3)
+		b.drain(t)
+		if err := b.keeper.Trim(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := length(); n != 1 {
+			t.Errorf("%d entries left, want the young one", n)
+		}
+		if got := b.stored(t); !slices.Equal(got, []string{"a 1", "b 2", "c 3"}) {
+			t.Errorf("grants %v", got)
+		}
+	})
+}

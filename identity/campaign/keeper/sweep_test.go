@@ -1,0 +1,83 @@
+package keeper_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+)
+
+func (b *bench) sweep(t *testing.T) {
+	t.Helper()
+	if err := b.keeper.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Rule 5: logins whose claim was lost are claimed in login order, once they
+// are 10 s old. Checked by sorting them by user, and by sweeping at once.
+func TestSweepClaimsInLoginOrder(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 3, 1)
+		now := time.Now()
+		for i, user := range []string{"d", "a", "c", "b", "e"} { // e does not fit any more
+			b.login(t, user, now.Add(time.Duration(i)*time.Millisecond))
+		}
+		b.sweep(t)
+		if s, _ := b.board.Snapshot(t.Context()); s.Last != 0 {
+			t.Fatalf("%d logins were swept at once", s.Last)
+		}
+		b.later(11 * time.Second)
+		b.sweep(t)
+		b.ranks(t, "d", "a", "c")
+		if got := b.expected(t); len(got) != 4 {
+			t.Errorf("expected %v: what is not stored must stay, and e must not", got)
+		}
+		b.drain(t)
+		b.sweep(t)
+		if got := b.expected(t); len(got) > 0 {
+			t.Errorf("still expected: %v", got)
+		}
+	})
+}
+
+func TestSweepDropsWhatIsSettled(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		b.start(t, 1, 5)
+		b.claim(t, "a", "w")
+		b.drain(t)
+		// Expected by a login that raced with the drain of the same user's first.
+		for _, user := range []string{"a", "w"} {
+			if err := b.ledger.Expect(ctx, campaign.Expected{CampaignID: "1", UserID: user, At: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.ledger.Expect(ctx, campaign.Expected{CampaignID: "0", UserID: "of an earlier campaign", At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		b.later(11 * time.Second)
+		b.sweep(t)
+		if got := b.expected(t); len(got) > 0 {
+			t.Errorf("still expected: %v", got)
+		}
+	})
+}
+
+// Nobody is overtaken: what cannot be decided stops the sweep and stays.
+func TestSweepWaitsForRedis(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 3, 1)
+		b.login(t, "a", time.Now())
+		b.login(t, "b", time.Now().Add(time.Millisecond))
+		b.redis.HSet(t.Context(), campaign.KeyCampaign, "run_id", "other")
+		b.later(11 * time.Second)
+		b.sweep(t)
+		if got := b.expected(t); !slices.Equal(got, []string{"a", "b"}) {
+			t.Errorf("expected %v, want a and b", got)
+		}
+		b.repair(t)
+		b.ranks(t, "a", "b")
+	})
+}
