@@ -1,0 +1,94 @@
+package output
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	both = []Column{{Name: "id"}, {Name: "note", Long: true}, {Name: "n"}, {Name: "at"}}
+	at   = time.Date(2026, 12, 24, 18, 0, 0, 500e6, time.FixedZone("", 3600))
+)
+
+func TestList(t *testing.T) {
+	rows := [][]any{{"1", `a "quoted", one`, int64(7), at}, {"2", "x", nil, time.Time{}}}
+	tests := []struct {
+		name   string
+		format Format
+		rows   [][]any
+		want   string
+	}{
+		{"JSON", JSON, rows, `[{"id":"1","note":"a \"quoted\", one","n":7,"at":"2026-12-24T17:00:00.5Z"},` + "\n" + ` {"id":"2","note":"x","n":null,"at":null}]` + "\n"},
+		{"JSON without rows", JSON, nil, "[]\n"},
+		{"CSV", CSV, rows, "id,note,n,at\n1,\"a \"\"quoted\"\", one\",7,2026-12-24T17:00:00.5Z\n2,x,,\n"},
+		{"CSV without rows", CSV, nil, "id,note,n,at\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			list := List(&out, tt.format, both...)
+			for _, r := range tt.rows {
+				if err := list.Row(r...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := list.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != tt.want {
+				t.Errorf("got\n%swant\n%s", &out, tt.want)
+			}
+			switch tt.format {
+			case JSON:
+				if !json.Valid(out.Bytes()) {
+					t.Error("not JSON")
+				}
+			case CSV:
+				if _, err := csv.NewReader(&out).ReadAll(); err != nil {
+					t.Errorf("not CSV: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestOne(t *testing.T) {
+	tests := []struct {
+		format Format
+		want   string
+	}{
+		{JSON, `{"id":"1","note":"","n":0,"at":null}` + "\n"},
+		{CSV, "id,note,n,at\n1,,0,\n"},
+	}
+	for _, tt := range tests {
+		var out bytes.Buffer
+		if err := One(&out, tt.format, both, "1", "", int64(0), time.Time{}); err != nil || out.String() != tt.want {
+			t.Errorf("%s: %v, got %q, want %q", tt.format, err, &out, tt.want)
+		}
+	}
+}
+
+func TestTableWrapsLongColumns(t *testing.T) {
+	var out bytes.Buffer
+	err := One(&out, Table, both, "1", strings.Repeat("many words ", 20), nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 90 {
+			t.Errorf("a line of %d characters: %s", n, line)
+		}
+	}
+	for _, want := range []string{"id", "many words", "2026-12-24T17:00:00.5Z"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	if strings.Contains(out.String(), "<nil>") {
+		t.Errorf("an unset value shows:\n%s", &out)
+	}
+}
