@@ -64,16 +64,16 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 func newRing(cfg Config) (*Ring, error) {
 	var err error
 	if cfg.Store == nil {
-		err = errors.Join(err, errors.New("Store is required"))
+		err = errors.Join(err, errors.New("store is required"))
 	}
 	if cfg.Secret == [SecretSize]byte{} {
-		err = errors.Join(err, errors.New("Secret is required"))
+		err = errors.Join(err, errors.New("secret is required"))
 	}
 	if cfg.Now == nil {
-		err = errors.Join(err, errors.New("Now is required"))
+		err = errors.Join(err, errors.New("clock Now is required"))
 	}
 	if cfg.Log == nil {
-		err = errors.Join(err, errors.New("Log is required"))
+		err = errors.Join(err, errors.New("logger Log is required"))
 	}
 	if cfg.Lead == 0 {
 		cfg.Lead = 10 * time.Minute

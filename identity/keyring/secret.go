@@ -33,7 +33,7 @@ func readSecret(path string) (secret [SecretSize]byte, err error) {
 	if err != nil {
 		return secret, fmt.Errorf("open: %w", unwrapPath(err))
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile))
 	if err != nil {
 		return secret, fmt.Errorf("read: %w", unwrapPath(err))

@@ -104,7 +104,8 @@ func mac(secret []byte, input string) string {
 func typeAttacks() []attack {
 	var attacks []attack
 	for _, typ := range []any{
-		"JWT", "jwt", "", "at+jwt ", " at+jwt", "at-jwt", "at+jwt;v=1", "application/jwt", "application/application/at+jwt",
+		"JWT", "jwt", "", "at+jwt ", " at+jwt", "at-jwt", "at+jwt;v=1",
+		"application/jwt", "application/application/at+jwt",
 		"x/at+jwt", "id+jwt", "logout+jwt", "dpop+jwt", 1, true, []string{"at+jwt"},
 	} {
 		name, _ := json.Marshal(typ)

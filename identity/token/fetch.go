@@ -54,7 +54,7 @@ func (j *JWKS) freshness(h http.Header) time.Duration {
 		if err != nil {
 			break
 		}
-		age := time.Duration(seconds) * time.Second //nolint:gosec // ParseUint was told 31 bits
+		age := time.Duration(seconds) * time.Second
 		return min(max(age, j.cfg.Throttle), j.cfg.Refresh)
 	}
 	return j.cfg.Refresh

@@ -18,11 +18,14 @@ import (
 	"github.com/earlybird/earlybird/identity/token"
 )
 
+// answer is what a source says to a request.
+type answer func(*http.Request) (*http.Response, error)
+
 // source is an HTTP transport that answers as it is told, and remembers when
 // and how often it was asked. It works on the fake clock of a synctest bubble.
 type source struct {
 	mu      sync.Mutex
-	answer  func(*http.Request) (*http.Response, error)
+	answer  answer
 	fetches []time.Time
 	running int
 	most    int // fetches that ran at once
@@ -43,10 +46,10 @@ func (s *source) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer(r)
 }
 
-func (s *source) set(answer func(*http.Request) (*http.Response, error)) {
+func (s *source) set(a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer = answer
+	s.answer = a
 }
 
 func (s *source) count() int {
@@ -55,7 +58,7 @@ func (s *source) count() int {
 	return len(s.fetches)
 }
 
-func respond(status int, body string, header ...string) func(*http.Request) (*http.Response, error) {
+func respond(status int, body string, header ...string) answer {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{}
 		for i := 0; i < len(header); i += 2 {
@@ -75,7 +78,7 @@ func hang(r *http.Request) (*http.Response, error) {
 }
 
 // withJWKS runs test in a bubble with a JWKS whose Run has been started.
-func withJWKS(t *testing.T, first func(*http.Request) (*http.Response, error), test func(t *testing.T, s *source, j *token.JWKS)) {
+func withJWKS(t *testing.T, first answer, test func(t *testing.T, s *source, j *token.JWKS)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{answer: first}
@@ -182,7 +185,7 @@ func TestJWKSWaitReadyEndsWithItsContext(t *testing.T) {
 func TestJWKSKeepsOldKeys(t *testing.T) {
 	tests := []struct {
 		name   string
-		answer func(*http.Request) (*http.Response, error)
+		answer answer
 	}{
 		{"connection refused", down},
 		{"an answer that never comes", hang},
@@ -261,7 +264,7 @@ func TestJWKSUnknownKidSoonAfterAFetch(t *testing.T) {
 // TestJWKSUnknownKidFlood asks for unknown keys all the time, with a source
 // that works and with one that does not.
 func TestJWKSUnknownKidFlood(t *testing.T) {
-	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+	for name, answer := range map[string]answer{
 		"source up": respond(200, jwks(jwk("a"))), "source down": down,
 	} {
 		t.Run(name, func(t *testing.T) {

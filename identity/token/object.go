@@ -99,8 +99,8 @@ func (o object) integer(name string, limit int64) (int64, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(string(raw), 10, 63)
-	if err != nil || int64(n) > limit { //nolint:gosec // ParseUint was told 63 bits
+	if err != nil || int64(n) > limit {
 		return 0, false
 	}
-	return int64(n), true //nolint:gosec // ParseUint was told 63 bits
+	return int64(n), true
 }

@@ -154,8 +154,8 @@ func testOneWins(t *testing.T, store keyring.Store) {
 	const writers = 8
 	errs := make([]error, writers)
 	var wg sync.WaitGroup
-	for i := range writers {
-		wg.Go(func() { errs[i] = store.AddKey(t.Context(), record("1", byte(i))) })
+	for i := range errs {
+		wg.Go(func() { errs[i] = store.AddKey(t.Context(), record("1", 10)) })
 	}
 	wg.Wait()
 	won := 0
