@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// correlationID gives every request an id, unless the client brought one.
+func correlationID(o *options) handler {
+	name := http.CanonicalHeaderKey(take(o, "header_name", "Kong-Request-ID"))
+	echo := take(o, "echo_downstream", false)
+	if generator := take(o, "generator", "uuid#counter"); generator != "uuid" {
+		o.builder.skip("plugin correlation-id: generator " + generator + " (uuid instead)")
+	}
+	h := handler{priority: 100001}
+	h.access = func(_ context.Context, e *exchange) error {
+		if e.upstream.Get(name) == "" {
+			e.upstream.Set(name, uuid())
+		}
+		e.correlationID = e.upstream.Get(name)
+		return nil
+	}
+	if echo {
+		h.header = func(e *exchange, header http.Header) { header.Set(name, e.correlationID) }
+	}
+	return h
+}
+
+// uuid is a random UUID, version 4 (RFC 9562 section 5.4).
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// requestSizeLimiting refuses bodies over a size.
+func requestSizeLimiting(o *options) handler {
+	factor, known := map[string]int{"bytes": 1, "kilobytes": 1 << 10, "megabytes": 1 << 20}[take(o, "size_unit", "megabytes")]
+	if !known {
+		o.builder.fault("%sin 'size_unit': expected one of: megabytes, kilobytes, bytes", o.where)
+	}
+	limit := int64(take(o, "allowed_payload_size", 128) * factor)
+	lengthRequired := take(o, "require_content_length", false)
+	refuse := func(e *exchange) {
+		status := http.StatusRequestEntityTooLarge
+		if e.request.Header.Get("Expect") == "100-continue" {
+			status = http.StatusExpectationFailed
+		}
+		e.exit = e.failure(status, "Request size limit exceeded")
+	}
+	access := func(_ context.Context, e *exchange) error {
+		switch length := e.request.ContentLength; {
+		case length > limit:
+			refuse(e)
+		case length >= 0:
+		case lengthRequired && len(e.request.TransferEncoding) == 0:
+			e.exit = e.failure(http.StatusLengthRequired, "A valid Content-Length header is required")
+		default:
+			body, err := e.readBody()
+			switch {
+			case errors.Is(err, errBodyBroken):
+				e.exit = e.failure(http.StatusBadRequest, "Bad request")
+			case err != nil || int64(len(body)) > limit:
+				refuse(e)
+			}
+		}
+		return nil
+	}
+	return handler{priority: 951, access: access}
+}
+
+// requestTransformer removes headers; it can do nothing else here.
+func requestTransformer(o *options) handler {
+	remove := take(o, "remove", map[string]any{})
+	var names []string
+	for what, list := range remove {
+		items, ok := list.([]any)
+		if what != "headers" || !ok {
+			o.builder.skip("plugin request-transformer: config.remove." + what)
+			continue
+		}
+		for _, item := range items {
+			names = append(names, fmt.Sprint(item))
+		}
+	}
+	access := func(_ context.Context, e *exchange) error {
+		for _, name := range names {
+			e.upstream.Del(name)
+		}
+		return nil
+	}
+	return handler{priority: 801, access: access}
+}

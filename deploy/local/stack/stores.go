@@ -1,0 +1,126 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/deploy/local/mongodb"
+	"github.com/earlybird/earlybird/deploy/local/supervise"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/mongostore"
+)
+
+// startMongo serves the embedded MongoDB in this process.
+func (s *stack) startMongo(context.Context) error {
+	server, err := mongodb.New(mongodb.Config{
+		Listen: s.cfg.Mongo, Dir: filepath.Join(s.cfg.Data, "mongodb"), Log: s.log.With("part", "mongodb"),
+	})
+	if err != nil {
+		return err
+	}
+	s.start(server.Run)
+	return nil
+}
+
+// startRedis starts the redis-server of this machine, or the embedded one.
+func (s *stack) startRedis(ctx context.Context) error {
+	program, err := exec.LookPath("redis-server")
+	if s.cfg.Miniredis || err != nil {
+		return s.startMiniredis()
+	}
+	dir := filepath.Join(s.cfg.Data, "redis")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("folder of redis: %w", err)
+	}
+	host, port, err := net.SplitHostPort(s.cfg.Redis)
+	if err != nil {
+		return fmt.Errorf("address of redis: %w", err)
+	}
+	args := []string{
+		"--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+		"--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning",
+	}
+	if host != "" {
+		args = append(args, "--bind", host)
+	}
+	s.redis = "redis-server (" + program + "), append-only in " + dir
+	err = s.child(ctx, supervise.Program{Name: "redis", Path: program, Args: args, Env: supervise.PathOnly(), Grace: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.cfg.redisURL(), PoolSize: 1})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	return s.await(ctx, "redis-server", func(ctx context.Context) error { return ping(ctx, client) })
+}
+
+func ping(ctx context.Context, client redis.UniversalClient) error {
+	return client.Ping(ctx).Err()
+}
+
+// startMiniredis serves the embedded Redis. It keeps nothing on disk: identity
+// restores the campaign from MongoDB after a restart.
+func (s *stack) startMiniredis() error {
+	server := miniredis.NewMiniRedis()
+	if err := server.StartAddr(s.cfg.Redis); err != nil {
+		return fmt.Errorf("start the embedded redis: %w", err)
+	}
+	s.redis = "miniredis, embedded and in memory alone: here a grant that was told may be lost with kill -9"
+	s.start(func(ctx context.Context) error {
+		defer server.Close()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				server.FastForward(time.Second) // its time to live stands still otherwise
+			}
+		}
+	})
+	return nil
+}
+
+// firstCampaign opens the first campaign where there never was one: the first
+// 100 get 30 % off.
+func (s *stack) firstCampaign(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	store, err := mongostore.Open(ctx, mongostore.Config{URL: s.cfg.mongoURL(), Log: s.log})
+	if err != nil {
+		return fmt.Errorf("first campaign: %w", err)
+	}
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }()
+	_, err = store.Newest(ctx)
+	if !errors.Is(err, campaign.ErrNoCampaign) {
+		return err
+	}
+	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.cfg.redisURL()})
+	if err != nil {
+		return fmt.Errorf("first campaign: %w", err)
+	}
+	defer func() { _ = client.Close() }()
+	admin := campaign.NewAdmin(campaign.AdminConfig{
+		Ledger: store, Board: campaign.NewBoard(client), Users: store, By: "earlybird-local", Now: time.Now,
+	})
+	_, err = admin.Start(ctx, campaign.StartRequest{
+		Name: "Early Bird", Description: "30 % off for the first 100 who log in", Slots: 100, Discount: 30, Waitlist: campaign.DefaultWaitlist,
+	})
+	if err != nil {
+		return fmt.Errorf("first campaign: %w", err)
+	}
+	s.seed = "A campaign was opened: the first 100 who log in get 30 % off."
+	return nil
+}

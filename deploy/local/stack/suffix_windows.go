@@ -1,0 +1,3 @@
+package stack
+
+const executableSuffix = ".exe"
