@@ -341,7 +341,7 @@ func (g *gate) listen(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.listener = l
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
 			in, err := l.Accept()
@@ -400,7 +400,9 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 	if _, err := io.WriteString(send, alice[10:]); err != nil {
 		t.Fatal(err)
 	}
-	send.Close()
+	if err := send.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if status := <-answered; status != 201 {
 		t.Errorf("the request in flight was answered with %d", status)
 	}
@@ -414,7 +416,7 @@ func TestAddressInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	c, err := load(values(map[string]string{"listen": l.Addr().String(), "key-secret-file": secretFile(t)}))
 	if err != nil {
 		t.Fatal(err)

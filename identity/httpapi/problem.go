@@ -153,14 +153,14 @@ func problemOf(err error) *Problem {
 // refusedFields collects every *account.InvalidError in err, of which there are
 // two when a name and a password were both refused.
 func refusedFields(err error) []FieldError {
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the walk itself looks at each layer
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []FieldError
 		for _, one := range several.Unwrap() {
 			all = append(all, refusedFields(one)...)
 		}
 		return all
 	}
-	if invalid, ok := err.(*account.InvalidError); ok { //nolint:errorlint // as above
+	if invalid, ok := err.(*account.InvalidError); ok { //nolint:errorlint // the walk looks at each layer itself
 		return []FieldError{{Field: invalid.Field, Message: invalid.Reason}}
 	}
 	if inner := errors.Unwrap(err); inner != nil {

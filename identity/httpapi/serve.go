@@ -26,14 +26,14 @@ const (
 // a panic into a 500, and adds the headers that every answer has.
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
+		start, ctx := time.Now(), r.Context()
 		seen := &recorder{ResponseWriter: w}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		defer func() {
-			a.recovered(r.Context(), seen, recover())
-			a.Log.Log(r.Context(), accessLevel(r.Pattern, seen.status), "request",
+			a.recovered(ctx, seen, recover())
+			a.Log.Log(ctx, accessLevel(r.Pattern, seen.status), "request",
 				"method", method(r.Method), "route", r.Pattern, "status", seen.status,
 				"duration_ms", float64(time.Since(start).Microseconds())/1000)
 		}()
@@ -56,12 +56,12 @@ func (a *API) recovered(ctx context.Context, w *recorder, value any) {
 	if value == nil {
 		return
 	}
-	what := slog.String("panic", fmt.Sprintf("%T", value))
+	what := fmt.Sprintf("%T", value)
 	var fault runtime.Error
 	if err, ok := value.(error); ok && errors.As(err, &fault) {
-		what = slog.String("panic", fault.Error())
+		what = fault.Error()
 	}
-	a.Log.ErrorContext(ctx, "handler panicked", what, "stack", string(debug.Stack()))
+	a.Log.ErrorContext(ctx, "handler panicked", "panic", what, "stack", string(debug.Stack()))
 	if w.status == 0 {
 		problemOf(errPanic).write(w)
 	}
