@@ -106,7 +106,8 @@ func typeAttacks() []attack {
 	for _, typ := range []any{
 		"JWT", "jwt", "", "at+jwt ", " at+jwt", "at-jwt", "at+jwt;v=1",
 		"application/jwt", "application/application/at+jwt",
-		"x/at+jwt", "id+jwt", "logout+jwt", "dpop+jwt", 1, true, []string{"at+jwt"},
+		"x/at+jwt", "id+jwt", "logout+jwt", "dpop+jwt", 1, true,
+		[]string{"at+jwt"},
 	} {
 		name, _ := json.Marshal(typ)
 		attacks = append(attacks, attack{"typ " + string(name), withHeader(fields{"typ": typ}), token.ErrType})
