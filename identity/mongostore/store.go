@@ -71,6 +71,9 @@ func (s *Store) prepare(ctx context.Context, retention time.Duration) error {
 	if err := s.prepareLedger(ctx); err != nil {
 		return err
 	}
+	if err := s.prepareRevocations(ctx); err != nil {
+		return err
+	}
 	return s.prepareLogins(ctx, retention)
 }
 

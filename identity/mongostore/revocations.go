@@ -1,0 +1,104 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/earlybird/earlybird/identity/revocation"
+)
+
+var _ revocation.Store = (*Store)(nil)
+
+// revoked is a document of the collection revocations. Its `_id` is the jti, or
+// "user:generation".
+type revoked struct {
+	ID         string    `bson:"_id"`
+	UserID     string    `bson:"user_id,omitempty"`
+	Generation int64     `bson:"generation,omitempty"`
+	At         time.Time `bson:"at"`
+	Until      time.Time `bson:"until"`
+}
+
+func (d revoked) revocation() revocation.Revocation {
+	r := revocation.Revocation{UserID: d.UserID, Generation: d.Generation, At: d.At.UTC(), Until: d.Until.UTC()}
+	if d.UserID == "" {
+		r.TokenID = d.ID
+	}
+	return r
+}
+
+func (s *Store) revocations() *mongo.Collection { return s.db.Collection("revocations") }
+
+// AddRevocation implements revocation.Store.
+func (s *Store) AddRevocation(ctx context.Context, r revocation.Revocation) error {
+	err := s.insert(ctx, s.revocations(), revoked{
+		ID: r.ID(), UserID: r.UserID, Generation: r.Generation, At: r.At, Until: r.Until,
+	})
+	if errors.Is(err, errExists) {
+		return fmt.Errorf("insert into revocations: %w", revocation.ErrExists)
+	}
+	return err
+}
+
+// Revocations implements revocation.Store.
+func (s *Store) Revocations(ctx context.Context, since, now time.Time) iter.Seq2[revocation.Revocation, error] {
+	filter := bson.D{{Key: "until", Value: bson.D{{Key: "$gt", Value: now}}}}
+	if !since.IsZero() {
+		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: since}}})
+	}
+	return func(yield func(revocation.Revocation, error) bool) {
+		cursor, err := s.revocations().Find(ctx, filter)
+		if err != nil {
+			yield(revocation.Revocation{}, classify("find in revocations", err))
+			return
+		}
+		defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+		for cursor.Next(ctx) {
+			var d revoked
+			if err := cursor.Decode(&d); err != nil {
+				yield(revocation.Revocation{}, classify("find in revocations", err))
+				return
+			}
+			if !yield(d.revocation(), nil) {
+				return
+			}
+		}
+		if err := cursor.Err(); err != nil {
+			yield(revocation.Revocation{}, classify("find in revocations", err))
+		}
+	}
+}
+
+// PruneRevocations implements revocation.Store. Where the server expires
+// documents by itself it finds little to do.
+func (s *Store) PruneRevocations(ctx context.Context, now time.Time) error {
+	_, err := s.revocations().DeleteMany(ctx, bson.D{{Key: "until", Value: bson.D{{Key: "$lte", Value: now}}}})
+	return classify("delete from revocations", err)
+}
+
+// prepareRevocations makes the index by which the latest are read, and has the
+// server delete what is over, where it can.
+func (s *Store) prepareRevocations(ctx context.Context) error {
+	for _, index := range []mongo.IndexModel{
+		{Keys: bson.D{{Key: "at", Value: 1}}, Options: options.Index().SetName("latest")},
+		{Keys: bson.D{{Key: "until", Value: 1}}, Options: options.Index().SetName("expiry").SetExpireAfterSeconds(0)},
+	} {
+		_, err := s.revocations().Indexes().CreateOne(ctx, index)
+		var refused mongo.CommandError
+		if errors.As(err, &refused) && !unreachable(err) && !unable(err) {
+			s.log.WarnContext(ctx, "an index on revocations was refused: they are pruned without it", "err", err)
+			continue
+		}
+		if err != nil {
+			return classify("index revocations", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// WriterConfig configures a Writer. Store and Redis are required.
+type WriterConfig struct {
+	Store Store
+	Redis redis.UniversalClient
+	Feed  *Feed            // of this process, which then knows at once; nil: there is none
+	Now   func() time.Time // nil: time.Now
+}
+
+// Writer revokes. It is safe for concurrent use.
+type Writer struct {
+	cfg    WriterConfig
+	stream stream
+}
+
+// NewWriter returns a Writer.
+func NewWriter(cfg WriterConfig) *Writer {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Writer{cfg: cfg, stream: stream{cfg.Redis}}
+}
+
+// RevokeToken ends the token with this jti and exp at every edge within a
+// second. Repeating it does no harm.
+//
+// It fails with an *outage.Error when it could not be stored. When it is stored
+// and Redis does not answer, it fails with a *PendingError: the caller was to
+// be promised that the token is dead within a second, and that cannot be kept
+// while the edges cannot be told. They are told as soon as Redis is back, asked
+// again or not.
+func (w *Writer) RevokeToken(ctx context.Context, jti string, expires time.Time) error {
+	r := ofToken(jti, expires, w.cfg.Now())
+	if err := w.cfg.Store.AddRevocation(ctx, r); err != nil && !errors.Is(err, ErrExists) {
+		return fmt.Errorf("revoke token: %w", err)
+	}
+	return w.announce(ctx, r)
+}
+
+// RaiseGeneration stores that every token of the user with a generation up to
+// current is dead, and returns the next generation. Nobody hears of it before
+// AnnounceGeneration, or before a Publisher finds it, which comes to the same:
+// so the caller first stores the new generation with the user's credential, on
+// condition that the credential is still the one with current.
+//
+// Of several at once each gets a generation of its own: one may have been
+// raised to after this caller read current, and tokens issued with it since.
+func (w *Writer) RaiseGeneration(ctx context.Context, userID string, current int64) (int64, error) {
+	for next := current + 1; ; next++ {
+		err := w.cfg.Store.AddRevocation(ctx, ofGeneration(userID, next, w.cfg.Now()))
+		if err == nil {
+			return next, nil
+		}
+		if !errors.Is(err, ErrExists) {
+			return 0, fmt.Errorf("raise generation: %w", err)
+		}
+	}
+}
+
+// AnnounceGeneration tells the edges of a generation that RaiseGeneration
+// returned. It fails with a *PendingError when Redis does not answer.
+func (w *Writer) AnnounceGeneration(ctx context.Context, userID string, generation int64) error {
+	return w.announce(ctx, ofGeneration(userID, generation, w.cfg.Now()))
+}
+
+func (w *Writer) announce(ctx context.Context, r Revocation) error {
+	w.remember(r, false)
+	if err := w.stream.announce(ctx, r); err != nil {
+		return &PendingError{err}
+	}
+	w.remember(r, true)
+	return nil
+}
+
+func (w *Writer) remember(r Revocation, announced bool) {
+	f := w.cfg.Feed
+	switch {
+	case f == nil:
+	case announced:
+		f.known.add(r, f.loads.Load())
+	default:
+		f.known.add(r, 0)
+	}
+}
+
+// Pending reports whether a token is known here to be revoked while the edges
+// may not have heard of it: to revoke it again is not in vain then.
+func (w *Writer) Pending(jti string) bool {
+	f := w.cfg.Feed
+	return f != nil && f.known.revoked(jti, "", 0) && !f.known.heard(Revocation{TokenID: jti}, f.loads.Load())
+}
