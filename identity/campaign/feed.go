@@ -125,9 +125,7 @@ type tail struct {
 func (t *tail) step(ctx context.Context) error {
 	now := t.feed.cfg.Now()
 	if t.cursor == "" || now.Sub(t.readAt) > feedBlind {
-		if err := t.start(ctx); err != nil {
-			return err
-		}
+		return t.start(ctx) // the feed is live from here on, not only when a read has waited for news
 	}
 	entries, err := t.read(ctx)
 	if err != nil {

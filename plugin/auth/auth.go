@@ -25,8 +25,8 @@ type Verifier interface {
 
 // Standings tells where users stand in the campaign; *campaign.Feed is one.
 type Standings interface {
-	// Campaign returns the settings as last read; false when there is none, or
-	// none was read yet.
+	// Campaign returns the settings as last read, without an ID when there is
+	// no campaign; false when they are not known.
 	Campaign() (campaign.Campaign, bool)
 	// Live reports whether the last read succeeded.
 	Live() bool

@@ -85,8 +85,8 @@ func (c *Checker) Missed() { c.missed.Add(1) }
 func (c *Checker) standing(ctx context.Context, who *person) edge.Standing {
 	live := c.cfg.Standings.Live()
 	settings, ok := c.cfg.Standings.Campaign()
-	if !ok {
-		return edge.Standing{Unknown: !live}
+	if !ok || settings.ID == "" {
+		return edge.Standing{Unknown: !ok || !live}
 	}
 	at, known := c.place(ctx, who, settings.ID, live)
 	switch {

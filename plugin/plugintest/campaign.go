@@ -1,0 +1,81 @@
+package plugintest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
+)
+
+// Campaign is a campaign in a Redis, with its ledger in memory.
+type Campaign struct {
+	Admin   *campaign.Admin
+	Claimer *campaign.Claimer
+	Redis   redis.UniversalClient
+
+	keeper *keeper.Keeper
+}
+
+// NewCampaign prepares the Redis at url; there is no campaign yet.
+func NewCampaign(t testing.TB, url string) *Campaign {
+	t.Helper()
+	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	log := slog.New(slog.DiscardHandler)
+	ledger := ledgertest.NewMemory()
+	c := &Campaign{
+		Redis:   client,
+		Claimer: campaign.NewClaimer(campaign.ClaimerConfig{Redis: client, Timeout: 5 * time.Second, Log: log}),
+		Admin:   campaign.NewAdmin(campaign.AdminConfig{Ledger: ledger, Board: campaign.NewBoard(client), By: "test"}),
+	}
+	c.keeper = keeper.New(keeper.Config{Ledger: ledger, Redis: client, Log: log, Claimer: c.Claimer})
+	c.Restore(t)
+	return c
+}
+
+// Restore brings Redis to where the ledger is.
+func (c *Campaign) Restore(t testing.TB) {
+	t.Helper()
+	if err := c.keeper.Repair(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Start opens a campaign of 30 percent with this many slots.
+func (c *Campaign) Start(t testing.TB, slots int64) {
+	t.Helper()
+	c.Must(t)(c.Admin.Start(context.Background(), campaign.StartRequest{
+		Name: "Early bird", Description: "for the first", Discount: 30, Slots: slots, Waitlist: 10,
+	}))
+}
+
+// Must fails the test when a change did not succeed or Redis did not follow.
+func (c *Campaign) Must(t testing.TB) func(campaign.Change, error) {
+	t.Helper()
+	return func(change campaign.Change, err error) {
+		t.Helper()
+		if err != nil || !change.Live {
+			t.Fatalf("change of the campaign: live %v, %v", change.Live, err)
+		}
+	}
+}
+
+// Eventually fails the test when the condition does not come true within a
+// second, which is how soon an edge must know of a change.
+func Eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after a second: %s", what)
+		}
+	}
+}
