@@ -37,9 +37,6 @@ func Canonical(username string) (string, error) {
 	if err != nil {
 		return "", invalidUsername("contains a character that is not allowed; use letters, digits and ASCII punctuation, left to right or right to left but not both")
 	}
-	if again, err := precis.UsernameCaseMapped.String(canonical); err != nil || again != canonical {
-		return "", invalidUsername("contains characters whose lower case is ambiguous")
-	}
 	if n := utf8.RuneCountInString(canonical); n < MinUsername || n > MaxUsername {
 		return "", invalidUsername(lengthReason(MinUsername, MaxUsername))
 	}

@@ -1,7 +1,6 @@
 package mongostore
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -57,21 +56,15 @@ func (k key) record() keyring.Record {
 	return r
 }
 
-// AddKey implements keyring.Store.
+// AddKey implements keyring.Store. When an answer is lost, ErrKeyExists may be
+// about this very record: keyrings read again what is there, whoever stored it.
 func (s *Store) AddKey(ctx context.Context, r keyring.Record) error {
 	err := s.insert(ctx, s.keys(), key{
 		ID: r.ID, Public: r.Public, Sealed: r.Sealed,
 		CreatedAt: r.CreatedAt, SignsAt: r.SignsAt, RetiresAt: r.RetiresAt,
 	})
-	if !errors.Is(err, errExists) {
-		return err
+	if errors.Is(err, errExists) {
+		return fmt.Errorf("%w: %w", keyring.ErrKeyExists, err)
 	}
-	var held key
-	if err := s.find(ctx, s.keys(), r.ID, &held); err != nil {
-		return err
-	}
-	if bytes.Equal(held.Sealed, r.Sealed) { // sealed with a nonce of its own: it is ours
-		return nil
-	}
-	return fmt.Errorf("insert into keys: %w", keyring.ErrKeyExists)
+	return err
 }

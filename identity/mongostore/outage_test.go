@@ -126,19 +126,20 @@ func TestLostAnswer(t *testing.T) {
 	for _, test := range []struct {
 		collection string
 		call       func(ctx context.Context, s *Store) error
+		want       error
 	}{
-		{"users", func(ctx context.Context, s *Store) error { return s.CreateUser(ctx, alice, secret) }},
-		{"credentials", func(ctx context.Context, s *Store) error { return s.CreateUser(ctx, alice, secret) }},
-		{"logins", func(ctx context.Context, s *Store) error { return s.RecordAttempt(ctx, account.Attempt{}) }},
+		{"users", func(ctx context.Context, s *Store) error { return s.CreateUser(ctx, alice, secret) }, nil},
+		{"credentials", func(ctx context.Context, s *Store) error { return s.CreateUser(ctx, alice, secret) }, nil},
+		{"logins", func(ctx context.Context, s *Store) error { return s.RecordAttempt(ctx, account.Attempt{}) }, nil},
 		{"keys", func(ctx context.Context, s *Store) error {
 			return s.AddKey(ctx, keyring.Record{ID: "1", Sealed: []byte("sealed")})
-		}},
+		}, keyring.ErrKeyExists},
 	} {
 		t.Run(test.collection, func(t *testing.T) {
 			s, p := through(t)
 			p.loseAnswer("insert\x00", test.collection)
-			if err := test.call(t.Context(), s); err != nil {
-				t.Errorf("%v, want success", err)
+			if err := test.call(t.Context(), s); !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
 			}
 			if !p.lost() {
 				t.Error("no answer was lost: the test is wrong")
@@ -166,6 +167,13 @@ func TestUserFallsBackToThePrimary(t *testing.T) {
 	}
 }
 
+// poolCleared is how the driver fails what waited for a connection while
+// another operation found the server gone.
+type poolCleared struct{}
+
+func (poolCleared) Error() string   { return "connection pool was cleared" }
+func (poolCleared) Retryable() bool { return true }
+
 func TestClassify(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -178,6 +186,7 @@ func TestClassify(t *testing.T) {
 		{"not durable", mongo.WriteException{WriteConcernError: &mongo.WriteConcernError{Code: 79}}, true},
 		{"labelled", mongo.CommandError{Code: 1, Labels: []string{"RetryableWriteError"}}, true},
 		{"network", mongo.CommandError{Labels: []string{"NetworkError"}}, true},
+		{"taken down by another operation", poolCleared{}, true},
 		{"deadline", fmt.Errorf("wrapped: %w", context.DeadlineExceeded), true},
 		{"closed", mongo.ErrClientDisconnected, true},
 		{"caller has gone", fmt.Errorf("wrapped: %w", context.Canceled), false},

@@ -39,14 +39,15 @@ func Run(t *testing.T, newStore func(t *testing.T) account.Store) {
 
 // newAccount returns the two halves of an account with this canonical name.
 func newAccount(canonical string) (account.User, account.Credential) {
-	id := rand.Text()
-	return account.User{
-		ID: id, Username: "As Typed " + canonical, Canonical: canonical,
+	u := account.User{
+		ID: rand.Text(), Username: "As Typed " + canonical, Canonical: canonical,
 		CreatedAt: time.Date(2026, 11, 22, 9, 8, 7, 654_000_000, time.UTC),
-	}, account.Credential{
-		Canonical: canonical, UserID: id, Password: "$argon2id$of-" + id,
+	}
+	c := account.Credential{
+		Canonical: canonical, UserID: u.ID, Password: "$argon2id$of-" + u.ID,
 		Generation: 1 << 40, Disabled: true,
 	}
+	return u, c
 }
 
 func create(t *testing.T, s account.Store, canonical string) (account.User, account.Credential) {
