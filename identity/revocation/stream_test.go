@@ -1,0 +1,164 @@
+package revocation
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
+)
+
+func onBoth(t *testing.T, test func(t *testing.T, s stream)) {
+	t.Helper()
+	for name, address := range map[string]func(t *testing.T) string{
+		"redis-server": func(t *testing.T) string { return testserver.Redis(t).URL() },
+		"miniredis":    func(t *testing.T) string { return "redis://" + miniredis.RunT(t).Addr() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			opt, err := redis.ParseURL(address(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := redis.NewClient(opt)
+			t.Cleanup(func() { client.Close() })
+			test(t, stream{client})
+		})
+	}
+}
+
+// fill makes the stream whole, with these entries.
+func fill(t *testing.T, s stream, all ...Revocation) {
+	t.Helper()
+	token, err := s.begin(t.Context(), "filling")
+	if err != nil || token == "" {
+		t.Fatalf("begin = %q, %v", token, err)
+	}
+	if err := s.announce(t.Context(), all...); err != nil {
+		t.Fatal(err)
+	}
+	if marked, err := s.mark(t.Context(), token); err != nil || !marked {
+		t.Fatalf("mark = %t, %v", marked, err)
+	}
+}
+
+func wantWhole(t *testing.T, s stream, want bool) {
+	t.Helper()
+	st, err := s.state(t.Context())
+	if err != nil || st.whole != want {
+		t.Errorf("state = %+v, %v; want whole %t", st, err, want)
+	}
+}
+
+func TestTrimKeepsTheStreamWhole(t *testing.T) {
+	onBoth(t, func(t *testing.T, s stream) {
+		// What is in the stream when a filling begins is counted.
+		old := time.Now().Add(-Keep - time.Minute).UnixMilli()
+		for _, ms := range []int64{old, old + 1, time.Now().Add(time.Minute - Keep).UnixMilli()} {
+			err := s.redis.XAdd(t.Context(), &redis.XAddArgs{Stream: KeyStream, ID: formatID(ms), Values: []any{"jti", "T", "until", ms}}).Err()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		fill(t, s, Revocation{TokenID: "new"})
+		wantWhole(t, s, true)
+		for range 2 {
+			if err := s.trim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			wantWhole(t, s, true)
+		}
+		if n := s.redis.XLen(t.Context(), KeyStream).Val(); n != 2 {
+			t.Errorf("%d entries after trimming, want the 2 that may still matter", n)
+		}
+	})
+}
+
+func formatID(ms int64) string { return strconv.FormatInt(ms, 10) + "-1" }
+
+// A filling is marked only if nothing went since it began.
+func TestMark(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		spoil func(ctx context.Context, s stream) error
+		want  bool
+	}{
+		{"nothing happened", func(context.Context, stream) error { return nil }, true},
+		{"another announced meanwhile", func(ctx context.Context, s stream) error { return s.announce(ctx, Revocation{TokenID: "B"}) }, true},
+		{"emptied", func(ctx context.Context, s stream) error { return s.redis.FlushAll(ctx).Err() }, false},
+		{"emptied, and another began", func(ctx context.Context, s stream) error {
+			if err := s.redis.FlushAll(ctx).Err(); err != nil {
+				return err
+			}
+			_, err := s.begin(ctx, "other")
+			return err
+		}, false},
+		{"an entry went", func(ctx context.Context, s stream) error { return s.redis.XTrimMaxLen(ctx, KeyStream, 0).Err() }, false},
+		{"another began", func(ctx context.Context, s stream) error { _, err := s.begin(ctx, "other"); return err }, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, s stream) {
+				token, err := s.begin(t.Context(), "filling")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.announce(t.Context(), Revocation{TokenID: "A"}); err != nil {
+					t.Fatal(err)
+				}
+				wantWhole(t, s, false)
+				if err := test.spoil(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+				if marked, err := s.mark(t.Context(), token); err != nil || marked != test.want {
+					t.Errorf("mark = %t, %v; want %t", marked, err, test.want)
+				}
+				wantWhole(t, s, test.want)
+			})
+		})
+	}
+}
+
+// What lost an entry is not whole again because somebody begins to fill it.
+func TestBeginDoesNotHideALoss(t *testing.T) {
+	onBoth(t, func(t *testing.T, s stream) {
+		fill(t, s, Revocation{TokenID: "A"}, Revocation{TokenID: "B"})
+		if token, err := s.begin(t.Context(), "late"); err != nil || token != "" {
+			t.Errorf("begin on a whole stream = %q, %v; want nothing to do", token, err)
+		}
+		if err := s.redis.XTrimMaxLen(t.Context(), KeyStream, 1).Err(); err != nil {
+			t.Fatal(err)
+		}
+		wantWhole(t, s, false)
+		if token, err := s.begin(t.Context(), "again"); err != nil || token != "again" {
+			t.Fatalf("begin = %q, %v", token, err)
+		}
+		wantWhole(t, s, false)
+	})
+}
+
+func TestParse(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		values map[string]any
+		want   Revocation
+		ok     bool
+	}{
+		{"token", map[string]any{"jti": "T", "until": "1000"}, Revocation{TokenID: "T", Until: time.Unix(1, 0).UTC()}, true},
+		{"generation", map[string]any{"user": "u", "gen": "3", "until": "1000"}, Revocation{UserID: "u", Generation: 3, Until: time.Unix(1, 0).UTC()}, true},
+		{"no until", map[string]any{"jti": "T"}, Revocation{}, false},
+		{"neither", map[string]any{"until": "1000"}, Revocation{}, false},
+		{"no number", map[string]any{"user": "u", "gen": "x", "until": "1000"}, Revocation{}, false},
+		{"no user", map[string]any{"gen": "3", "until": "1000"}, Revocation{}, false},
+		{"nothing", nil, Revocation{}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := parse(redis.XMessage{ID: "1-1", Values: test.values})
+			if (err == nil) != test.ok || got != test.want {
+				t.Errorf("parse = %+v, %v; want %+v", got, err, test.want)
+			}
+		})
+	}
+}
