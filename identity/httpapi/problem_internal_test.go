@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
@@ -89,6 +91,20 @@ func TestTokenErrorsFitInAHeader(t *testing.T) {
 				t.Errorf("%q has %q", err, r)
 			}
 		}
+	}
+}
+
+// TestHumasErrorsAreOpaque: what huma would answer on its own may hold what
+// was sent.
+func TestHumasErrorsAreOpaque(t *testing.T) {
+	api, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := huma.NewError(http.StatusUnprocessableEntity, "SECRET", &huma.ErrorDetail{Message: "SECRET", Value: "SECRET"})
+	got, err := api.huma.Transform(nil, "422", own)
+	if p, ok := got.(*Problem); err != nil || !ok || p.Status != http.StatusUnprocessableEntity || strings.Contains(fmt.Sprintf("%+v", *p), "SECRET") {
+		t.Errorf("huma's error becomes %+v, %v", got, err)
 	}
 }
 
