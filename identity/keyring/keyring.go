@@ -50,7 +50,7 @@ func (r Record) KeyID() string {
 // number returns the record's place in the order of keys.
 func (r Record) number() (int, bool) {
 	n, err := strconv.Atoi(r.ID)
-	return n, err == nil && n > 0 && strconv.Itoa(n) == r.ID
+	return n, err == nil && n > 0
 }
 
 // withdrawn reports whether an operator has ended the key.

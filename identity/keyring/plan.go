@@ -84,8 +84,9 @@ func (k openKey) isRetired(now time.Time) bool {
 	return !k.retired.IsZero() && !now.Before(k.retired)
 }
 
-// signer returns the newest key whose SignsAt has passed. When none has, which
-// takes a clock that is behind the one of the key's creator, it is the oldest.
+// signer returns the newest key whose SignsAt has passed. When none has,
+// because the clock is behind the one of the key's creator or every key before
+// was withdrawn, it is the oldest.
 func (p plan) signer(now time.Time) (openKey, error) {
 	var found *openKey
 	for i := range p {

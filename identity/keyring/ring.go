@@ -161,8 +161,8 @@ func (r *Ring) Run(ctx context.Context) error {
 	}
 }
 
-// Rotate stores the next key, which will sign after Lead, or at once when no
-// other can. The error wraps ErrKeyExists when somebody else rotated at the same
+// Rotate stores the next key, which will sign after Lead, or at once when every
+// other is withdrawn. The error wraps ErrKeyExists when somebody else rotated at the same
 // time: then their key is the next one.
 func (r *Ring) Rotate(ctx context.Context) (Record, error) {
 	records, err := r.records(ctx)
@@ -178,11 +178,7 @@ func (r *Ring) Rotate(ctx context.Context) (Record, error) {
 		last = max(last, n)
 	}
 	now := r.cfg.Now()
-	signs := now.Add(r.cfg.Lead)
-	if _, err := r.plan.Load().signer(now); err != nil {
-		signs = now
-	}
-	next, err := r.sealer.newRecord(strconv.Itoa(last+1), now, signs)
+	next, err := r.sealer.newRecord(strconv.Itoa(last+1), now, now.Add(r.cfg.Lead))
 	if err != nil {
 		return Record{}, fmt.Errorf("rotate signing key: %w", err)
 	}

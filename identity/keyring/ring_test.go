@@ -135,6 +135,16 @@ func TestOpenBySeveralReplicasAgrees(t *testing.T) {
 	}
 }
 
+// TestOpenLosesTheRace sees an empty store, and then the key of another replica.
+func TestOpenLosesTheRace(t *testing.T) {
+	store := &keyringtest.Store{}
+	winner := signerKID(t, open(t, store, newClock().Now))
+	loser := open(t, &switched{Store: &keyringtest.Store{}, then: store}, newClock().Now)
+	if kid := signerKID(t, loser); kid != winner {
+		t.Errorf("%s signs, want the key %s that was first", kid, winner)
+	}
+}
+
 func TestANewStoreReusesNoKid(t *testing.T) {
 	a := signerKID(t, open(t, &keyringtest.Store{}, newClock().Now))
 	b := signerKID(t, open(t, &keyringtest.Store{}, newClock().Now))
@@ -162,7 +172,7 @@ func TestOpenFails(t *testing.T) {
 			r.ID, r.Public = "2", ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey)
 		}), keyring.ErrSecret},
 		{"an id that is no number", altered(func(r *keyring.Record) { r.ID = "x" }), nil},
-		{"an id with a zero before", altered(func(r *keyring.Record) { r.ID = "01" }), nil},
+		{"an id with a zero before", altered(func(r *keyring.Record) { r.ID = "01" }), keyring.ErrSecret},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -278,6 +288,23 @@ func TestTokensSurviveRotation(t *testing.T) {
 	if n := ring.JWKS().Len(); n != 1 {
 		t.Errorf("%d keys published in the end, want 1", n)
 	}
+}
+
+// TestRotationByAClockBehind makes a third key that signs before the second: the
+// first then signs no longer than until the third does.
+func TestRotationByAClockBehind(t *testing.T) {
+	store, clock := &keyringtest.Store{}, newClock()
+	ring := open(t, store, clock.Now)
+	rotate(t, ring)
+	behind := open(t, store, func() time.Time { return clock.Now().Add(-2 * time.Minute) })
+	third := rotate(t, behind).KeyID()
+	refresh(t, ring)
+	clock.pass(8 * time.Minute)
+	if kid := signerKID(t, ring); kid != third {
+		t.Errorf("%s signs, want the third key", kid)
+	}
+	clock.pass(token.Lifetime + 5*time.Minute)
+	wantPublished(t, ring, third)
 }
 
 func TestRotateByTwoAtOnce(t *testing.T) {
