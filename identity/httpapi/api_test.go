@@ -187,6 +187,12 @@ func TestPromotion(t *testing.T) {
 		"not told":   {campaign.Promotion{}, outage.New("redis", "standing", errors.New("down")), 503},
 		"unexpected": {campaign.Promotion{}, errors.New("SECRET detail"), 500},
 	}
+	fresh := held
+	fresh.GrantedAt = time.Time{}
+	s.promotions.held = fresh
+	if got := s.get(t, "/promotion", bearer(s.token(t, "U"))); !strings.Contains(got.body, `"granted_at":null`) {
+		t.Errorf("a grant whose time is not known yet: %s", got.body)
+	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s.promotions.held, s.promotions.heldErr = c.held, c.err

@@ -9,12 +9,12 @@ import (
 )
 
 type promotionBody struct {
-	Name        string    `json:"name" doc:"The campaign's name." example:"Early Bird"`
-	Discount    int64     `json:"discount" doc:"In percent: 30 means 30 %." minimum:"0" maximum:"100" example:"30"`
-	Description string    `json:"description" doc:"The campaign's description, may be empty." example:"30 % off for the first 100"`
-	Campaign    string    `json:"campaign" doc:"The campaign's id." example:"1"`
-	Rank        int64     `json:"rank" doc:"1 for the first who logged in." minimum:"1" example:"42"`
-	GrantedAt   time.Time `json:"granted_at" doc:"RFC 3339, UTC." example:"2026-11-22T09:00:00Z"`
+	Name        string     `json:"name" doc:"The campaign's name." example:"Early Bird"`
+	Discount    int64      `json:"discount" doc:"In percent: 30 means 30 %." minimum:"0" maximum:"100" example:"30"`
+	Description string     `json:"description" doc:"The campaign's description, may be empty." example:"30 % off for the first 100"`
+	Campaign    string     `json:"campaign" doc:"The campaign's id." example:"1"`
+	Rank        int64      `json:"rank" doc:"1 for the first who logged in." minimum:"1" example:"42"`
+	GrantedAt   *time.Time `json:"granted_at" nullable:"true" doc:"RFC 3339, UTC; null for the moments in which it is not known yet." example:"2026-11-22T09:00:00Z"`
 }
 
 type promotionOutput struct {
@@ -38,11 +38,15 @@ func (a *API) promotion(ctx context.Context, _ *struct{}) (*promotionOutput, err
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	return &promotionOutput{
+	out := &promotionOutput{
 		CacheControl: noStore, ContentType: jsonMediaType,
 		Body: promotionBody{
 			Name: p.Name, Discount: p.Discount, Description: p.Description,
-			Campaign: p.CampaignID, Rank: p.Rank, GrantedAt: p.GrantedAt.UTC(),
+			Campaign: p.CampaignID, Rank: p.Rank,
 		},
-	}, nil
+	}
+	if at := p.GrantedAt.UTC(); !at.IsZero() {
+		out.Body.GrantedAt = &at
+	}
+	return out, nil
 }
