@@ -44,10 +44,12 @@ var methods = map[string]method{
 	"kong.service.request.set_headers":  {phase: "access", run: setHeaders(func(e *exchange) http.Header { return e.upstream })},
 	"kong.service.request.clear_header": {phase: "access", run: clearHeader(func(e *exchange) http.Header { return e.upstream })},
 
-	"kong.service.response.get_status":   {phase: "response", run: func(e *exchange, _ []byte) (proto.Message, error) { return integer(e.service.status), nil }},
-	"kong.service.response.get_header":   {phase: "response", run: getHeader(func(e *exchange) http.Header { return e.service.header })},
-	"kong.service.response.get_headers":  {phase: "response", run: getHeaders(func(e *exchange) http.Header { return e.service.header })},
-	"kong.service.response.get_raw_body": {phase: "response", run: func(e *exchange, _ []byte) (proto.Message, error) { return &kong_plugin_protocol.ByteString{V: e.serviceRaw}, nil }},
+	"kong.service.response.get_status":  {phase: "response", run: func(e *exchange, _ []byte) (proto.Message, error) { return integer(e.service.status), nil }},
+	"kong.service.response.get_header":  {phase: "response", run: getHeader(func(e *exchange) http.Header { return e.service.header })},
+	"kong.service.response.get_headers": {phase: "response", run: getHeaders(func(e *exchange) http.Header { return e.service.header })},
+	"kong.service.response.get_raw_body": {phase: "response", run: func(e *exchange, _ []byte) (proto.Message, error) {
+		return &kong_plugin_protocol.ByteString{V: e.serviceRaw}, nil
+	}},
 
 	"kong.response.get_status":   {phase: "response", run: func(e *exchange, _ []byte) (proto.Message, error) { return integer(e.answer.status), nil }},
 	"kong.response.get_header":   {phase: "response", run: getHeader(func(e *exchange) http.Header { return e.downstream })},

@@ -68,11 +68,11 @@ func (s *Server) Run(ctx context.Context) error {
 // once Run has been started; it waits for the listener.
 func (s *Server) URL() string { return s.db.MongoDBURI() }
 
-// quiet passes on warnings and errors alone: FerretDB reports each connection
-// at info.
+// quiet passes on errors alone: FerretDB logs each connection at info, and at
+// warn every answer that says no, a duplicate key for instance.
 type quiet struct{ slog.Handler }
 
-func (quiet) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (quiet) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
 
 func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
 

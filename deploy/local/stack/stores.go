@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -53,7 +54,10 @@ func (s *stack) startRedis(ctx context.Context) error {
 		args = append(args, "--bind", host)
 	}
 	s.redis = "redis-server (" + program + "), append-only in " + dir
-	err = s.child(ctx, supervise.Program{Name: "redis", Path: program, Args: args, Env: supervise.PathOnly(), Grace: 10 * time.Second})
+	err = s.child(ctx, supervise.Program{
+		Name: "redis", Path: program, Args: args, Env: supervise.PathOnly(), Grace: 10 * time.Second,
+		Quiet: s.cfg.LogLevel > slog.LevelInfo, // it greets at its highest level
+	})
 	if err != nil {
 		return err
 	}
@@ -98,7 +102,7 @@ func (s *stack) startMiniredis() error {
 func (s *stack) firstCampaign(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	store, err := mongostore.Open(ctx, mongostore.Config{URL: s.cfg.mongoURL(), Log: s.log})
+	store, err := mongostore.Open(ctx, mongostore.Config{URL: s.cfg.mongoURL(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return fmt.Errorf("first campaign: %w", err)
 	}

@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Program struct {
 	Dir   string        // its working folder; empty: the parent's
 	Grace time.Duration // between SIGTERM and SIGKILL when it is to stop
 	Lines *Lines        // where its output goes
+	Quiet bool          // show its output only when it ended by itself
 	Log   *slog.Logger
 }
 
@@ -65,7 +67,8 @@ func (p Program) once(ctx context.Context, started func()) error {
 	command.WaitDelay = p.Grace
 	command.SysProcAttr = attributes()
 	output := p.Lines.writer(p.Name)
-	defer output.flush()
+	output.hold = p.Quiet
+	defer func() { output.flush(ctx.Err() == nil) }()
 	command.Stdout, command.Stderr = output, output
 	if err := command.Start(); err != nil {
 		return err
@@ -94,13 +97,17 @@ func (l *Lines) writer(name string) *prefixed { return &prefixed{name: name, lin
 type prefixed struct {
 	name  string
 	lines *Lines
+	hold  bool // keep the last lines until flush
 
 	mu      sync.Mutex
 	partial []byte
+	held    [][]byte
 }
 
-// maxLine bounds what is kept of a line without an end.
-const maxLine = 64 << 10
+const (
+	maxLine = 64 << 10 // bytes that are kept of a line without an end
+	maxHeld = 50       // lines
+)
 
 func (w *prefixed) Write(p []byte) (int, error) {
 	w.mu.Lock()
@@ -111,17 +118,34 @@ func (w *prefixed) Write(p []byte) (int, error) {
 		if advance == 0 {
 			return len(p), nil
 		}
-		w.lines.print(w.name, line)
+		w.line(line)
 		w.partial = w.partial[advance:]
 	}
 }
 
-func (w *prefixed) flush() {
+func (w *prefixed) line(line []byte) {
+	if !w.hold {
+		w.lines.print(w.name, line)
+		return
+	}
+	w.held = append(w.held, bytes.Clone(line))
+	if len(w.held) > maxHeld {
+		w.held = w.held[1:]
+	}
+}
+
+// flush prints what has no line break yet, and what was held if it is wanted.
+func (w *prefixed) flush(held bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.partial) > 0 {
-		w.lines.print(w.name, w.partial)
+		w.line(w.partial)
 		w.partial = nil
+	}
+	if held {
+		for _, line := range w.held {
+			w.lines.print(w.name, line)
+		}
 	}
 }
 

@@ -1,0 +1,73 @@
+package gateway_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/earlybird/earlybird/deploy/local/gateway"
+	"github.com/earlybird/earlybird/kong"
+	"github.com/earlybird/earlybird/plugin/kongwire"
+	eb "github.com/earlybird/earlybird/plugin/settings"
+)
+
+func TestFaultsAreListedInKongsWords(t *testing.T) {
+	guard := &fakePlugin{name: "guard", phase: "access", event: func(*kongCalls) {}}
+	file := `
+_format_version: "3.0"
+services:
+  - name: svc
+    host: h
+    routes:
+      - {name: a, paths: ["~/a("]}
+      - {name: b, paths: ["b"]}
+      - {name: c, paths: ["/c"], plugins: [{name: guard, config: {level: 61, extra: 1}}]}
+`
+	_, err := gateway.New(gateway.Config{Declarative: []byte(file), External: map[string]gateway.External{"guard": guard.serve(t)}})
+	if err == nil {
+		t.Fatal("a wrong file is accepted")
+	}
+	for _, want := range []string{
+		"route 'a' in 'paths': invalid regex", "route 'b' in 'paths': should start with: /",
+		"in 'level': value should be between 0 and 60", "in 'extra': unknown field", "in 'word': required field missing",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+}
+
+func TestUnknownFieldsAndVersionsAreRefused(t *testing.T) {
+	for name, c := range map[string]struct{ file, want string }{
+		"an unknown field": {"_format_version: \"3.0\"\nservices: [{name: a, hostt: b}]", "hostt"},
+		"a wrong type":     {"_format_version: \"3.0\"\nservices: {}", "services"},
+		"another version":  {"_format_version: \"1.1\"", "_format_version"},
+		"not YAML":         {"{", "read kong.yml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := gateway.New(gateway.Config{Declarative: []byte(c.file)})
+			if err == nil || !strings.Contains(err.Error(), c.want) && !strings.Contains(err.Error(), "cannot unmarshal") {
+				t.Errorf("error %v, want one about %s", err, c.want)
+			}
+		})
+	}
+}
+
+// The project's own file has nothing that the stand-in leaves out, apart from
+// what is known.
+func TestOwnKongYML(t *testing.T) {
+	file, err := kong.Render(kong.Options{IdentityURL: "http://127.0.0.1:8081"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	external := map[string]gateway.External{}
+	for name, schema := range eb.Schemas() {
+		external[name] = gateway.External{Info: kongwire.PluginInfo{Name: name, Phases: []string{"access"}, Schema: schema}}
+	}
+	g, err := gateway.New(gateway.Config{Declarative: file, External: external})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(g.NotEmulated(), "; "); got != "plugin prometheus" {
+		t.Errorf("not emulated: %s; want prometheus alone", got)
+	}
+}

@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// programs builds all programs once and returns their folder.
+var programs = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "earlybird-programs-")
+	if err != nil {
+		return "", err
+	}
+	for name, from := range map[string][2]string{
+		"earlybird-identity": {"../..", "./identity"},
+		"earlybird-auth":     {"../..", "./plugin/earlybird-auth"},
+		"earlybird-tag":      {"../..", "./plugin/earlybird-tag"},
+		"earlybird-local":    {".", "."},
+	} {
+		build := exec.Command("go", "-C", from[0], "build", "-o", filepath.Join(folder, name), from[1])
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does, and the cache with it
+		if out, err := build.CombinedOutput(); err != nil {
+			return folder, fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	return folder, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder, _ := programs(); folder != "" && built {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+// built tells TestMain that there is something to remove.
+var built bool
+
+// local is a stack that runs as a process.
+type local struct {
+	args    []string
+	command *exec.Cmd
+	output  bytes.Buffer
+	exited  chan error
+}
+
+// newLocal prepares a stack on free ports with a fresh data folder.
+func newLocal(t *testing.T, more ...string) *local {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds and runs the whole stack")
+	}
+	built = true
+	folder, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &local{args: append([]string{filepath.Join(folder, "earlybird-local"), "--data", t.TempDir()}, more...)}
+	for _, flag := range []string{"--gateway", "--identity", "--mongo", "--redis"} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close() // all at the end, so that no port is given twice
+		l.args = append(l.args, flag, listener.Addr().String())
+	}
+	return l
+}
+
+// flag returns the value of one of the stack's flags.
+func (l *local) flag(name string) string {
+	for i, arg := range l.args {
+		if arg == name {
+			return l.args[i+1]
+		}
+	}
+	return ""
+}
+
+// start runs the stack and waits until it says what to type next.
+func (l *local) start(t *testing.T) {
+	t.Helper()
+	ready := make(chan struct{})
+	l.command = exec.Command(l.args[0], l.args[1:]...)
+	l.output.Reset()
+	l.command.Stderr = &l.output
+	l.command.Stdout = &waiter{text: "Ctrl-C", found: ready}
+	l.command.WaitDelay = 5 * time.Second
+	if err := l.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.exited = make(chan error, 1)
+	go func() { l.exited <- l.command.Wait() }()
+	t.Cleanup(func() { l.end(t, os.Kill) })
+	select {
+	case <-ready:
+	case err := <-l.exited:
+		l.command = nil
+		t.Fatalf("the stack ended: %v\n%s", err, l.output.String())
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the stack did not become ready")
+	}
+}
+
+// end signals the stack and waits until it has ended.
+func (l *local) end(t *testing.T, signal os.Signal) {
+	t.Helper()
+	if l.command == nil {
+		return
+	}
+	_ = l.command.Process.Signal(signal)
+	select {
+	case err := <-l.exited:
+		if signal == os.Interrupt && err != nil {
+			t.Errorf("after Ctrl-C: %v\n%s", err, l.output.String())
+		}
+	case <-time.After(30 * time.Second):
+		t.Errorf("the stack did not end on %v", signal)
+		_ = l.command.Process.Kill()
+		<-l.exited
+	}
+	l.command = nil
+}
+
+// waiter closes found once text was written.
+type waiter struct {
+	text  string
+	found chan struct{}
+	buf   bytes.Buffer
+	once  sync.Once
+}
+
+func (w *waiter) Write(p []byte) (int, error) {
+	w.buf.Write(p)
+	if strings.Contains(w.buf.String(), w.text) {
+		w.once.Do(func() { close(w.found) })
+	}
+	return len(p), nil
+}
+
+// request asks the gateway and returns status, header and body.
+func (l *local) request(t *testing.T, method, path, token, body string) (int, http.Header, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+l.flag("--gateway")+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, response.Header, string(text)
+}
+
+const ada = `{"username":"ada","password":"a strange word in the morning"}`
+
+// login logs ada in and returns her token; the login must say that she is
+// number 1.
+func (l *local) login(t *testing.T) string {
+	t.Helper()
+	var last string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		status, header, body := l.request(t, "POST", "/login", "", ada)
+		last = fmt.Sprintf("%d %s %s", status, header.Get("Earlybird"), body)
+		var answer struct{ Token string }
+		if status == http.StatusOK && header.Get("Earlybird") == `status=granted, campaign="1", rank=1, discount=30` &&
+			json.Unmarshal([]byte(body), &answer) == nil {
+			return answer.Token
+		}
+	}
+	t.Fatalf("the login does not say rank 1: %s\n%s", last, l.output.String())
+	return ""
+}
+
+func TestJourneyAndRestart(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		more []string
+	}{
+		{"miniredis", []string{"--miniredis"}},
+		{"redis-server", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := exec.LookPath("redis-server"); c.more == nil && err != nil {
+				if os.Getenv("EARLYBIRD_REQUIRE_REAL") == "1" {
+					t.Fatal(err)
+				}
+				t.Skip(err)
+			}
+			l := newLocal(t, c.more...)
+			l.start(t)
+			if status, _, body := l.request(t, "POST", "/users", "", ada); status != http.StatusCreated {
+				t.Fatalf("POST /users: %d %s", status, body)
+			}
+			token := l.login(t)
+			l.end(t, os.Interrupt)
+			l.start(t)
+			l.login(t) // the same rank again
+			status, _, body := l.request(t, "GET", "/promotion", token, "")
+			if status != http.StatusOK || !strings.Contains(body, `"rank":1`) {
+				t.Errorf("GET /promotion with the token of before: %d %s", status, body)
+			}
+		})
+	}
+}
+
+func TestDeadChildrenAreStartedAgainAndNoneIsLeftBehind(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("reads /proc")
+	}
+	l := newLocal(t, "--miniredis")
+	l.start(t)
+	l.request(t, "POST", "/users", "", ada)
+	l.login(t)
+	for _, name := range []string{"earlybird-tag", "earlybird-auth", "earlybird-identity"} {
+		pid := l.child(name)
+		if pid == 0 {
+			t.Fatalf("%s does not run", name)
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	l.login(t)
+	eventually(t, "the auth plugin runs again", func() bool {
+		status, _, _ := l.request(t, "GET", "/promotion", "", "")
+		return status == http.StatusUnauthorized
+	})
+	l.end(t, os.Kill)
+	for _, name := range []string{"earlybird-tag", "earlybird-auth", "earlybird-identity"} {
+		eventually(t, name+" is gone", func() bool { return l.child(name) == 0 })
+	}
+}
+
+// child returns the process id of a program that was started from this
+// stack's folder with this stack's settings, or 0.
+func (l *local) child(name string) int {
+	program := filepath.Join(filepath.Dir(l.args[0]), name)
+	mine := []string{l.flag("--data"), l.flag("--identity")}
+	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, entry := range entries {
+		text, _ := os.ReadFile(entry)
+		line := string(text)
+		if strings.HasPrefix(line, program+"\x00") && (strings.Contains(line, mine[0]) || strings.Contains(line, mine[1])) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
+			return pid
+		}
+	}
+	return 0
+}
+
+func eventually(t *testing.T, what string, check func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !check(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+func TestWhatCannotStartSaysWhy(t *testing.T) {
+	l := newLocal(t, "--miniredis")
+	busy, err := net.Listen("tcp", l.flag("--redis"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.flag("--redis"))
+	out, code := l.run(t)
+	if code != 1 || !strings.Contains(out, "port "+port+", for Redis, is in use") || !strings.Contains(out, "--redis 127.0.0.1:6489") {
+		t.Errorf("with its port in use: status %d, %s", code, out)
+	}
+	_ = busy.Close()
+	l.start(t)
+	if out, code := l.run(t); code != 1 || !strings.Contains(out, "another earlybird-local is using "+l.flag("--data")) {
+		t.Errorf("with its folder in use: status %d, %s", code, out)
+	}
+	info, err := os.Stat(filepath.Join(l.flag("--data"), "key-secret"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key secret: %v, %v; want mode 0600", info, err)
+	}
+	l.end(t, os.Interrupt)
+}
+
+// run runs the stack to its end and returns its output and exit status.
+func (l *local) run(t *testing.T) (string, int) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), l.args[0], l.args[1:]...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(out), exit.ExitCode()
+}
+
+func TestWrongCommandLines(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"an unknown flag":    {[]string{"--nothing"}, "nothing"},
+		"an unknown command": {[]string{"nothing"}, `unknown command "nothing"`},
+		"a wrong level":      {[]string{"--log-level", "loud"}, "--log-level"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := run(t.Context(), append([]string{"earlybird-local"}, c.args...), io.Discard, io.Discard)
+			var usage usageError
+			if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want a usage error about %s", err, c.want)
+			}
+		})
+	}
+}

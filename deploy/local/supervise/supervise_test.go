@@ -1,0 +1,125 @@
+//go:build unix
+
+package supervise_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/earlybird/earlybird/deploy/local/supervise"
+)
+
+// output is a buffer that a program and a test share.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// shell runs a script under supervision until the test, or stop, ends it.
+func shell(t *testing.T, script string, change func(*supervise.Program)) (out *output, starts chan struct{}, stop func() error) {
+	t.Helper()
+	out, starts = &output{}, make(chan struct{}, 100)
+	program := supervise.Program{
+		Name: "child", Path: "/bin/sh", Args: []string{"-c", script}, Env: supervise.PathOnly(), Grace: 200 * time.Millisecond,
+		Lines: supervise.NewLines(out), Log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&program)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- program.Run(ctx, func() { starts <- struct{}{} }) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-result
+	})
+	t.Cleanup(func() { _ = stop() })
+	return out, starts, stop
+}
+
+func eventually(t *testing.T, what string, check func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !check() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestLinesCarryTheName(t *testing.T) {
+	out, _, _ := shell(t, `printf 'one\ntw'; printf 'o\n' >&2; sleep 60`, nil)
+	eventually(t, "two whole lines", func() bool { return strings.Count(out.String(), "\n") == 2 })
+	for _, want := range []string{"child          | one\n", "child          | two\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("output %q, want %q in it", out.String(), want)
+		}
+	}
+}
+
+func TestADeadProgramIsStartedAgainAfterASecond(t *testing.T) {
+	_, starts, _ := shell(t, `exit 3`, nil)
+	<-starts
+	first := time.Now()
+	<-starts
+	if waited := time.Since(first); waited < 900*time.Millisecond {
+		t.Errorf("started again after %v, want a second at least", waited)
+	}
+}
+
+func TestAProgramThatCannotStartIsAnError(t *testing.T) {
+	program := supervise.Program{
+		Name: "child", Path: filepath.Join(t.TempDir(), "missing"),
+		Lines: supervise.NewLines(&output{}), Log: slog.New(slog.DiscardHandler),
+	}
+	err := program.Run(t.Context(), func() { t.Error("it was started") })
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestQuietShowsOutputOnlyOfAProgramThatEndedByItself(t *testing.T) {
+	quiet := func(p *supervise.Program) { p.Quiet = true }
+	out, _, _ := shell(t, `echo last words; exit 1`, quiet)
+	eventually(t, "the held lines", func() bool { return strings.Contains(out.String(), "last words") })
+	out, starts, stop := shell(t, `echo hello; sleep 60`, quiet)
+	<-starts
+	if err := stop(); err != nil || out.String() != "" {
+		t.Errorf("after a stop: error %v, output %q; want neither", err, out)
+	}
+}
+
+func TestAProgramThatIgnoresSIGTERMIsKilled(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	_, _, stop := shell(t, `trap '' TERM; echo $$ > `+pidFile+`; while :; do sleep 0.05; done`, nil)
+	eventually(t, "the program's id", func() bool { b, _ := os.ReadFile(pidFile); return len(b) > 1 })
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 150*time.Millisecond || took > 5*time.Second {
+		t.Errorf("stopped after %v, want the grace of 200 ms", took)
+	}
+}
