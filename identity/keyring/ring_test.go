@@ -15,7 +15,6 @@ import (
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/keyring/keyringtest"
 	"github.com/earlybird/earlybird/identity/outage"
-	"github.com/earlybird/earlybird/identity/token"
 )
 
 func TestMemoryStore(t *testing.T) {
