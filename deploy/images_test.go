@@ -18,7 +18,6 @@ type image struct {
 	files   map[string]string   // in the last stage: where each file of the project or the build stage goes
 	last    map[string][]string // the last stage's other instructions: USER, ENTRYPOINT, CMD, ENV, ...
 	noCGO   bool
-	context string
 }
 
 var (
@@ -30,7 +29,7 @@ var (
 // backslash.
 func dockerfile(t *testing.T, name string) image {
 	t.Helper()
-	img := image{builds: map[string]string{}, context: name}
+	img := image{builds: map[string]string{}}
 	text := regexp.MustCompile(`(?m)^\s*#.*\n`).ReplaceAllString(read(t, name), "")
 	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
 		words := strings.Fields(line)
@@ -139,7 +138,11 @@ func (img image) checkPrograms(t *testing.T, want map[string]string) {
 // checkSources: all that is copied is there, and all that the programs link.
 func (img image) checkSources(t *testing.T) {
 	t.Helper()
+	context := "\n" + read(t, ".dockerignore")
 	for _, source := range img.copied {
+		if top, _, _ := strings.Cut(source, "/"); !strings.Contains(context, "\n!"+top+"\n") {
+			t.Errorf("copies %s, which .dockerignore keeps out", source)
+		}
 		if _, err := os.Stat(filepath.Join(root, source)); err != nil {
 			t.Errorf("copies what is not there: %v", err)
 		}
