@@ -58,12 +58,6 @@ func (p *people) find(user string) *person {
 	return p.byUser[user]
 }
 
-func (p *people) len() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.byUser)
-}
-
 // Arrived says that the user has this position in the current campaign.
 func (c *Checker) Arrived(user string, position int64) {
 	who := c.people.find(user)

@@ -42,9 +42,8 @@ func response(p *edge.Problem) pluginserver.Response {
 // plugin is what the instances of this process share.
 type plugin struct {
 	process   pluginserver.Process
-	ctx       context.Context // the process's
 	keys      *edge.Pool[string, *token.JWKS]
-	checks    edge.Pool[settings.Auth, *check]
+	checks    *edge.Pool[settings.Auth, *check]
 	metrics   *auth.Metrics
 	responses map[*edge.Problem]pluginserver.Response
 }
@@ -58,10 +57,10 @@ type check struct {
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
 	p := &plugin{
-		process: process, ctx: ctx, keys: edge.NewKeys(process.Log),
+		process: process, keys: edge.NewKeys(ctx, process.Log),
 		metrics: auth.NewMetrics(process.Metrics), responses: map[*edge.Problem]pluginserver.Response{},
 	}
-	p.checks.Open = p.open
+	p.checks = edge.NewPool(ctx, p.open)
 	for _, problem := range edge.Problems() {
 		p.responses[problem] = response(problem)
 	}
@@ -87,7 +86,7 @@ func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instanc
 		p.process.Log.ErrorContext(ctx, "configuration cannot work, every request is refused", slog.Any("err", err))
 		return refusing{p}, nil
 	}
-	c, release, err := p.checks.Acquire(p.ctx, s)
+	c, release, err := p.checks.Acquire(s)
 	if err != nil {
 		p.process.Log.ErrorContext(ctx, "configuration cannot work, every request is refused", slog.Any("err", err))
 		return refusing{p}, nil
@@ -111,7 +110,7 @@ func (p *plugin) open(ctx context.Context, s settings.Auth) (*check, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, release, err := p.keys.Acquire(p.ctx, s.JWKSURL)
+	keys, release, err := p.keys.Acquire(s.JWKSURL)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
 	}

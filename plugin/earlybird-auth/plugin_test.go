@@ -267,7 +267,7 @@ func TestConfigurationThatCannotWork(t *testing.T) {
 		name, wantLog string
 		extra         map[string]any
 	}{
-		{"unresolved reference", "could not resolve the vault reference", map[string]any{
+		{"unresolved reference", "could not be resolved by Kong", map[string]any{
 			"redis_url": "", "$refs": map[string]any{"redis_url": "{vault://env/earlybird-redis-url}"},
 		}},
 		{"no URL of Redis", "no -redis-url-file", nil},

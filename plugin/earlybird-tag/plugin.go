@@ -33,9 +33,8 @@ func define() pluginserver.Definition {
 // plugin is what the instances of this process share.
 type plugin struct {
 	process pluginserver.Process
-	ctx     context.Context // the process's
 	keys    *edge.Pool[string, *token.JWKS]
-	taggers edge.Pool[settings.Tag, *tagger]
+	taggers *edge.Pool[settings.Tag, *tagger]
 }
 
 // tagger is a Tagger and the keys it needs.
@@ -45,8 +44,8 @@ type tagger struct {
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
-	p := &plugin{process: process, ctx: ctx, keys: edge.NewKeys(process.Log)}
-	p.taggers.Open = p.open
+	p := &plugin{process: process, keys: edge.NewKeys(ctx, process.Log)}
+	p.taggers = edge.NewPool(ctx, p.open)
 	return p.start, nil
 }
 
@@ -57,7 +56,7 @@ func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instanc
 	if err != nil {
 		return p.useless(ctx, err), nil
 	}
-	t, release, err := p.taggers.Acquire(p.ctx, s)
+	t, release, err := p.taggers.Acquire(s)
 	if err != nil {
 		return p.useless(ctx, err), nil
 	}
@@ -87,7 +86,7 @@ func (p *plugin) open(ctx context.Context, s settings.Tag) (*tagger, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, release, err := p.keys.Acquire(p.ctx, s.JWKSURL)
+	keys, release, err := p.keys.Acquire(s.JWKSURL)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
 	}

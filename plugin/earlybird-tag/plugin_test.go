@@ -154,7 +154,7 @@ func TestSilentRedis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	t.Cleanup(func() { _ = listener.Close() })
 	b := newBench(t)
 	values := b.values()
 	values["redis_url"], values["claim_timeout"] = "redis://"+listener.Addr().String(), 100
@@ -175,7 +175,7 @@ func TestConfigurationThatCannotWorkIsPending(t *testing.T) {
 		name, wantLog string
 		extra         map[string]any
 	}{
-		{"unresolved reference", "could not resolve the vault reference", map[string]any{
+		{"unresolved reference", "could not be resolved by Kong", map[string]any{
 			"redis_url": "", "$refs": map[string]any{"redis_url": "{vault://env/earlybird-redis-url}"},
 		}},
 		{"no URL of Redis", "no -redis-url-file", nil},

@@ -121,17 +121,16 @@ func TestRefusal(t *testing.T) {
 func TestPool(t *testing.T) {
 	opened := map[string]int{}
 	contexts := map[string]context.Context{}
-	p := edge.Pool[string, string]{Open: func(ctx context.Context, key string) (string, error) {
+	p := edge.NewPool(t.Context(), func(ctx context.Context, key string) (string, error) {
 		if key == "bad" {
 			return "", errors.New("no")
 		}
 		opened[key]++
 		contexts[key] = ctx
 		return "value of " + key, nil
-	}}
-	ctx := t.Context()
-	v1, release1, err1 := p.Acquire(ctx, "a")
-	v2, release2, err2 := p.Acquire(ctx, "a")
+	})
+	v1, release1, err1 := p.Acquire("a")
+	v2, release2, err2 := p.Acquire("a")
 	if err1 != nil || err2 != nil || v1 != "value of a" || v2 != v1 || opened["a"] != 1 || len(p.Values()) != 1 {
 		t.Fatalf("not shared: %q %q, opened %v", v1, v2, opened)
 	}
@@ -144,10 +143,10 @@ func TestPool(t *testing.T) {
 	if contexts["a"].Err() == nil || len(p.Values()) != 0 {
 		t.Fatal("not let go")
 	}
-	if _, _, err := p.Acquire(ctx, "bad"); err == nil {
+	if _, _, err := p.Acquire("bad"); err == nil {
 		t.Fatal("want the error")
 	}
-	if _, release, err := p.Acquire(ctx, "a"); err != nil || opened["a"] != 2 {
+	if _, release, err := p.Acquire("a"); err != nil || opened["a"] != 2 {
 		t.Fatalf("not built anew: %v", err)
 	} else {
 		release()

@@ -11,8 +11,8 @@ import (
 
 // NewKeys returns a pool of key sources by the URL of their JWKS; each is kept
 // fresh while it is used.
-func NewKeys(log *slog.Logger) *Pool[string, *token.JWKS] {
-	return &Pool[string, *token.JWKS]{Open: func(ctx context.Context, url string) (*token.JWKS, error) {
+func NewKeys(ctx context.Context, log *slog.Logger) *Pool[string, *token.JWKS] {
+	return NewPool(ctx, func(ctx context.Context, url string) (*token.JWKS, error) {
 		jwks, err := token.NewJWKS(token.JWKSConfig{
 			URL: url, Client: &http.Client{Transport: &http.Transport{
 				Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
@@ -24,5 +24,5 @@ func NewKeys(log *slog.Logger) *Pool[string, *token.JWKS] {
 		}
 		go func() { _ = jwks.Run(ctx) }() // it ends with ctx and returns nil
 		return jwks, nil
-	}}
+	})
 }

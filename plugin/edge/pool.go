@@ -10,12 +10,17 @@ import (
 // configuration finds what the one before had built, and what nobody uses any
 // more is let go.
 type Pool[K comparable, V any] struct {
-	// Open builds the value of a key. The context ends when the last user has
-	// released it, and with the process.
-	Open func(ctx context.Context, key K) (V, error)
+	ctx  context.Context // the process's
+	open func(ctx context.Context, key K) (V, error)
 
 	mu    sync.Mutex
 	items map[K]*item[V]
+}
+
+// NewPool returns an empty pool. open builds the value of a key; its context
+// ends when the last user has released the value, and with ctx.
+func NewPool[K comparable, V any](ctx context.Context, open func(ctx context.Context, key K) (V, error)) *Pool[K, V] {
+	return &Pool[K, V]{ctx: ctx, open: open, items: map[K]*item[V]{}}
 }
 
 type item[V any] struct {
@@ -25,13 +30,13 @@ type item[V any] struct {
 }
 
 // Acquire returns the value of key, building it when there is none. The
-// caller calls release once. ctx is the process's.
-func (p *Pool[K, V]) Acquire(ctx context.Context, key K) (value V, release func(), err error) {
+// caller calls release when it needs the value no more.
+func (p *Pool[K, V]) Acquire(key K) (value V, release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	it, ok := p.items[key]
 	if !ok {
-		if it, err = p.build(ctx, key); err != nil {
+		if it, err = p.build(key); err != nil {
 			return value, nil, err
 		}
 	}
@@ -40,17 +45,14 @@ func (p *Pool[K, V]) Acquire(ctx context.Context, key K) (value V, release func(
 }
 
 // build is called with the lock held.
-func (p *Pool[K, V]) build(ctx context.Context, key K) (*item[V], error) {
-	own, cancel := context.WithCancel(ctx)
-	value, err := p.Open(own, key)
+func (p *Pool[K, V]) build(key K) (*item[V], error) {
+	own, cancel := context.WithCancel(p.ctx)
+	value, err := p.open(own, key)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	it := &item[V]{value: value, cancel: cancel}
-	if p.items == nil {
-		p.items = map[K]*item[V]{}
-	}
 	p.items[key] = it
 	return it, nil
 }

@@ -95,8 +95,8 @@ func (c *connection) quiet() bool {
 	waiting := false
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT) //nolint:gosec // G115: a file descriptor is an int.
-		waiting = err == syscall.EAGAIN                                                     //nolint:errorlint // a system call's number is never wrapped.
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		waiting = err == syscall.EAGAIN
 	})
 	return err == nil && waiting
 }

@@ -34,10 +34,9 @@ type Server struct {
 	relay     *relay
 	log       *slog.Logger
 
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	draining bool
-	wg       sync.WaitGroup
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	wg    sync.WaitGroup
 }
 
 // New prepares the plugin. The context ends what the plugin does in the

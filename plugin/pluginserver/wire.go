@@ -67,12 +67,6 @@ func (w *wire) end(frames []byte) error {
 	return err
 }
 
-func (w *wire) hasEnded() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ended
-}
-
 // next reads a whole frame. The bytes are valid until the next read.
 func (w *wire) next() ([]byte, error) {
 	if err := w.fill(headerSize); err != nil {

@@ -63,7 +63,7 @@ func Schemas() map[string]schema.Schema {
 
 // ErrUnresolved reports that a field holds a vault reference which Kong could
 // not resolve: Kong then sends an empty string in its place.
-var ErrUnresolved = errors.New("Kong could not resolve the vault reference in redis_url")
+var ErrUnresolved = errors.New("the vault reference in redis_url could not be resolved by Kong")
 
 // ErrNoRedisURL reports that neither redis_url nor the process's own file names
 // the campaign's Redis.

@@ -1,0 +1,222 @@
+package pluginserver
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/Kong/go-pdk"
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/earlybird/earlybird/plugin/kongwire"
+)
+
+// scripted is a connection that brings fixed bytes in pieces, and notes each
+// write.
+type scripted struct {
+	net.Conn
+	in     []byte
+	piece  int
+	writes [][]byte
+}
+
+func (s *scripted) Read(p []byte) (int, error) {
+	if len(s.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.in[:min(len(s.in), max(s.piece, 1))])
+	s.in = s.in[n:]
+	return n, nil
+}
+
+func (s *scripted) Write(p []byte) (int, error) {
+	s.writes = append(s.writes, bytes.Clone(p))
+	return len(p), nil
+}
+
+func (s *scripted) SetReadDeadline(time.Time) error { return nil }
+func (s *scripted) Close() error                    { return nil }
+
+func frames(contents ...string) []byte {
+	var out []byte
+	for _, c := range contents {
+		out = appendFrame(out, []byte(c))
+	}
+	return out
+}
+
+// The frame reader must find the same frames as the plain one, however the
+// bytes arrive.
+func FuzzFrames(f *testing.F) {
+	f.Add(frames("a", "", "bcd"), 1)
+	f.Add(frames(string(make([]byte, 100)), "x"), 4096)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1}, 3)
+	f.Add([]byte{5, 0, 0, 0, 1, 2}, 2)
+	f.Add([]byte{1, 0}, 1)
+	const limit = 60
+	f.Fuzz(func(t *testing.T, data []byte, piece int) {
+		w := newWire(&scripted{in: data, piece: piece}, limit)
+		reference := bytes.NewReader(data)
+		for {
+			got, err := w.next()
+			want, wantErr := kongwire.ReadFrame(reference)
+			if len(want) > limit {
+				if !errors.Is(err, errFrameTooLarge) {
+					t.Fatalf("a frame of %d bytes: %v", len(want), err)
+				}
+				return
+			}
+			if (err != nil) != (wantErr != nil) {
+				t.Fatalf("got %v, want %v", err, wantErr)
+			}
+			if errors.Is(wantErr, io.EOF) != errors.Is(err, io.EOF) && !errors.Is(err, errFrameTooLarge) {
+				t.Fatalf("got %v, want %v", err, wantErr)
+			}
+			if err != nil {
+				return
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("got %d bytes, want %d", len(got), len(want))
+			}
+			w.shrink()
+		}
+	})
+}
+
+func TestFramesAroundTheBuffersSize(t *testing.T) {
+	var sizes []int
+	for d := -6; d <= 6; d++ {
+		sizes = append(sizes, bufferSize+d, 3, 2*bufferSize+d, 0)
+	}
+	for _, piece := range []int{1, 3, 1000, bufferSize, 1 << 20} {
+		var data []byte
+		for i, size := range sizes {
+			data = appendFrame(data, bytes.Repeat([]byte{byte(i)}, size))
+		}
+		w := newWire(&scripted{in: data, piece: piece}, 1<<20)
+		for i, size := range sizes {
+			got, err := w.next()
+			if err != nil || !bytes.Equal(got, bytes.Repeat([]byte{byte(i)}, size)) {
+				t.Fatalf("pieces of %d, frame %d: %d bytes, %v; want %d", piece, i, len(got), err, size)
+			}
+		}
+	}
+}
+
+// The PDK's reads of replies must survive whatever Kong sends.
+func FuzzReplies(f *testing.F) {
+	f.Add(frames("\x0a\x01x", ""), 1)
+	f.Add(frames(string(make([]byte, 100))), 10)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1}, 3)
+	f.Fuzz(func(t *testing.T, data []byte, piece int) {
+		conn := &scripted{in: data, piece: piece}
+		w := newWire(conn, 60)
+		kong := pdk.Init(pdkConn{wire: w, Conn: conn})
+		for range 3 {
+			_, _ = kong.Request.GetHeader("a")
+			if w.body != 0 && len(conn.in) > 0 {
+				t.Fatalf("%d bytes of a reply were left", w.body)
+			}
+			_ = kong.ServiceRequest.SetHeader("a", "b")
+		}
+	})
+}
+
+// The quick parser must agree with the protobuf library where it answers.
+func FuzzParseEvent(f *testing.F) {
+	seed := func(m *kong_plugin_protocol.RpcCall) {
+		data, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	seed(eventMessage(7, 3, "access"))
+	seed(eventMessage(-1, -1, ""))
+	seed(&kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdCloseInstance{
+		CmdCloseInstance: &kong_plugin_protocol.CmdCloseInstance{InstanceId: 9},
+	}})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, ok := parseEvent(data)
+		if !ok {
+			return
+		}
+		var want kong_plugin_protocol.RpcCall
+		if err := proto.Unmarshal(data, &want); err != nil {
+			if bytes.ContainsFunc(got.phase, func(r rune) bool { return r == '\uFFFD' }) {
+				return // the library refuses a phase that is not UTF-8; no plugin has such a phase
+			}
+			t.Fatalf("the library refuses it: %v", err)
+		}
+		e := want.GetCmdHandleEvent()
+		if got.sequence != want.GetSequence() || e == nil || got.instance != e.GetInstanceId() || string(got.phase) != e.GetEventName() {
+			t.Fatalf("got %+v, want %v", got, &want)
+		}
+	})
+}
+
+func eventMessage(sequence int64, instance int32, phase string) *kong_plugin_protocol.RpcCall {
+	return &kong_plugin_protocol.RpcCall{Sequence: sequence, Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
+		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: instance, EventName: phase},
+	}}
+}
+
+func TestUsualEventIsParsedQuickly(t *testing.T) {
+	data, err := proto.Marshal(eventMessage(7, 3, "access"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := parseEvent(data)
+	if !ok || got.sequence != 7 || got.instance != 3 || string(got.phase) != "access" {
+		t.Errorf("got %+v %v", got, ok)
+	}
+	if n := testing.AllocsPerRun(100, func() { parseEvent(data) }); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+func TestATurnIsOneWrite(t *testing.T) {
+	conn := &scripted{in: frames("\x0a\x01x", ""), piece: 3}
+	w := newWire(conn, 1000)
+	kong := pdk.Init(pdkConn{wire: w, Conn: conn})
+	if v, err := kong.Request.GetHeader("a"); v != "x" || err != nil {
+		t.Fatalf("got %q, %v", v, err)
+	}
+	if err := kong.ServiceRequest.SetHeader("a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if len(conn.writes) != 2 {
+		t.Errorf("%d writes for two calls: %q", len(conn.writes), conn.writes)
+	}
+}
+
+func TestReturnIsWhatTheLibraryWrites(t *testing.T) {
+	for _, sequence := range []int64{1, 127, 128, 1 << 40, -1} {
+		encoded, err := proto.Marshal(&kong_plugin_protocol.RpcReturn{Sequence: sequence})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := appendReturn(nil, sequence), appendFrame(frames(""), encoded); !bytes.Equal(got, want) {
+			t.Errorf("%d: got %x, want %x", sequence, got, want)
+		}
+	}
+}
+
+func TestMemoryOfALargeFrameIsGivenBack(t *testing.T) {
+	conn := &scripted{in: frames(string(make([]byte, 500_000)), "next"), piece: 100_000}
+	w := newWire(conn, 1<<20)
+	if _, err := w.next(); err != nil {
+		t.Fatal(err)
+	}
+	w.shrink()
+	if len(w.in) > 16*bufferSize {
+		t.Errorf("%d bytes are kept", len(w.in))
+	}
+	if got, err := w.next(); err != nil || string(got) != "next" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
