@@ -12,12 +12,12 @@ import (
 
 // image is what a Dockerfile says, as far as the tests need it.
 type image struct {
-	from    []string            // base images, in order
-	copied  []string            // from the project, relative to its root
-	builds  map[string]string   // package of this module, by the program's path in the build stage
-	files   map[string]string   // in the last stage: where each file of the project or the build stage goes
-	last    map[string][]string // the last stage's other instructions: USER, ENTRYPOINT, CMD, ENV, ...
-	noCGO   bool
+	from   []string            // base images, in order
+	copied []string            // from the project, relative to its root
+	builds map[string]string   // package of this module, by the program's path in the build stage
+	files  map[string]string   // in the last stage: where each file of the project or the build stage goes
+	last   map[string][]string // the last stage's other instructions: USER, ENTRYPOINT, CMD, ENV, ...
+	noCGO  bool
 }
 
 var (
