@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -262,8 +263,31 @@ func TestClaimWaitsForReplicas(t *testing.T) {
 	if got := claimer.Claim(t.Context(), "b"); got != granted("1", 2) {
 		t.Errorf("claim with a replica: %+v, want rank 2", got)
 	}
+	// The answer to a known user rests on an earlier write, maybe of another
+	// connection. Newer servers let WAIT wait for this connection's writes alone,
+	// so the script must have made one.
+	before := writes(t, b)
+	claimer.Claim(t.Context(), "b")
+	if after := writes(t, b); after == before {
+		t.Error("a durable claim of a known user wrote nothing that WAIT could wait for")
+	}
 	replica.Kill()
 	if got := claimer.Claim(t.Context(), "b"); got != state(campaign.StatePending) {
 		t.Errorf("known user without a replica: %+v, want pending", got)
 	}
+}
+
+// writes tells how often HSET ran.
+func writes(t *testing.T, b *bench) string {
+	t.Helper()
+	info, err := b.redis.Info(t.Context(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "cmdstat_hset:")
+	calls, _, found := strings.Cut(rest, ",")
+	if !found {
+		t.Fatal("the server does not tell what it ran")
+	}
+	return calls
 }

@@ -62,8 +62,8 @@ func follow(t *testing.T, url string) (*campaign.Feed, *watcher) {
 	return f, w
 }
 
-// Checked by dropping the refresh on a campaign entry, and by not calling
-// OnArrival: the test then waits in vain.
+// Checked by never reading the settings again after the start, and by not
+// calling OnArrival: the test then waits in vain.
 func TestFeedFollows(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		f, w := follow(t, b.url)
