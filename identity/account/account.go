@@ -48,6 +48,10 @@ const (
 	OutcomeUnknownUser   Outcome = "unknown_user"
 	OutcomeWrongPassword Outcome = "wrong_password"
 	OutcomeDisabled      Outcome = "disabled"
+
+	// A change of password is audited with them: whoever has a token may guess
+	// at the password there too.
+	OutcomePasswordChanged Outcome = "password_changed"
 )
 
 // Errors of the domain. Stores and the Service wrap them; compare with
@@ -60,12 +64,14 @@ var (
 	// ErrBadCredentials: the username or the password is wrong, or the account
 	// is disabled; which of them is not said.
 	ErrBadCredentials = errors.New("username or password is wrong")
+	// ErrChanged: the credential is not, or no longer, what the caller read.
+	ErrChanged = errors.New("credential was changed meanwhile")
 )
 
 // InvalidError names the field of a request that was refused and what is
 // allowed there. It never holds the refused value.
 type InvalidError struct {
-	Field  string // "username" or "password"
+	Field  string // "username", "password", "current" or "new"
 	Reason string // what is wrong and what is allowed, a sentence for the person
 }
 
@@ -91,6 +97,13 @@ type Store interface {
 	// stored one still is old, and does nothing if it is not. ErrNotFound when
 	// there is no such credential.
 	ReplacePassword(ctx context.Context, canonical, old, phc string) error
+
+	// ReplaceCredential stores next if the stored credential still is old, both
+	// of one canonical username and user. ErrChanged when it is not; ErrNotFound
+	// when there is none. Of several concurrent calls with one old and
+	// a next of their own exactly one succeeds. A call repeated because an
+	// answer was lost succeeds again.
+	ReplaceCredential(ctx context.Context, old, next Credential) error
 
 	// User returns a user by id, or ErrNotFound. It may be read from a
 	// secondary, with a second look at the primary before ErrNotFound.

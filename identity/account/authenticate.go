@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 )
 
@@ -24,6 +25,16 @@ type LoginRequest struct {
 // time of the answer does not tell whether a name exists (OWASP ASVS 5.0
 // 6.3.8). A name or password that no account can have takes the same path.
 func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
+	for range changeAttempts {
+		c, err := s.authenticate(ctx, r)
+		if !errors.Is(err, ErrChanged) {
+			return c, err
+		}
+	}
+	return Credential{}, outage.New("mongodb", "log in", ErrChanged)
+}
+
+func (s *Service) authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
 	canonical, err := Canonical(r.Username)
 	if err != nil {
 		canonical = "" // which nobody is called
@@ -40,12 +51,37 @@ func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential,
 		return Credential{}, fmt.Errorf("verify password: %w", err)
 	}
 	outcome := judge(known, right && possible, c.Disabled)
+	if outcome == OutcomeSuccess {
+		if c, err = s.catchUp(ctx, c); err != nil {
+			return Credential{}, err
+		}
+	}
 	s.record(ctx, r, c.UserID, outcome)
 	if outcome != OutcomeSuccess {
 		return Credential{}, ErrBadCredentials
 	}
 	s.refresh(ctx, c, normal)
 	return c, nil
+}
+
+// catchUp makes a credential follow a generation that was raised while the
+// credential was not changed with it, because a process died between the two.
+// Tokens of the old generation would be dead at once. The credential is stored
+// before a token is issued, so that no token is ever ahead of it: whoever
+// raises the credential's generation ends every token there is.
+func (s *Service) catchUp(ctx context.Context, c Credential) (Credential, error) {
+	if s.generations == nil {
+		return c, nil
+	}
+	raised := c
+	raised.Generation = s.generations.Generation(c.UserID)
+	if raised.Generation <= c.Generation {
+		return c, nil
+	}
+	if err := s.store.ReplaceCredential(ctx, c, raised); err != nil {
+		return Credential{}, fmt.Errorf("raise generation of credential: %w", err)
+	}
+	return raised, nil
 }
 
 func judge(known, right, disabled bool) Outcome {

@@ -26,10 +26,13 @@ type Hasher interface {
 	Stale(encoded string) bool
 }
 
-// ServiceConfig configures a Service. Store and Hasher are required.
+// ServiceConfig configures a Service. Store and Hasher are required, Revoker for
+// ChangePassword.
 type ServiceConfig struct {
 	Store             Store
 	Hasher            Hasher
+	Revoker           Revoker
+	Generations       Generations      // nil: credentials are never behind
 	MinPasswordLength int              // code points; zero: MinPassword
 	Now               func() time.Time // nil: time.Now
 	Log               *slog.Logger     // nil: slog.Default
@@ -39,6 +42,8 @@ type ServiceConfig struct {
 type Service struct {
 	store       Store
 	hasher      Hasher
+	revoker     Revoker
+	generations Generations
 	minPassword int
 	now         func() time.Time
 	log         *slog.Logger
@@ -61,7 +66,10 @@ func NewService(c ServiceConfig) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Service{store: c.Store, hasher: c.Hasher, minPassword: c.MinPasswordLength, now: c.Now, log: c.Log}, nil
+	return &Service{
+		store: c.Store, hasher: c.Hasher, revoker: c.Revoker, generations: c.Generations,
+		minPassword: c.MinPasswordLength, now: c.Now, log: c.Log,
+	}, nil
 }
 
 // Register creates an account. It fails with an *InvalidError (two, joined,

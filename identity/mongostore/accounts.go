@@ -14,7 +14,7 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 )
 
-var _ account.Store = (*Store)(nil)
+var _ account.AdminStore = (*Store)(nil)
 
 // credential is a document of the collection credentials.
 type credential struct {
@@ -89,6 +89,11 @@ func (s *Store) Credential(ctx context.Context, canonical string) (account.Crede
 
 // ReplacePassword implements account.Store.
 func (s *Store) ReplacePassword(ctx context.Context, canonical, old, phc string) error {
+	unlock, err := s.changing.lock(ctx)
+	if err != nil {
+		return classify("update credentials", err)
+	}
+	defer unlock()
 	filter := bson.D{{Key: "_id", Value: canonical}, {Key: "password", Value: old}}
 	change := bson.D{{Key: "$set", Value: bson.D{{Key: "password", Value: phc}}}}
 	result, err := s.credentials().UpdateOne(ctx, filter, change)
@@ -99,6 +104,38 @@ func (s *Store) ReplacePassword(ctx context.Context, canonical, old, phc string)
 		return nil
 	}
 	_, err = s.Credential(ctx, canonical) // changed meanwhile, or not there at all?
+	return err
+}
+
+// ReplaceCredential implements account.Store. One update at a time decides it,
+// which MongoDB sees to by itself; on a server whose updates are not atomic
+// the lock does among the callers of this process, and what another process
+// has overwritten is found by reading again.
+func (s *Store) ReplaceCredential(ctx context.Context, old, next account.Credential) error {
+	unlock, err := s.changing.lock(ctx)
+	if err != nil {
+		return classify("update credentials", err)
+	}
+	defer unlock()
+	filter := bson.D{
+		{Key: "_id", Value: old.Canonical},
+		{Key: "user_id", Value: old.UserID},
+		{Key: "password", Value: old.Password},
+		{Key: "generation", Value: old.Generation},
+		{Key: "disabled", Value: old.Disabled},
+	}
+	change := bson.D{{Key: "$set", Value: bson.D{
+		{Key: "password", Value: next.Password},
+		{Key: "generation", Value: next.Generation},
+		{Key: "disabled", Value: next.Disabled},
+	}}}
+	if _, err := s.credentials().UpdateOne(ctx, filter, change); err != nil {
+		return classify("update credentials", err)
+	}
+	held, err := s.Credential(ctx, old.Canonical)
+	if err == nil && held != next {
+		err = fmt.Errorf("update credentials: %w", account.ErrChanged)
+	}
 	return err
 }
 
@@ -119,6 +156,27 @@ func (s *Store) User(ctx context.Context, id string) (account.User, error) {
 func (s *Store) RecordAttempt(ctx context.Context, a account.Attempt) error {
 	err := s.insert(ctx, s.logins(), login{
 		ID: bson.NewObjectID(), UserID: a.UserID, At: a.At, Outcome: string(a.Outcome), IP: a.IP, RequestID: a.RequestID,
+	})
+	if errors.Is(err, errExists) {
+		return nil
+	}
+	return err
+}
+
+// action is a document of the collection actions: what operators did.
+type action struct {
+	ID     bson.ObjectID `bson:"_id"`
+	At     time.Time     `bson:"at"`
+	By     string        `bson:"by"`
+	Name   string        `bson:"name"`
+	UserID string        `bson:"user_id"`
+	Result string        `bson:"result"`
+}
+
+// RecordAction implements account.AdminStore.
+func (s *Store) RecordAction(ctx context.Context, a account.Action) error {
+	err := s.insert(ctx, s.db.Collection("actions"), action{
+		ID: bson.NewObjectID(), At: a.At, By: a.By, Name: a.Name, UserID: a.UserID, Result: a.Result,
 	})
 	if errors.Is(err, errExists) {
 		return nil

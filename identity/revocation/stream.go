@@ -162,6 +162,10 @@ func (s stream) next(ctx context.Context, after string, wait time.Duration) ([]r
 	return streams[0].Messages, nil
 }
 
+// maxGeneration keeps an entry that nobody of ours wrote from raising a
+// credential to where it cannot be raised again.
+const maxGeneration = 1 << 53
+
 // parse reads an entry of the stream.
 func parse(m redis.XMessage) (Revocation, error) {
 	text := func(name string) string { s, _ := m.Values[name].(string); return s }
@@ -173,7 +177,8 @@ func parse(m redis.XMessage) (Revocation, error) {
 	if r.TokenID != "" {
 		return r, nil
 	}
-	if r.Generation, err = strconv.ParseInt(text("gen"), 10, 64); err != nil || r.UserID == "" {
+	r.Generation, err = strconv.ParseInt(text("gen"), 10, 64)
+	if err != nil || r.UserID == "" || r.Generation < 1 || r.Generation > maxGeneration {
 		return Revocation{}, fmt.Errorf("revocation entry %s: neither a token nor a user's generation", m.ID)
 	}
 	return r, nil

@@ -151,6 +151,9 @@ func TestParse(t *testing.T) {
 		{"no until", map[string]any{"jti": "T"}, Revocation{}, false},
 		{"neither", map[string]any{"until": "1000"}, Revocation{}, false},
 		{"no number", map[string]any{"user": "u", "gen": "x", "until": "1000"}, Revocation{}, false},
+		{"the largest generation", map[string]any{"user": "u", "gen": "9007199254740992", "until": "1000"}, Revocation{UserID: "u", Generation: 1 << 53, Until: time.Unix(1, 0).UTC()}, true},
+		{"too large a generation", map[string]any{"user": "u", "gen": "9007199254740993", "until": "1000"}, Revocation{}, false},
+		{"generation zero", map[string]any{"user": "u", "gen": "0", "until": "1000"}, Revocation{}, false},
 		{"no user", map[string]any{"gen": "3", "until": "1000"}, Revocation{}, false},
 		{"nothing", nil, Revocation{}, false},
 	} {

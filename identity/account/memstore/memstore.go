@@ -11,7 +11,7 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 )
 
-var _ account.Store = (*Store)(nil)
+var _ account.AdminStore = (*Store)(nil)
 
 // Store keeps accounts in maps. It is safe for concurrent use.
 type Store struct {
@@ -19,6 +19,7 @@ type Store struct {
 	users       map[string]account.User       // by id
 	credentials map[string]account.Credential // by canonical username
 	attempts    []account.Attempt
+	actions     []account.Action
 }
 
 // New returns an empty store.
@@ -75,6 +76,25 @@ func (s *Store) ReplacePassword(ctx context.Context, canonical, old, phc string)
 	return nil
 }
 
+// ReplaceCredential implements account.Store.
+func (s *Store) ReplaceCredential(ctx context.Context, old, next account.Credential) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("replace credential: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held, ok := s.credentials[old.Canonical]
+	switch {
+	case !ok:
+		return account.ErrNotFound
+	case held == old:
+		s.credentials[old.Canonical] = next
+	case held != next:
+		return account.ErrChanged
+	}
+	return nil
+}
+
 // User implements account.Store.
 func (s *Store) User(ctx context.Context, id string) (account.User, error) {
 	if err := ctx.Err(); err != nil {
@@ -105,6 +125,24 @@ func (s *Store) Attempts() []account.Attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.attempts)
+}
+
+// RecordAction implements account.AdminStore.
+func (s *Store) RecordAction(ctx context.Context, a account.Action) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("record action: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.actions = append(s.actions, a)
+	return nil
+}
+
+// Actions returns every action recorded, oldest first.
+func (s *Store) Actions() []account.Action {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.actions)
 }
 
 // Disable marks the account of a canonical username as disabled or not.

@@ -30,6 +30,9 @@ func Run(t *testing.T, newStore func(t *testing.T) account.Store) {
 		{"not found", testNotFound},
 		{"replace password", testReplacePassword},
 		{"replace password at once", testReplaceRace},
+		{"replace credential", testReplaceCredential},
+		{"replace credential at once", testReplaceCredentialRace},
+		{"new hash and new credential at once", testReplaceBoth},
 		{"attempts", testAttempts},
 		{"caller that has gone", testCancelled},
 	} {
@@ -160,6 +163,10 @@ func testNotFound(t *testing.T, s account.Store) {
 		if err := s.ReplacePassword(t.Context(), canonical, "old", "new"); !errors.Is(err, account.ErrNotFound) {
 			t.Errorf("replace password of %q: %v, want ErrNotFound", canonical, err)
 		}
+		nobody := account.Credential{Canonical: canonical}
+		if err := s.ReplaceCredential(t.Context(), nobody, nobody); !errors.Is(err, account.ErrNotFound) {
+			t.Errorf("replace credential of %q: %v, want ErrNotFound", canonical, err)
+		}
 	}
 }
 
@@ -194,6 +201,86 @@ func testReplaceRace(t *testing.T, s account.Store) {
 	}
 }
 
+func testReplaceCredential(t *testing.T, s account.Store) {
+	u, first := create(t, s, "alice")
+	other, otherCredential := create(t, s, "bob")
+	second := first
+	second.Password, second.Generation, second.Disabled = "second", first.Generation+1, false
+	for _, again := range []string{"", " again, as after a lost answer"} {
+		if err := s.ReplaceCredential(t.Context(), first, second); err != nil {
+			t.Fatalf("replace%s: %v", again, err)
+		}
+		wantAccount(t, s, u, second)
+	}
+	for name, stale := range map[string]func(c *account.Credential){
+		"password":   func(c *account.Credential) { c.Password = "first" },
+		"generation": func(c *account.Credential) { c.Generation-- },
+		"disabled":   func(c *account.Credential) { c.Disabled = true },
+		"user":       func(c *account.Credential) { c.UserID = "another" },
+	} {
+		old, third := second, second
+		stale(&old)
+		third.Password = "third"
+		if err := s.ReplaceCredential(t.Context(), old, third); !errors.Is(err, account.ErrChanged) {
+			t.Errorf("replace a credential with another %s: %v, want ErrChanged", name, err)
+		}
+	}
+	wantAccount(t, s, u, second)
+	wantAccount(t, s, other, otherCredential)
+}
+
+func testReplaceCredentialRace(t *testing.T, s account.Store) {
+	u, old := create(t, s, "alice")
+	next := make([]account.Credential, callers)
+	for i := range callers {
+		next[i] = old
+		next[i].Password, next[i].Generation = fmt.Sprintf("new%d", i), old.Generation+int64(i+1)
+	}
+	errs := together(func(i int) error { return s.ReplaceCredential(t.Context(), old, next[i]) })
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && winner < 0:
+			winner = i
+		case err == nil:
+			t.Errorf("callers %d and %d both succeeded", winner, i)
+		case !errors.Is(err, account.ErrChanged):
+			t.Errorf("caller %d: %v, want ErrChanged", i, err)
+		}
+	}
+	if winner < 0 {
+		t.Fatal("nobody succeeded")
+	}
+	wantAccount(t, s, u, next[winner])
+}
+
+// A login that hashes the password anew must not undo a change of it.
+func testReplaceBoth(t *testing.T, s account.Store) {
+	for round := range 8 {
+		u, old := create(t, s, fmt.Sprintf("alice%d", round))
+		next := old
+		next.Password, next.Generation = "changed", old.Generation+1
+		errs := together(func(i int) error {
+			if i == 0 {
+				return s.ReplaceCredential(t.Context(), old, next)
+			}
+			return s.ReplacePassword(t.Context(), old.Canonical, old.Password, "rehashed")
+		})
+		if err := errors.Join(errs[1:]...); err != nil {
+			t.Fatal(err)
+		}
+		want := next
+		if errs[0] != nil { // the new hash came first: the change finds out, and begins again
+			if !errors.Is(errs[0], account.ErrChanged) {
+				t.Fatal(errs[0])
+			}
+			want = old
+			want.Password = "rehashed"
+		}
+		wantAccount(t, s, u, want)
+	}
+}
+
 func testAttempts(t *testing.T, s account.Store) {
 	outcomes := []account.Outcome{
 		account.OutcomeSuccess, account.OutcomeUnknownUser, account.OutcomeWrongPassword, account.OutcomeDisabled,
@@ -220,6 +307,7 @@ func testCancelled(t *testing.T, s account.Store) {
 		"credential":       credentialErr,
 		"user":             userErr,
 		"replace password": s.ReplacePassword(ctx, "alice", "old", "new"),
+		"replace whole":    s.ReplaceCredential(ctx, c, c),
 		"record attempt":   s.RecordAttempt(ctx, account.Attempt{}),
 	} {
 		if !errors.Is(err, context.Canceled) || outage.Is(err) {

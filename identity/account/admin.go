@@ -1,0 +1,153 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Action is what an operator did to an account, for the audit log. Each is
+// recorded twice: before it is done, and how it ended.
+type Action struct {
+	At     time.Time
+	By     string // who
+	Name   string // "disable", "enable" or "revoke"
+	UserID string
+	Result string // "begun", "done" or "failed"
+}
+
+// The results of an Action.
+const (
+	ResultBegun  = "begun"
+	ResultDone   = "done"
+	ResultFailed = "failed"
+)
+
+// AdminStore is what an Admin needs of a store beyond a Store.
+type AdminStore interface {
+	Store
+
+	// RecordAction appends to the log of actions. It may fail with an
+	// *outage.Error.
+	RecordAction(ctx context.Context, a Action) error
+}
+
+// AdminConfig configures an Admin. Store, Revoker and By are required.
+type AdminConfig struct {
+	Store   AdminStore
+	Revoker Revoker
+	By      string           // who is at work
+	Now     func() time.Time // nil: time.Now
+}
+
+// Admin changes other people's accounts, on record.
+type Admin struct{ cfg AdminConfig }
+
+// NewAdmin checks the configuration.
+func NewAdmin(c AdminConfig) (*Admin, error) {
+	if c.Store == nil || c.Revoker == nil || c.By == "" {
+		return nil, errors.New("account admin needs a store, a revoker and who is at work")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Admin{c}, nil
+}
+
+// Account is an account as an operator sees it.
+type Account struct {
+	User
+	Generation int64
+	Disabled   bool
+}
+
+// Show returns the account of a username as it is typed anywhere: case and
+// width do not matter. It fails with ErrNotFound or an *outage.Error.
+func (a *Admin) Show(ctx context.Context, username string) (Account, error) {
+	canonical, err := Canonical(username)
+	if err != nil {
+		return Account{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	c, err := a.cfg.Store.Credential(ctx, canonical)
+	if err != nil {
+		return Account{}, fmt.Errorf("read credential: %w", err)
+	}
+	u, err := a.cfg.Store.User(ctx, c.UserID)
+	if err != nil {
+		return Account{}, fmt.Errorf("read user: %w", err)
+	}
+	return Account{User: u, Generation: c.Generation, Disabled: c.Disabled}, nil
+}
+
+// Disable keeps a user from logging in and ends their tokens. It is done again
+// for a user who is disabled already.
+func (a *Admin) Disable(ctx context.Context, username string) (Account, error) {
+	return a.end(ctx, "disable", username, func(c Credential) (Credential, error) {
+		c.Disabled = true
+		return c, nil
+	})
+}
+
+// Revoke ends every token of a user, who may log in again.
+func (a *Admin) Revoke(ctx context.Context, username string) (Account, error) {
+	return a.end(ctx, "revoke", username, func(c Credential) (Credential, error) { return c, nil })
+}
+
+func (a *Admin) end(ctx context.Context, name, username string, edit func(Credential) (Credential, error)) (Account, error) {
+	return a.do(ctx, name, username, func(canonical string) error {
+		return endTokens(ctx, a.cfg.Store, a.cfg.Revoker, canonical, edit)
+	})
+}
+
+// Enable lets a user log in again. No token comes back to life.
+func (a *Admin) Enable(ctx context.Context, username string) (Account, error) {
+	return a.do(ctx, "enable", username, func(canonical string) error {
+		err := ErrChanged
+		for range changeAttempts {
+			old, readErr := a.cfg.Store.Credential(ctx, canonical)
+			if readErr != nil {
+				return fmt.Errorf("read credential: %w", readErr)
+			}
+			next := old
+			next.Disabled = false
+			if err = a.cfg.Store.ReplaceCredential(ctx, old, next); !errors.Is(err, ErrChanged) {
+				return err
+			}
+		}
+		return err
+	})
+}
+
+// do does something to an account with a record before and after. What cannot
+// be recorded is not begun.
+func (a *Admin) do(ctx context.Context, name, username string, change func(canonical string) error) (Account, error) {
+	before, err := a.Show(ctx, username)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := a.record(ctx, name, before.ID, ResultBegun); err != nil {
+		return Account{}, err
+	}
+	result := ResultDone
+	if err = change(before.Canonical); err != nil {
+		result = ResultFailed
+	}
+	// An interrupted change is still recorded.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	defer cancel()
+	if err := errors.Join(err, a.record(last, name, before.ID, result)); err != nil {
+		return Account{}, fmt.Errorf("%s %s: %w", name, before.Canonical, err)
+	}
+	return a.Show(ctx, username)
+}
+
+func (a *Admin) record(ctx context.Context, name, userID, result string) error {
+	err := a.cfg.Store.RecordAction(ctx, Action{
+		At: a.cfg.Now().UTC().Truncate(time.Millisecond), By: a.cfg.By, Name: name, UserID: userID, Result: result,
+	})
+	if err != nil {
+		return fmt.Errorf("record action: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+// Revoker ends every token of a user: a *revocation.Writer.
+type Revoker interface {
+	// RaiseGeneration stores that tokens of the user up to a generation are
+	// dead, and returns the next one. It fails with an *outage.Error.
+	RaiseGeneration(ctx context.Context, userID string, current int64) (int64, error)
+	// AnnounceGeneration tells the edges. It fails with an *outage.Error when
+	// they will hear of it later.
+	AnnounceGeneration(ctx context.Context, userID string, generation int64) error
+}
+
+// Generations knows the generations raised of late: a *revocation.Feed.
+type Generations interface {
+	// Generation is the smallest generation of a user that is not dead, or 0.
+	Generation(userID string) int64
+}
+
+const (
+	// changeAttempts is how often a change begins again because somebody else
+	// has changed the same account meanwhile.
+	changeAttempts = 5
+	// changeTimeout bounds what is finished for a client that has gone.
+	changeTimeout = 5 * time.Second
+)
+
+// endTokens changes the credential of a canonical username and ends every token
+// of the user. edit returns what is to be stored, or why not; it may be called
+// several times.
+//
+// First the generation is stored as raised, then the credential on condition
+// that nobody has touched it, then the edges are told. Dying after the first,
+// the user logs in with the next generation (see catchUp), and nothing else has
+// changed. The condition also fails when a login has caught up meanwhile, so
+// that no token issued before the change survives it.
+func endTokens(ctx context.Context, store Store, revoker Revoker, canonical string, edit func(Credential) (Credential, error)) error {
+	for range changeAttempts {
+		old, err := store.Credential(ctx, canonical)
+		if err != nil {
+			return fmt.Errorf("read credential: %w", err)
+		}
+		next, err := edit(old)
+		if err != nil {
+			return err
+		}
+		if err := finish(ctx, store, revoker, old, next); !errors.Is(err, ErrChanged) {
+			return err
+		}
+	}
+	return outage.New("mongodb", "change credential", ErrChanged)
+}
+
+// finish does what must not stop half-way because the client has gone.
+func finish(ctx context.Context, store Store, revoker Revoker, old, next Credential) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+	defer cancel()
+	var err error
+	if next.Generation, err = revoker.RaiseGeneration(ctx, old.UserID, old.Generation); err != nil {
+		return err
+	}
+	if err := store.ReplaceCredential(ctx, old, next); err != nil {
+		return fmt.Errorf("replace credential: %w", err)
+	}
+	return revoker.AnnounceGeneration(ctx, next.UserID, next.Generation)
+}
+
+// ChangeRequest asks for another password. IP and RequestID go to the audit.
+type ChangeRequest struct {
+	UserID    string
+	Current   string
+	New       string
+	IP        string
+	RequestID string
+}
+
+// ChangePassword stores a new password and ends every token that the user has.
+// It fails with an *InvalidError of the field "current" or "new", with
+// ErrNotFound, with the hasher's error when it is busy, or with an
+// *outage.Error.
+func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
+	if s.revoker == nil {
+		return errors.New("account service has no revoker")
+	}
+	next, err := s.newPassword(r)
+	if err != nil {
+		return err
+	}
+	u, err := s.store.User(ctx, r.UserID)
+	if err != nil {
+		return fmt.Errorf("user %q: %w", r.UserID, err)
+	}
+	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
+	checked, hash := "", "" // of what was stored, which a second attempt may find unchanged
+	err = endTokens(ctx, s.store, s.revoker, u.Canonical, func(c Credential) (Credential, error) {
+		if c.UserID != r.UserID || c.Disabled {
+			return Credential{}, ErrNotFound
+		}
+		if c.Password != checked {
+			if err := s.verifyCurrent(ctx, c, r.Current, audit); err != nil {
+				return Credential{}, err
+			}
+			checked = c.Password
+		}
+		if hash == "" {
+			if hash, err = s.hasher.Hash(ctx, next); err != nil {
+				return Credential{}, fmt.Errorf("hash password: %w", err)
+			}
+		}
+		c.Password = hash
+		return c, nil
+	})
+	if err == nil {
+		s.record(ctx, audit, r.UserID, OutcomePasswordChanged)
+	}
+	return err
+}
+
+// newPassword returns the form of the new password that is hashed.
+func (s *Service) newPassword(r ChangeRequest) (string, error) {
+	next, err := normalise(r.New, s.minPassword)
+	var invalid *InvalidError
+	if errors.As(err, &invalid) {
+		return "", &InvalidError{Field: "new", Reason: invalid.Reason}
+	}
+	if err != nil {
+		return "", err
+	}
+	if current, err := normalise(r.Current, 1); err == nil && current == next {
+		return "", &InvalidError{Field: "new", Reason: "is the current password; choose another one"}
+	}
+	return next, nil
+}
+
+func (s *Service) verifyCurrent(ctx context.Context, c Credential, current string, audit LoginRequest) error {
+	normal, err := normalise(current, 1)
+	possible := err == nil // else normal is empty: the same work, on nothing
+	right, err := s.verify(ctx, true, c, normal)
+	if err != nil {
+		return fmt.Errorf("verify password: %w", err)
+	}
+	if !right || !possible {
+		s.record(ctx, audit, c.UserID, OutcomeWrongPassword)
+		return &InvalidError{Field: "current", Reason: "is not your password"}
+	}
+	return nil
+}
