@@ -160,11 +160,12 @@ func (c *conn) reply(m *kong_plugin_protocol.RpcReturn) error {
 
 // handle runs the handler for one request and tells Kong what it decided.
 func (c *conn) handle(call eventCall) error {
-	r, ok := c.server.instances.find(call.instance)
+	r, ok := c.server.instances.use(call.instance)
 	if !ok {
 		// Kong starts the instance anew and runs the event again.
 		return fmt.Errorf("no plugin instance %d", call.instance)
 	}
+	defer r.done()
 	started := c.server.config.Now()
 	r.lastUsed.Store(started.UnixNano())
 	c.begin(call.sequence, started)

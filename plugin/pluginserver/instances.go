@@ -27,6 +27,14 @@ type running struct {
 	config   []byte
 	started  time.Time
 	lastUsed atomic.Int64 // nanoseconds since 1970
+	users    atomic.Int64 // the handlers that run, and one for being known
+}
+
+// done ends one use of the instance; the last one closes it.
+func (r *running) done() {
+	if r.users.Add(-1) == 0 {
+		r.Close()
+	}
 }
 
 // instances are the running instances by the number Kong calls them by.
@@ -41,6 +49,17 @@ type instances struct {
 
 func newInstances(start StartFunc, now func() time.Time) *instances {
 	return &instances{start: start, now: now, byID: map[int32]*running{}, extra: maxSequence}
+}
+
+// use finds an instance for a handler, which must call done.
+func (s *instances) use(id int32) (*running, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, ok := s.byID[id]
+	if ok {
+		r.users.Add(1)
+	}
+	return r, ok
 }
 
 func (s *instances) find(id int32) (*running, bool) {
@@ -101,6 +120,7 @@ func canonicalJSON(config []byte) ([]byte, error) {
 func (s *instances) add(sequence int64, instance Instance, config []byte) (r *running, added bool) {
 	r = &running{Instance: instance, config: config, started: s.now()}
 	r.lastUsed.Store(r.started.UnixNano())
+	r.users.Store(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if other, ok := s.byID[int32(sequence)]; ok && bytes.Equal(other.config, config) { //nolint:gosec // G115: the configuration, with its __seq__, is compared.
@@ -136,7 +156,7 @@ func (s *instances) close(id int32) (*running, bool) {
 	delete(s.byID, id)
 	s.mu.Unlock()
 	if ok {
-		r.Close()
+		r.done()
 	}
 	return r, ok
 }
@@ -153,7 +173,7 @@ func (s *instances) forgetIdle() {
 	}
 	s.mu.Unlock()
 	for _, r := range idle {
-		r.Close()
+		r.done()
 	}
 }
 
@@ -163,6 +183,6 @@ func (s *instances) closeAll() {
 	s.byID = map[int32]*running{}
 	s.mu.Unlock()
 	for _, r := range all {
-		r.Close()
+		r.done()
 	}
 }

@@ -36,7 +36,7 @@ type Instance interface {
 	// the plugin's Fallback.
 	Handle(ctx context.Context, e *Event) Verdict
 	// Close releases what the instance holds. It is called once, when Kong has
-	// closed the instance; handlers may still be running.
+	// closed the instance and the last handler has returned.
 	Close()
 }
 

@@ -405,6 +405,46 @@ func TestInstancesComeAndGo(t *testing.T) {
 	}
 }
 
+func TestInstanceIsClosedAfterItsLastHandler(t *testing.T) {
+	var closed atomic.Int64
+	running, release := make(chan struct{}), make(chan struct{})
+	s := serve(t, pluginserver.Config{}, func(context.Context, []byte) (pluginserver.Instance, error) {
+		return stub{closed: &closed, handle: func(context.Context, *pluginserver.Event) pluginserver.Verdict {
+			close(running)
+			<-release
+			if closed.Load() != 0 {
+				return pluginserver.Undecided
+			}
+			return pluginserver.Continue
+		}}, nil
+	})
+	client := kongwire.NewClient(s.socket)
+	defer client.Close()
+	id, err := client.StartInstance(ctxFor(t), "p", []byte(`{"__seq__":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan kongwire.Result, 1)
+	go func() {
+		result, err := client.HandleEvent(ctxFor(t), id, "access", (&kong{}).answer)
+		if err != nil {
+			t.Error(err)
+		}
+		results <- result
+	}()
+	<-running
+	if err := client.CloseInstance(ctxFor(t), id); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	checkExit(t, <-results, 0, "")
+	for deadline := time.Now().Add(5 * time.Second); closed.Load() != 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("not closed")
+		}
+	}
+}
+
 func TestSameSequenceOfAnotherWorker(t *testing.T) {
 	s := serve(t, pluginserver.Config{}, func(_ context.Context, config []byte) (pluginserver.Instance, error) {
 		return stub{handle: func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {

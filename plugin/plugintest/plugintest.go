@@ -106,6 +106,7 @@ func (id *Identity) OldToken(t testing.TB, user string, age time.Duration) strin
 type Kong struct {
 	Plugin *kongwire.Plugin
 	Log    *Log
+	Socket string
 
 	schema   schema.Schema
 	phase    string
@@ -143,15 +144,15 @@ func Serve(t testing.TB, d pluginserver.Definition, process pluginserver.Process
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(t.TempDir(), "p.socket")
-	listener, err := pluginserver.Listen(ctx, socket)
+	k.Socket = filepath.Join(t.TempDir(), "p.socket")
+	listener, err := pluginserver.Listen(ctx, k.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	serving, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(serving, listener) }()
-	k.Plugin = kongwire.NewPlugin(kongwire.Config{Name: d.Name, Socket: socket})
+	k.Plugin = kongwire.NewPlugin(kongwire.Config{Name: d.Name, Socket: k.Socket})
 	t.Cleanup(func() {
 		k.Plugin.Close()
 		stop()
@@ -168,6 +169,18 @@ type Config struct {
 	id       string
 	sequence int64
 	json     []byte
+}
+
+// Start starts an instance of its own and returns its number.
+func (k *Kong) Start(t testing.TB, c Config) int32 {
+	t.Helper()
+	client := kongwire.NewClient(k.Socket)
+	defer client.Close()
+	id, err := client.StartInstance(context.Background(), "p", c.json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 // Configure returns the entry of this id with these values, in the form in

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+)
+
+// BenchmarkWarm is a request with a token that is remembered, over the socket,
+// one at a time. The benchmark's own side allocates nothing, so the
+// allocations are the plugin's.
+func BenchmarkWarm(b *testing.B) {
+	bench := newBench(b)
+	bench.campaign.Start(b, 10)
+	raw, _ := bench.identity.Token(b, "u")
+	if bench.campaign.Claimer.Claim(b.Context(), "u").Rank != 1 {
+		b.Fatal("no grant")
+	}
+	d := newDriver(b, bench.kong.Socket, bench.kong.Start(b, bench.config), raw)
+	d.request(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		d.request(b)
+	}
+}
+
+// driver plays Kong's part of accepted requests, with messages made beforehand.
+type driver struct {
+	conn        net.Conn
+	reader      *bufio.Reader
+	call, token []byte
+}
+
+func newDriver(b *testing.B, socket string, instance int32, raw string) *driver {
+	b.Helper()
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	d := &driver{conn: conn, reader: bufio.NewReader(conn)}
+	d.call = frame(b, &kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
+		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: instance, EventName: "access"},
+	}})
+	d.token = frame(b, &kong_plugin_protocol.String{V: "Bearer " + raw})
+	return d
+}
+
+func frame(b *testing.B, m proto.Message) []byte {
+	b.Helper()
+	data, err := proto.Marshal(m)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(data))), data...)
+}
+
+var (
+	getHeader = []byte("kong.request.get_header")
+	setHeader = []byte("kong.service.request.set_header")
+	nothing   = []byte{0, 0, 0, 0}
+)
+
+func (d *driver) request(b *testing.B) {
+	d.write(b, d.call)
+	d.expect(b, getHeader)
+	d.expect(b, nil)
+	d.write(b, d.token)
+	d.expect(b, setHeader)
+	d.expect(b, nil)
+	d.write(b, nothing)
+	d.expect(b, []byte{})
+	d.expect(b, nil)
+}
+
+// write writes a frame as Kong does: its length, then the rest.
+func (d *driver) write(b *testing.B, frame []byte) {
+	_, err1 := d.conn.Write(frame[:4])
+	_, err2 := d.conn.Write(frame[4:])
+	if err1 != nil || err2 != nil {
+		b.Fatal(err1, err2)
+	}
+}
+
+// expect reads a frame, which must be as wanted unless nil.
+func (d *driver) expect(b *testing.B, want []byte) {
+	head, err := d.reader.Peek(4)
+	if err != nil {
+		b.Fatal(err)
+	}
+	size := int(binary.LittleEndian.Uint32(head))
+	body, err := d.reader.Peek(4 + size)
+	if err != nil && err != io.EOF {
+		b.Fatal(err)
+	}
+	if want != nil && !bytes.Equal(body[4:], want) {
+		b.Fatalf("got %q, want %q", body[4:], want)
+	}
+	if _, err := d.reader.Discard(4 + size); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -1,0 +1,184 @@
+package pluginserver_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/plugin/pluginserver"
+)
+
+// asPlugin makes this test's executable a plugin.
+const asPlugin = "PLUGINSERVER_TEST_AS_PLUGIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asPlugin) != "" {
+		os.Exit(pluginserver.Main(os.Args[1:], os.Stdout, os.Stderr, definition))
+	}
+	os.Exit(m.Run())
+}
+
+// definition is a plugin that says what its process was given.
+func definition() pluginserver.Definition {
+	d := accessPlugin()
+	d.New = func(_ context.Context, p pluginserver.Process) (pluginserver.StartFunc, error) {
+		return func(context.Context, []byte) (pluginserver.Instance, error) {
+			return stub{handle: func(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
+				url, err := p.RedisURL()
+				if err != nil || e.Kong.ServiceRequest.SetHeader("URL", url) != nil {
+					return pluginserver.Undecided
+				}
+				return pluginserver.Continue
+			}}, nil
+		}, nil
+	}
+	return d
+}
+
+func plugin(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asPlugin+"=1")
+	return cmd
+}
+
+func TestUsage(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want int
+	}{
+		{"help", []string{"-help"}, 0},
+		{"unknown flag", []string{"-nonsense"}, 2},
+		{"argument", []string{"nonsense"}, 2},
+		{"wrong level", []string{"-log-level", "loud"}, 2},
+		{"no folder", []string{"-socket", "/nonexistent/folder/p.socket"}, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var stderr strings.Builder
+			if got := pluginserver.Main(tt.args, io.Discard, &stderr, definition); got != tt.want {
+				t.Errorf("exit status %d, want %d: %s", got, tt.want, stderr.String())
+			}
+			if stderr.Len() == 0 {
+				t.Error("nothing is said")
+			}
+		})
+	}
+}
+
+func TestDumpNamesTheSocket(t *testing.T) {
+	var out bytes.Buffer
+	if got := pluginserver.Main([]string{"-dump", "-kong-prefix", "/x"}, &out, io.Discard, definition); got != 0 {
+		t.Fatalf("exit status %d", got)
+	}
+	d, err := kongwire.ParseDump(out.Bytes())
+	if err != nil || d.SocketPath != "/x/p.socket" || d.Plugins[0].Name != "p" || fmt.Sprint(d.Plugins[0].Phases) != "[access]" {
+		t.Errorf("got %+v, %v", d, err)
+	}
+}
+
+// An address in use is no reason to die: an orphan may hold it. The process
+// takes over the socket of one before it, and ends on SIGTERM.
+func TestProcess(t *testing.T) {
+	dir := t.TempDir()
+	socket, file := filepath.Join(dir, "p.socket"), filepath.Join(dir, "url")
+	if err := os.WriteFile(file, []byte("redis://from-the-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	args := []string{"-socket", socket, "-redis-url-file", file, "-metrics-listen", taken.Addr().String()}
+	orphan := start(t, args)
+	waitFor(t, orphan, "plugin server is listening")
+	next := start(t, args)
+	waitFor(t, next, "plugin server is listening")
+	waitFor(t, next, "metrics cannot be served")
+
+	client := kongwire.NewPlugin(kongwire.Config{Name: "p", Socket: socket})
+	t.Cleanup(client.Close)
+	k := &kong{}
+	if _, err := client.Handle(ctxFor(t), event(k, "access")); err != nil {
+		t.Fatal(err)
+	}
+	if calls := withoutLog(k.called()); len(calls) != 1 || !strings.HasSuffix(calls[0], "URL: redis://from-the-file") {
+		t.Errorf("calls %q", calls)
+	}
+	for _, p := range []*process{orphan, next} {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-p.done; err != nil {
+			t.Errorf("exit: %v: %s", err, p.log)
+		}
+	}
+}
+
+func TestMetricsAreServed(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	p := start(t, []string{"-socket", filepath.Join(t.TempDir(), "p.socket"), "-metrics-listen", address})
+	waitFor(t, p, "plugin server is listening")
+	var body string
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(body, "earlybird_plugin_instances"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("got %q", body)
+		}
+		if response, err := http.Get("http://" + address + "/metrics"); err == nil {
+			content, _ := io.ReadAll(response.Body)
+			_ = response.Body.Close()
+			body = string(content)
+		}
+	}
+}
+
+type process struct {
+	cmd  *exec.Cmd
+	log  *logBuffer
+	done chan error
+}
+
+func start(t *testing.T, args []string) *process {
+	t.Helper()
+	p := &process{cmd: plugin(args...), log: &logBuffer{}, done: make(chan error, 1)}
+	p.cmd.Stderr = p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		p.done <- p.cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-ended
+	})
+	return p
+}
+
+func waitFor(t *testing.T, p *process, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(p.log.String(), text); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log never says %q: %s", text, p.log)
+		}
+	}
+}
