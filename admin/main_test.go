@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
@@ -38,9 +39,9 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			mongo, redis := "mongodb://127.0.0.1:1/nowhere?serverSelectionTimeoutMS=50", "redis://127.0.0.1:1/0"
+			mongoURL, redisURL := "mongodb://127.0.0.1:1/nowhere?serverSelectionTimeoutMS=50", "redis://127.0.0.1:1/0"
 			if bytes.Contains(text, []byte("\nstores\n")) {
-				mongo, redis = testserver.Mongo(t), testserver.Redis(t).URL()
+				mongoURL, redisURL = testserver.Mongo(t), testserver.Redis(t).URL()
 			}
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
@@ -48,8 +49,8 @@ func TestScripts(t *testing.T) {
 				RequireExplicitExec: true,
 				RequireUniqueNames:  true,
 				Setup: func(env *testscript.Env) error {
-					env.Setenv("EARLYBIRD_MONGO_URL", mongo)
-					env.Setenv("EARLYBIRD_REDIS_URL", redis)
+					env.Setenv("EARLYBIRD_MONGO_URL", mongoURL)
+					env.Setenv("EARLYBIRD_REDIS_URL", redisURL)
 					env.Setenv("EARLYBIRD_IDENTITY_URL", "http://127.0.0.1:1")
 					env.Setenv("EARLYBIRD_GATEWAY_URL", "http://127.0.0.1:1")
 					return nil
@@ -84,9 +85,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 
 // users creates accounts whose ids are their names in capitals.
 func users(ts *testscript.TestScript, _ bool, names []string) {
-	store, err := mongostore.Open(context.Background(), mongostore.Config{URL: ts.Getenv("EARLYBIRD_MONGO_URL")})
-	ts.Check(err)
-	defer store.Close(context.Background())
+	store := openStore(ts)
 	for _, name := range names {
 		id := strings.ToUpper(name)
 		ts.Check(store.CreateUser(context.Background(),
@@ -98,12 +97,8 @@ func users(ts *testscript.TestScript, _ bool, names []string) {
 // repair opens Redis to claims, as a running identity service does.
 func repair(ts *testscript.TestScript, _ bool, _ []string) {
 	ctx := context.Background()
-	store, err := mongostore.Open(ctx, mongostore.Config{URL: ts.Getenv("EARLYBIRD_MONGO_URL")})
-	ts.Check(err)
-	defer store.Close(ctx)
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: ts.Getenv("EARLYBIRD_REDIS_URL")})
-	ts.Check(err)
-	defer client.Close()
+	store := openStore(ts)
+	client := openRedis(ts)
 	ts.Check(keeper.New(keeper.Config{
 		Ledger: store, Redis: client, Claimer: campaign.NewClaimer(campaign.ClaimerConfig{Redis: client}),
 	}).Repair(ctx))
@@ -113,12 +108,8 @@ func repair(ts *testscript.TestScript, _ bool, _ []string) {
 // grants as identity does.
 func claim(ts *testscript.TestScript, _ bool, ids []string) {
 	ctx := context.Background()
-	store, err := mongostore.Open(ctx, mongostore.Config{URL: ts.Getenv("EARLYBIRD_MONGO_URL")})
-	ts.Check(err)
-	defer store.Close(ctx)
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: ts.Getenv("EARLYBIRD_REDIS_URL")})
-	ts.Check(err)
-	defer client.Close()
+	store := openStore(ts)
+	client := openRedis(ts)
 	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: client, Timeout: 5 * time.Second})
 	for i, id := range ids {
 		outcome := claimer.Claim(ctx, id)
@@ -130,4 +121,18 @@ func claim(ts *testscript.TestScript, _ bool, ids []string) {
 		_, err := store.AddGrants(ctx, []campaign.Grant{{CampaignID: outcome.CampaignID, UserID: id, Rank: outcome.Rank, GrantedAt: at}})
 		ts.Check(err)
 	}
+}
+
+func openStore(ts *testscript.TestScript) *mongostore.Store {
+	store, err := mongostore.Open(context.Background(), mongostore.Config{URL: ts.Getenv("EARLYBIRD_MONGO_URL")})
+	ts.Check(err)
+	ts.Defer(func() { _ = store.Close(context.Background()) })
+	return store
+}
+
+func openRedis(ts *testscript.TestScript) redis.UniversalClient {
+	client, err := campaign.Connect(campaign.ConnectConfig{URL: ts.Getenv("EARLYBIRD_REDIS_URL")})
+	ts.Check(err)
+	ts.Defer(func() { _ = client.Close() })
+	return client
 }

@@ -153,7 +153,7 @@ func change(c *cli.Context, what string, do func(context.Context, *campaign.Admi
 		return err
 	}
 	if !done.Live {
-		fmt.Fprintln(c.App.ErrWriter, "It is decided and stored. Redis does not follow yet: the identity service makes it, once Redis answers.")
+		say(c.App.ErrWriter, "%s\n", "It is decided and stored. Redis does not follow yet: the identity service makes it, once Redis answers.")
 	}
 	progress, err := admin.Status(c.Context)
 	if err != nil {
@@ -202,7 +202,7 @@ func campaignStatus(c *cli.Context) error {
 		return err
 	}
 	if progress.Restoring {
-		fmt.Fprintln(c.App.ErrWriter, "Redis is being restored: the numbers are the ledger's, and logins are counted later.")
+		say(c.App.ErrWriter, "%s\n", "Redis is being restored: the numbers are the ledger's, and logins are counted later.")
 	}
 	return showStatus(c, f, progress)
 }

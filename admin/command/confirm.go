@@ -22,17 +22,17 @@ var errDeclined = errors.New("not confirmed, nothing was changed")
 // nobody can answer.
 func confirm(c *cli.Context, format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
-	fmt.Fprintln(c.App.ErrWriter, what)
+	say(c.App.ErrWriter, "%s\n", what)
 	if c.Bool("yes") {
 		return nil
 	}
 	if !answerable(c.App.Reader) {
 		return withHint(usage("nobody can be asked here: the input is not a terminal"), "add --yes to do it without asking")
 	}
-	fmt.Fprint(c.App.ErrWriter, "Go on? [y/N] ")
+	say(c.App.ErrWriter, "Go on? [y/N] ")
 	answer, err := bufio.NewReader(c.App.Reader).ReadString('\n')
 	if err != nil && (!errors.Is(err, io.EOF) || answer == "") {
-		fmt.Fprintln(c.App.ErrWriter)
+		say(c.App.ErrWriter, "\n")
 		return withHint(usage("there was no answer, nothing was changed"), "add --yes to do it without asking")
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {

@@ -73,7 +73,7 @@ func lookAtRedis(ctx context.Context, config campaign.ConnectConfig) (string, er
 	if err != nil {
 		return "", err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }() // what was to be read is read
 	s, err := campaign.NewBoard(client).Snapshot(ctx)
 	switch {
 	case err != nil:

@@ -40,15 +40,19 @@ func withHint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
+// say tells the person something beside the result. A terminal that is gone is
+// no reason to stop what was asked for.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
 // report tells the person what went wrong and what to do, and returns the exit
 // status.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(w, "earlybird: %v\n", err)
+	say(w, "earlybird: %v\n", err)
 	if hint := hintFor(err); hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", hint)
+		say(w, "hint: %s\n", hint)
 	}
 	var u *usageError
 	if errors.As(err, &u) {

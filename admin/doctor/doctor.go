@@ -92,34 +92,40 @@ func (w Web) Checks() []Check {
 	}
 }
 
-// get returns the status and the body of an answer.
-func (w Web) get(ctx context.Context, url string) (*http.Response, []byte, error) {
+// answer is an HTTP answer that was read.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (w Web) get(ctx context.Context, url string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("not an address: %w", err)
+		return answer{}, fmt.Errorf("not an address: %w", err)
 	}
 	resp, err := w.Client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	return resp, body, err
+	return answer{resp.StatusCode, resp.Header, body}, err
 }
 
 func (w Web) identity(ctx context.Context) (string, error) {
-	resp, body, err := w.get(ctx, w.IdentityURL+"/readyz")
+	got, err := w.get(ctx, w.IdentityURL+"/readyz")
 	if err != nil {
 		return "", err
 	}
-	said := strings.TrimSpace(string(body))
-	switch resp.StatusCode {
+	said := strings.TrimSpace(string(got.body))
+	switch got.status {
 	case http.StatusOK:
 		return "ready: " + said, nil
 	case http.StatusServiceUnavailable:
 		return "", &Advised{"not ready: " + said, "what is missing is named; once it answers, identity is ready by itself"}
 	default:
-		return "", &Advised{fmt.Sprintf("/readyz answered %d", resp.StatusCode), "is this the identity service itself, not the gateway? --identity-url names another"}
+		return "", &Advised{fmt.Sprintf("/readyz answered %d", got.status), "is this the identity service itself, not the gateway? --identity-url names another"}
 	}
 }
 
@@ -133,14 +139,14 @@ func (w Web) jwks(ctx context.Context) (string, error) {
 
 // keys fetches the key set from one of the two.
 func (w Web) keys(ctx context.Context, base string) (string, error) {
-	resp, body, err := w.get(ctx, base+jwksPath)
+	got, err := w.get(ctx, base+jwksPath)
 	if err != nil {
 		return "", err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s answered %d", jwksPath, resp.StatusCode)
+	if got.status != http.StatusOK {
+		return "", fmt.Errorf("%s answered %d", jwksPath, got.status)
 	}
-	set, err := token.ParseKeySet(body)
+	set, err := token.ParseKeySet(got.body)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", jwksPath, err)
 	}
@@ -158,18 +164,18 @@ func (w Web) gateway(ctx context.Context) (string, error) {
 	if err == nil && direct != through {
 		return "", &Advised{"the gateway leads to another identity service", "compare kong.yml's target with --identity-url; \"earlybird kong render\" writes one that fits"}
 	}
-	resp, _, err := w.get(ctx, w.GatewayURL+"/promotion")
+	got, err := w.get(ctx, w.GatewayURL+"/promotion")
 	if err != nil {
 		return "", err
 	}
 	switch {
-	case resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
+	case got.status == http.StatusUnauthorized && got.header.Get("WWW-Authenticate") != "":
 		return "routes are there, and a request without a token is refused", nil
-	case resp.StatusCode == http.StatusServiceUnavailable:
+	case got.status == http.StatusServiceUnavailable:
 		return "", &Advised{"earlybird-auth is not ready (503)", "it needs the keys and Redis: look at jwks_url and redis_url in kong.yml, and at the gateway's log"}
 	default:
 		return "", &Advised{
-			fmt.Sprintf("GET /promotion without a token answered %d, not 401", resp.StatusCode),
+			fmt.Sprintf("GET /promotion without a token answered %d, not 401", got.status),
 			"is earlybird-auth on the route \"protected\"? \"earlybird kong validate\" checks kong.yml",
 		}
 	}
