@@ -8,7 +8,8 @@ import (
 	"os"
 )
 
-// ErrHeld: another process, or another Lock of this one, holds the lock.
+// ErrHeld reports that another process, or another Lock of this one, holds the
+// lock.
 var ErrHeld = errors.New("the lock is held by another process")
 
 // A Lock is held until Release.

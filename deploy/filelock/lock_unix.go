@@ -14,7 +14,7 @@ func lock(file *os.File, wait bool) error {
 		how |= syscall.LOCK_NB
 	}
 	for {
-		err := syscall.Flock(int(file.Fd()), how) //nolint:gosec // a file descriptor fits an int
+		err := syscall.Flock(int(file.Fd()), how)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue

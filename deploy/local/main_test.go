@@ -77,7 +77,7 @@ func newLocal(t *testing.T, more ...string) *local {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer listener.Close() // all at the end, so that no port is given twice
+		defer func() { _ = listener.Close() }() // all at the end, so that no port is given twice
 		l.args = append(l.args, flag, listener.Addr().String())
 	}
 	return l
@@ -133,7 +133,7 @@ func (l *local) end(t *testing.T, signal os.Signal) {
 	case <-time.After(30 * time.Second):
 		t.Errorf("the stack did not end on %v", signal)
 		_ = l.command.Process.Kill()
-		<-l.exited
+		_ = <-l.exited
 	}
 	l.command = nil
 }

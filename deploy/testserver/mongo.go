@@ -19,13 +19,17 @@ import (
 // mongoReady bounds the wait for the embedded server to say that it is ready.
 const mongoReady = 30 * time.Second
 
+// mongoServer is a running embedded server.
+type mongoServer struct {
+	url string
+	// stdin is held because the garbage collector would close it otherwise, and
+	// so end the server.
+	stdin io.Closer
+}
+
 // shared is the one embedded server of a test process. It ends with the
 // process, whose end closes the pipe to its standard input.
 var shared = sync.OnceValues(startMongo)
-
-// sharedInput is the pipe to the shared server. It is kept here because the
-// garbage collector would close it, and so end the server, in mid-test.
-var sharedInput io.Closer
 
 // Mongo returns the mongodb:// URL of a database that is empty and this test's
 // own. The server behind it is shared by all tests of a package.
@@ -33,11 +37,11 @@ func Mongo(t testing.TB) string {
 	t.Helper()
 	base, own := os.Getenv("EARLYBIRD_TEST_MONGO_URL"), false
 	if base == "" {
-		url, err := shared()
+		server, err := shared()
 		if err != nil {
 			unavailable(t, "the embedded MongoDB", err)
 		}
-		base, own = url, true
+		base, own = server.url, true
 	}
 	database, err := withDatabase(base, "test_"+strings.ToLower(rand.Text()[:16]))
 	if err != nil {
@@ -56,25 +60,24 @@ func withDatabase(base, name string) (string, error) {
 	return u.String(), nil
 }
 
-func startMongo() (string, error) {
+func startMongo() (mongoServer, error) {
 	program, err := buildMongo()
 	if err != nil {
-		return "", err
+		return mongoServer{}, err
 	}
 	command := exec.Command(program, "--listen", "127.0.0.1:0", "--volatile", "--stop-on-eof") //nolint:gosec // the program built above
 	stdin, err := command.StdinPipe()
 	if err != nil {
-		return "", fmt.Errorf("standard input: %w", err)
+		return mongoServer{}, fmt.Errorf("standard input: %w", err)
 	}
-	sharedInput = stdin
 	stdout, err := command.StdoutPipe()
 	if err != nil {
-		return "", fmt.Errorf("standard output: %w", err)
+		return mongoServer{}, fmt.Errorf("standard output: %w", err)
 	}
 	var stderr lockedBuffer
 	command.Stderr = &stderr
 	if err := command.Start(); err != nil {
-		return "", fmt.Errorf("start: %w", err)
+		return mongoServer{}, fmt.Errorf("start: %w", err)
 	}
 	first := make(chan string, 1)
 	go func() {
@@ -84,13 +87,13 @@ func startMongo() (string, error) {
 	select {
 	case line := <-first:
 		if line != "" {
-			return line, nil
+			return mongoServer{line, stdin}, nil
 		}
 	case <-time.After(mongoReady):
 	}
 	_ = command.Process.Kill()
 	_ = command.Wait()
-	return "", errors.New("it did not become ready: " + stderr.String())
+	return mongoServer{}, errors.New("it did not become ready: " + stderr.String())
 }
 
 // lockedBuffer keeps the first of what a child writes to standard error.

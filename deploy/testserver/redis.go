@@ -1,7 +1,6 @@
 package testserver
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"net"
@@ -121,44 +120,27 @@ func (s *RedisServer) start() error {
 		close(exited)
 	}()
 	s.command, s.exited = command, exited
-	if err := waitForRedis(net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), exited); err != nil {
+	if err := waitForRedis(&output, exited); err != nil {
 		s.Kill()
 		return fmt.Errorf("%w\n%s", err, output.String())
 	}
 	return nil
 }
 
-// waitForRedis returns once the server at address has loaded its data.
-func waitForRedis(address string, exited <-chan struct{}) error {
-	deadline := time.Now().Add(redisReady)
-	for {
-		answer, err := ping(address)
-		// A server with a password refuses the ping, but only once it is up.
-		if err == nil && (strings.HasPrefix(answer, "+PONG") || strings.HasPrefix(answer, "-NOAUTH")) {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("redis-server is not ready: answer %q, error %v", answer, err)
-		}
+// waitForRedis returns once the server says that it has loaded its data and
+// listens. A ping would not tell it from another server on the same port.
+func waitForRedis(output *lockedBuffer, exited <-chan struct{}) error {
+	deadline := time.After(redisReady)
+	for !strings.Contains(output.String(), "Ready to accept connections") {
 		select {
 		case <-exited:
 			return errors.New("redis-server has ended")
+		case <-deadline:
+			return fmt.Errorf("redis-server is not ready after %v", redisReady)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-func ping(address string) (string, error) {
-	conn, err := net.DialTimeout("tcp", address, time.Second)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
-		return "", err
-	}
-	return bufio.NewReader(conn).ReadString('\n')
+	return nil
 }
 
 func freePort() (int, error) {

@@ -80,7 +80,7 @@ func (b *builder) resolve(where string, s schema.Schema, config map[string]any) 
 		name := strings.ToUpper(strings.ReplaceAll(secret, "-", "_"))
 		config[field.Name] = b.cfg.Getenv(name)
 		if config[field.Name] == "" {
-			b.cfg.Log.Warn("a vault reference has no value", "reference", text, "variable", name) //nolint:sloglint // while reading a file there is no request
+			b.cfg.Log.Warn("a vault reference has no value", "reference", text, "variable", name)
 		}
 	}
 	return refs

@@ -79,7 +79,7 @@ func newSetup(t *testing.T, with settings) *setup {
 	}
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		s.seen = append(s.seen, r.Clone(context.Background()))
+		s.seen = append(s.seen, r.Clone(context.WithoutCancel(r.Context())))
 		s.mu.Unlock()
 		with.service(w, r)
 	}))

@@ -95,7 +95,7 @@ func (e *exchange) ask(ctx context.Context, address string, header http.Header, 
 	if e.route.preserveHost {
 		request.Host = e.request.Host
 	}
-	response, err := e.gateway.client.RoundTrip(request)
+	response, err := e.gateway.client.RoundTrip(request) //nolint:bodyclose // whoever sends the reply closes its body
 	timer.Stop()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {

@@ -81,7 +81,7 @@ func (s *stack) keySecret() (string, error) {
 
 // startPlugins runs both plugins as Kong does, and the gateway before them.
 func (s *stack) startPlugins(ctx context.Context) error {
-	prefix, err := s.socketFolder()
+	prefix, err := s.socketFolder(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,14 +101,14 @@ const maxSocketPath = 100
 
 // socketFolder is where the plugins' sockets are: in the data folder, unless
 // its path is too long for a socket.
-func (s *stack) socketFolder() (string, error) {
+func (s *stack) socketFolder(ctx context.Context) (string, error) {
 	folder := filepath.Join(s.cfg.Data, "run")
 	if len(filepath.Join(folder, plugins[0]+".socket")) > maxSocketPath {
 		temporary, err := os.MkdirTemp("", "earlybird-")
 		if err != nil {
 			return "", fmt.Errorf("folder of sockets: %w", err)
 		}
-		s.start(func(ctx context.Context) error {
+		s.start(ctx, func(ctx context.Context) error {
 			<-ctx.Done()
 			return os.RemoveAll(temporary)
 		})
@@ -169,7 +169,7 @@ func (s *stack) startGateway(ctx context.Context, external map[string]gateway.Ex
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
-	s.start(func(ctx context.Context) error { return serve(ctx, g, listener) })
+	s.start(ctx, func(ctx context.Context) error { return serve(ctx, g, listener) })
 	return nil
 }
 

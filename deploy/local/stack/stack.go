@@ -103,10 +103,10 @@ func cause(ctx context.Context, err error) error {
 	return reason
 }
 
-// start runs a part in the background. Parts stop in the reverse order, each
-// before the ones it needs.
-func (s *stack) start(run func(context.Context) error) {
-	ctx, stop := context.WithCancel(context.Background())
+// start runs a part in the background until stopAll, also when ctx has ended:
+// parts stop in the reverse order, each before the ones it needs.
+func (s *stack) start(ctx context.Context, run func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	s.parts = append(s.parts, part{stop, done})
 	go func() {
@@ -128,7 +128,7 @@ func (s *stack) stopAll() {
 func (s *stack) child(ctx context.Context, p supervise.Program) error {
 	p.Lines, p.Log = s.lines, s.log
 	started := make(chan struct{}, 1)
-	s.start(func(ctx context.Context) error {
+	s.start(ctx, func(ctx context.Context) error {
 		return p.Run(ctx, func() {
 			select {
 			case started <- struct{}{}:

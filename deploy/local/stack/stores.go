@@ -21,14 +21,14 @@ import (
 )
 
 // startMongo serves the embedded MongoDB in this process.
-func (s *stack) startMongo(context.Context) error {
+func (s *stack) startMongo(ctx context.Context) error {
 	server, err := mongodb.New(mongodb.Config{
 		Listen: s.cfg.Mongo, Dir: filepath.Join(s.cfg.Data, "mongodb"), Log: s.log.With("part", "mongodb"),
 	})
 	if err != nil {
 		return err
 	}
-	s.start(server.Run)
+	s.start(ctx, server.Run)
 	return nil
 }
 
@@ -36,7 +36,7 @@ func (s *stack) startMongo(context.Context) error {
 func (s *stack) startRedis(ctx context.Context) error {
 	program, err := exec.LookPath("redis-server")
 	if s.cfg.Miniredis || err != nil {
-		return s.startMiniredis()
+		return s.startMiniredis(ctx)
 	}
 	dir := filepath.Join(s.cfg.Data, "redis")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -75,13 +75,13 @@ func ping(ctx context.Context, client redis.UniversalClient) error {
 
 // startMiniredis serves the embedded Redis. It keeps nothing on disk: identity
 // restores the campaign from MongoDB after a restart.
-func (s *stack) startMiniredis() error {
+func (s *stack) startMiniredis(ctx context.Context) error {
 	server := miniredis.NewMiniRedis()
 	if err := server.StartAddr(s.cfg.Redis); err != nil {
 		return fmt.Errorf("start the embedded redis: %w", err)
 	}
 	s.redis = "miniredis, embedded and in memory alone: here a grant that was told may be lost with kill -9"
-	s.start(func(ctx context.Context) error {
+	s.start(ctx, func(ctx context.Context) error {
 		defer server.Close()
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
