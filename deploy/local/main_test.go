@@ -133,7 +133,7 @@ func (l *local) end(t *testing.T, signal os.Signal) {
 	case <-time.After(30 * time.Second):
 		t.Errorf("the stack did not end on %v", signal)
 		_ = l.command.Process.Kill()
-		_ = <-l.exited
+		t.Log(<-l.exited)
 	}
 	l.command = nil
 }

@@ -30,10 +30,10 @@ services:
     connect_timeout: 1000
     read_timeout: 5000
     routes:
+      - {name: wrong-method, paths: ["~/tagged$"], strip_path: false}
       - {name: open, paths: ["~/open(/.*)?$"], strip_path: false, plugins: [{name: request-transformer, config: {remove: {headers: [earlybird]}}}]}
       - {name: guarded, paths: ["~/guarded$"], methods: [GET, POST], strip_path: false, plugins: [{name: guard, config: {word: x, secret: "{vault://env/guard-secret}"}}]}
       - {name: tagged, paths: ["~/tagged$"], methods: [POST], strip_path: false, plugins: [{name: tagger, config: {word: y}}]}
-      - {name: wrong-method, paths: ["~/tagged$"], strip_path: false}
 plugins:
   - name: correlation-id
     config: {header_name: X-Request-Id, generator: uuid, echo_downstream: true}

@@ -120,7 +120,7 @@ func (x *indexer) open(path string) (*sql.DB, error) {
 	if _, err := os.Stat(path + "-wal"); err != nil {
 		return nil, nil //nolint:nilerr,nilnil // not ready yet
 	}
-	dsn := url.URL{Scheme: "file", Opaque: path, RawQuery: "mode=rw&_pragma=busy_timeout(10000)"}
+	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "mode=rw&_pragma=busy_timeout(10000)"}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)

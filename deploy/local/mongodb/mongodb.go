@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/FerretDB/FerretDB/ferretdb"
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,9 @@ func New(cfg Config) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("mongodb folder: %w", err)
 	}
+	if strings.ContainsAny(dir, "?%#") { // FerretDB and SQLite take them for parts of a URL
+		return nil, fmt.Errorf("mongodb folder %s: there must be no ?, %% or # in its path", dir)
+	}
 	query := url.Values{}
 	if cfg.Volatile {
 		query.Add("_pragma", "synchronous(off)")
@@ -47,7 +51,7 @@ func New(cfg Config) (*Server, error) {
 	db, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: cfg.Listen},
 		Handler:   "sqlite",
-		SQLiteURL: (&url.URL{Scheme: "file", Opaque: dir + "/", RawQuery: query.Encode()}).String(),
+		SQLiteURL: (&url.URL{Scheme: "file", Path: filepath.ToSlash(dir) + "/", RawQuery: query.Encode()}).String(),
 		Logger:    slog.New(quiet{cfg.Log.Handler()}),
 	})
 	if err != nil {

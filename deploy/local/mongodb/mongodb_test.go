@@ -130,7 +130,7 @@ func TestWritersAndTheIndexerDoNotDisturbEachOther(t *testing.T) {
 }
 
 func TestDataOutlivesARestart(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "a folder with spaces")
 	for run := range 2 {
 		client, stop := serve(t, dir)
 		users := client.Database("eb").Collection("users")
@@ -142,6 +142,15 @@ func TestDataOutlivesARestart(t *testing.T) {
 			t.Errorf("after a restart: %v", err)
 		}
 		stop()
+	}
+}
+
+func TestFoldersThatSQLiteWouldMisreadAreRefused(t *testing.T) {
+	for _, name := range []string{"a?b", "a%20b", "a#b"} {
+		_, err := New(Config{Listen: "127.0.0.1:0", Dir: filepath.Join(t.TempDir(), name), Log: slog.New(slog.DiscardHandler)})
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("folder %s: error %v, want one that names it", name, err)
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/local/gateway"
@@ -26,7 +28,7 @@ func (s *stack) startIdentity(ctx context.Context) error {
 		return err
 	}
 	err = s.child(ctx, supervise.Program{
-		Name: "identity", Path: s.cfg.program(identityProgram), Env: os.Environ(), Grace: 20 * time.Second,
+		Name: "identity", Path: s.cfg.program(identityProgram), Env: identityEnvironment(), Grace: 20 * time.Second,
 		Args: []string{
 			"--listen", s.cfg.Identity, "--mongo-url", s.cfg.mongoURL(), "--redis-url", s.cfg.redisURL(),
 			"--key-secret-file", secret, "--log-level", s.cfg.LogLevel.String(),
@@ -39,6 +41,14 @@ func (s *stack) startIdentity(ctx context.Context) error {
 	defer client.CloseIdleConnections()
 	return s.await(ctx, "the identity service", func(ctx context.Context) error {
 		return answersOK(ctx, client, s.cfg.identityURL()+"/readyz")
+	})
+}
+
+// identityEnvironment is this process's own, so that every setting of identity
+// can be tried here, but without the access to other stores.
+func identityEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return strings.HasPrefix(variable, "EARLYBIRD_MONGO_") || strings.HasPrefix(variable, "EARLYBIRD_REDIS_")
 	})
 }
 
@@ -153,7 +163,9 @@ func (s *stack) startPlugin(ctx context.Context, name, prefix string) (gateway.E
 
 // startGateway serves kong.yml for these addresses.
 func (s *stack) startGateway(ctx context.Context, external map[string]gateway.External) error {
-	declarative, err := kong.Render(kong.Options{IdentityURL: s.cfg.identityURL()})
+	declarative, err := kong.Render(kong.Options{
+		IdentityURL: s.cfg.identityURL(), Issuer: os.Getenv("EARLYBIRD_ISSUER"), Audience: os.Getenv("EARLYBIRD_AUDIENCE"), // identity's own settings
+	})
 	if err != nil {
 		return err
 	}
