@@ -225,6 +225,8 @@ func TestBearer(t *testing.T) {
 	s.now = s.now.Add(-2 * token.Lifetime)
 	old := s.token(t, id)
 	s.now = s.now.Add(2 * token.Lifetime)
+	ended := s.token(t, id)
+	s.logout(t, ended, http.StatusNoContent)
 	cases := map[string]struct {
 		options []option
 		status  int
@@ -238,6 +240,7 @@ func TestBearer(t *testing.T) {
 		"no token":       {[]option{header("Authorization", "Bearer")}, 401, `error="invalid_token"`},
 		"two lines":      {[]option{bearer(good), bearer(good)}, 400, `error="invalid_request"`},
 		"lower case":     {[]option{header("Authorization", "bearer "+good)}, 200, ""},
+		"logged out":     {[]option{bearer(ended)}, 401, `Bearer realm="earlybird", error="invalid_token", error_description="The token was revoked"`},
 		"forged headers": {[]option{header("Earlybird", `user="`+id+`"`)}, 401, `Bearer realm="earlybird"`},
 	}
 	for name, c := range cases {
@@ -299,6 +302,8 @@ func TestBeforeItIsOpened(t *testing.T) {
 		{"POST", "/users", credentials("alice", goodPassword)},
 		{"POST", "/login", credentials("alice", goodPassword)},
 		{"GET", "/users/x", ""},
+		{"PUT", "/users/x/password", passwords("a", "b")},
+		{"POST", "/logout", ""},
 		{"GET", "/promotion", ""},
 		{"GET", "/.well-known/jwks.json", ""},
 	} {

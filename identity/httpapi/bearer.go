@@ -2,11 +2,13 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -15,8 +17,28 @@ type claimsKey struct{}
 // authenticate lets a request through that carries a valid access token, and
 // leaves its claims in the context.
 func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
+	a.admitToken(ctx, next, func(c token.Claims) error { return a.backend.Load().Revocations.Check(c) })
+}
+
+// authenticateAgain also lets a token through that was ended while the edges
+// could not be told: its logout was answered with 503, and may be repeated.
+func (a *API) authenticateAgain(ctx huma.Context, next func(huma.Context)) {
+	a.admitToken(ctx, next, func(c token.Claims) error {
+		revocations := a.backend.Load().Revocations
+		err := revocations.Check(c)
+		if errors.Is(err, revocation.ErrRevoked) && revocations.Pending(c.ID) {
+			return nil
+		}
+		return err
+	})
+}
+
+func (a *API) admitToken(ctx huma.Context, next func(huma.Context), check func(token.Claims) error) {
 	r, w := humago.Unwrap(ctx)
 	claims, err := a.bearer(r)
+	if err == nil {
+		err = check(claims)
+	}
 	if err != nil {
 		problemOf(a.fail(r.Context(), err)).write(w)
 		return

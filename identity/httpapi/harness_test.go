@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -21,6 +22,8 @@ import (
 	"github.com/earlybird/earlybird/identity/account/memstore"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -77,6 +80,78 @@ func (p *promotions) Promotion(context.Context, string) (campaign.Promotion, err
 	return p.held, p.heldErr
 }
 
+// revocations is what a *revocation.Feed and a *revocation.Writer are together.
+type revocations struct {
+	mu       sync.Mutex
+	notReady bool
+	down     bool // of Redis: nothing is announced
+	err      error
+	tokens   map[string]bool // whether the edges know
+	expires  map[string]time.Time
+	least    map[string]int64
+}
+
+func newRevocations() *revocations {
+	return &revocations{tokens: map[string]bool{}, expires: map[string]time.Time{}, least: map[string]int64{}}
+}
+
+// set changes what the fake does while requests may run.
+func (r *revocations) set(change func(r *revocations)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(r)
+}
+
+func (r *revocations) announced() error {
+	if r.down {
+		return &revocation.PendingError{Err: outage.New("redis", "announce", errors.New("down"))}
+	}
+	return nil
+}
+
+func (r *revocations) Check(c token.Claims) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ended := r.tokens[c.ID]
+	switch {
+	case r.notReady:
+		return revocation.ErrNotReady
+	case ended || c.Generation < r.least[c.Subject]:
+		return revocation.ErrRevoked
+	}
+	return nil
+}
+
+func (r *revocations) RevokeToken(_ context.Context, jti string, expires time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return r.err
+	}
+	r.tokens[jti], r.expires[jti] = !r.down, expires
+	return r.announced()
+}
+
+func (r *revocations) Pending(jti string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told, ended := r.tokens[jti]
+	return ended && !told
+}
+
+func (r *revocations) RaiseGeneration(_ context.Context, _ string, current int64) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return current + 1, r.err
+}
+
+func (r *revocations) AnnounceGeneration(_ context.Context, userID string, generation int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.least[userID] = generation
+	return r.announced()
+}
+
 // keys is a Keys and a token.KeySource with one key, or without any.
 type keys struct {
 	set  token.KeySet
@@ -123,6 +198,7 @@ type service struct {
 	checks     map[string]*error // what each probe returns
 	hasher     *plainHasher
 	promotions *promotions
+	revoked    *revocations
 	keys       *keys
 	issuer     *token.Issuer
 	now        time.Time
@@ -146,11 +222,12 @@ func start(t testing.TB) *service {
 	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: issuer, Audience: audience, Keys: s.keys, Now: clock})
 	must(t, err)
 	accounts, err := account.NewService(account.ServiceConfig{
-		Store: s.store, Hasher: s.hasher, Now: clock, Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, nil))),
+		Store: s.store, Hasher: s.hasher, Revoker: s.revoked, Now: clock, Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, nil))),
 	})
 	must(t, err)
 	must(t, s.api.Open(httpapi.Backend{
-		Accounts: accounts, Issuer: s.issuer, Verifier: verifier, Promotions: s.promotions, Keys: s.keys,
+		Accounts: accounts, Issuer: s.issuer, Verifier: verifier, Revocations: s.revoked,
+		Promotions: s.promotions, Keys: s.keys,
 	}))
 	return s
 }
@@ -159,7 +236,7 @@ func start(t testing.TB) *service {
 func startClosed(t testing.TB) *service {
 	t.Helper()
 	s := &service{
-		now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{}, promotions: &promotions{},
+		now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{}, promotions: &promotions{}, revoked: newRevocations(),
 		logs: &logBuffer{}, store: memstore.New(), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
 	}
 	var checks []httpapi.Check

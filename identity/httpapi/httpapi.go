@@ -28,6 +28,7 @@ type Accounts interface {
 	Register(ctx context.Context, username, password string) (account.User, error)
 	Authenticate(ctx context.Context, r account.LoginRequest) (account.Credential, error)
 	User(ctx context.Context, id string) (account.User, error)
+	ChangePassword(ctx context.Context, r account.ChangeRequest) error
 }
 
 // Issuer makes access tokens: *token.Issuer.
@@ -38,6 +39,19 @@ type Issuer interface {
 // Verifier checks access tokens: *token.Verifier.
 type Verifier interface {
 	Verify(raw string) (token.Claims, error)
+}
+
+// Revocations ends tokens and knows which were ended: a *revocation.Feed and a
+// *revocation.Writer.
+type Revocations interface {
+	// Check returns revocation.ErrRevoked for a token that was ended, and
+	// revocation.ErrNotReady while that cannot be told.
+	Check(c token.Claims) error
+	// RevokeToken ends the token with this jti and exp at every edge. It fails
+	// with an *outage.Error, which may be a *revocation.PendingError.
+	RevokeToken(ctx context.Context, jti string, expires time.Time) error
+	// Pending reports whether a token was ended and the edges may not know.
+	Pending(jti string) bool
 }
 
 // Promotions knows who was among the first: *campaign.Promotions.
@@ -59,11 +73,12 @@ type Keys interface {
 // Backend is what the operations on accounts, logins, promotions and keys
 // need. Every field is required.
 type Backend struct {
-	Accounts   Accounts
-	Issuer     Issuer
-	Verifier   Verifier
-	Promotions Promotions
-	Keys       Keys
+	Accounts    Accounts
+	Issuer      Issuer
+	Verifier    Verifier
+	Revocations Revocations
+	Promotions  Promotions
+	Keys        Keys
 }
 
 // Config configures an API. The zero value is safe.
@@ -97,6 +112,8 @@ func New(c Config) (*API, error) {
 	a.huma = humago.New(mux, describe(a.Version))
 	a.addUsers()
 	a.addLogin()
+	a.addLogout()
+	a.addPassword()
 	a.addPromotion()
 	a.addKeys()
 	a.addHealth()
@@ -112,8 +129,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 
 // Open gives the API its backend, with which it serves from now on.
 func (a *API) Open(b Backend) error {
-	if b.Accounts == nil || b.Issuer == nil || b.Verifier == nil || b.Promotions == nil || b.Keys == nil {
-		return errors.New("httpapi: Accounts, Issuer, Verifier, Promotions and Keys are required")
+	if b.Accounts == nil || b.Issuer == nil || b.Verifier == nil || b.Revocations == nil || b.Promotions == nil || b.Keys == nil {
+		return errors.New("httpapi: Accounts, Issuer, Verifier, Revocations, Promotions and Keys are required")
 	}
 	a.backend.Store(&b)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -26,6 +27,7 @@ const (
 	typeUnauthorized = "tag:earlybird.example,2026:unauthorized"
 	typeNoGrant      = "tag:earlybird.example,2026:no-grant"
 	typeBusy         = "tag:earlybird.example,2026:busy"
+	typePending      = "tag:earlybird.example,2026:pending"
 	typeUnavailable  = "tag:earlybird.example,2026:unavailable"
 )
 
@@ -122,6 +124,7 @@ func problemOf(err error) *Problem {
 	var (
 		done *Problem
 		busy *password.BusyError
+		late *revocation.PendingError
 	)
 	switch {
 	case errors.As(err, &done):
@@ -139,7 +142,10 @@ func problemOf(err error) *Problem {
 			"You hold no grant of the current campaign.")
 	case errors.As(err, &busy):
 		return unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", busy.RetryAfter)
-	case errors.Is(err, token.ErrNoKeys), outage.Is(err):
+	case errors.As(err, &late):
+		return unavailable(typePending, "Done, not in force everywhere yet",
+			"It is done and stored; earlier tokens may be accepted until the gateways can be told, which happens by itself.", outageRetry)
+	case errors.Is(err, token.ErrNoKeys), errors.Is(err, revocation.ErrNotReady), outage.Is(err):
 		return unavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return unavailable(typeUnavailable, "Not available", "The request took too long; try again.", outageRetry)
@@ -175,6 +181,7 @@ func refusedFields(err error) []FieldError {
 var tokenErrors = []error{
 	token.ErrExpired, token.ErrNotYetValid, token.ErrIssuer, token.ErrAudience,
 	token.ErrType, token.ErrAlgorithm, token.ErrUnknownKey, token.ErrSignature, token.ErrMalformed,
+	revocation.ErrRevoked,
 }
 
 // tokenProblem returns the 401 for a refused or absent token (RFC 6750 section

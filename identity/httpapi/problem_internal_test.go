@@ -16,6 +16,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -36,6 +37,9 @@ func TestProblemOf(t *testing.T) {
 		"no grant":          {campaign.ErrNoGrant, 404, typeNoGrant, "", ""},
 		"busy":              {&password.BusyError{RetryAfter: 4100 * time.Millisecond}, 503, typeBusy, "Retry-After: 5", ""},
 		"outage":            {outage.New("redis", "x", errors.New("down")), 503, typeUnavailable, "Retry-After: 2", ""},
+		"pending":           {&revocation.PendingError{Err: outage.New("redis", "x", errors.New("down"))}, 503, typePending, "Retry-After: 2", ""},
+		"not ready":         {revocation.ErrNotReady, 503, typeUnavailable, "Retry-After: 2", ""},
+		"revoked":           {revocation.ErrRevoked, 401, typeUnauthorized, invalidToken(revocation.ErrRevoked), ""},
 		"no keys":           {token.ErrNoKeys, 503, typeUnavailable, "Retry-After: 2", ""},
 		"client gone":       {context.Canceled, 503, typeUnavailable, "Retry-After: 2", ""},
 		"too late":          {context.DeadlineExceeded, 503, typeUnavailable, "Retry-After: 2", ""},
@@ -147,6 +151,11 @@ func TestBodyLimitsCoverTheAccountRules(t *testing.T) {
 	api, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for name, member := range api.bodySchema(api.huma.OpenAPI().Paths["/users/{id}/password"].Put).Properties {
+		if got := *member.MaxLength; got != 4*account.MaxPassword {
+			t.Errorf("%s up to %d, want 4 * %d", name, got, account.MaxPassword)
+		}
 	}
 	for _, path := range []string{"/users", "/login"} {
 		properties := api.bodySchema(api.huma.OpenAPI().Paths[path].Post).Properties

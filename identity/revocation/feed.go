@@ -2,11 +2,14 @@ package revocation
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/token"
 )
 
 // FeedConfig configures a Feed. Redis is required.
@@ -53,6 +56,26 @@ func (f *Feed) Ready() bool { return f.ready.Load() }
 // Revoked reports whether a token with this jti, sub and gen was ended. It asks
 // memory alone.
 func (f *Feed) Revoked(jti, sub string, gen int64) bool { return f.known.revoked(jti, sub, gen) }
+
+// The answers of Check; compare with errors.Is.
+var (
+	// ErrRevoked: the token was ended. The client's matter: 401.
+	ErrRevoked = errors.New("token was revoked")
+	// ErrNotReady: any token may be revoked for all that is known. Ours: 503.
+	ErrNotReady = errors.New("revocations are not known yet")
+)
+
+// Check returns nil for a token that was not ended.
+func (f *Feed) Check(c token.Claims) error {
+	switch {
+	case !f.Ready():
+		return ErrNotReady
+	case f.Revoked(c.ID, c.Subject, c.Generation):
+		return ErrRevoked
+	default:
+		return nil
+	}
+}
 
 // Generation returns the smallest generation of the user's tokens that is not
 // dead, as far as it was raised in the last half hour; else 0.

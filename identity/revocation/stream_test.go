@@ -165,3 +165,61 @@ func TestParse(t *testing.T) {
 		})
 	}
 }
+
+// between runs something around the first reading of a page.
+type between struct {
+	before, after func()
+}
+
+func (b *between) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != "xrange" || b.before == nil {
+			return next(ctx, cmd)
+		}
+		before := b.before
+		b.before = nil
+		before()
+		err := next(ctx, cmd)
+		b.after()
+		return err
+	}
+}
+
+// A stream that is emptied before it is read and filled again right after was
+// whole when the reader looked before, and when it looked after.
+func TestEmptiedWhileRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, s stream) {
+		fill(t, s, Revocation{TokenID: "T"})
+		opt := s.redis.(*redis.Client).Options()
+		client := redis.NewClient(&redis.Options{Addr: opt.Addr})
+		t.Cleanup(func() { client.Close() })
+		client.AddHook(&between{
+			before: func() { s.redis.FlushAll(t.Context()) },
+			after: func() {
+				token, err := s.begin(t.Context(), "another")
+				if err == nil {
+					err = s.announce(t.Context(), Revocation{TokenID: "T", Until: time.Now().Add(time.Hour)})
+				}
+				if err == nil {
+					_, err = s.mark(t.Context(), token)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			},
+		})
+		reader := &tail{feed: NewFeed(FeedConfig{Redis: client})}
+		if err := reader.check(t.Context()); err != nil || reader.feed.Ready() {
+			t.Fatalf("ready %t, %v: nothing can be known", reader.feed.Ready(), err)
+		}
+		if err := reader.check(t.Context()); err != nil || !reader.feed.Ready() || !reader.feed.Revoked("T", "", 0) {
+			t.Errorf("ready %t, %v: not healed by the next look", reader.feed.Ready(), err)
+		}
+	})
+}
