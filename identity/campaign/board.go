@@ -140,7 +140,7 @@ func fromMilli(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// ErrClosed: Redis has lost the campaign, or was not compared with the ledger
+// ErrClosed reports that Redis has lost the campaign, or was not compared with the ledger
 // since it started; until it is restored nothing may be changed in it.
 var ErrClosed = errors.New("the campaign in redis is closed until it is restored")
 

@@ -81,7 +81,7 @@ func (c *Claimer) durably(ctx context.Context, keys []string, userID string) ([]
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // back to the pool
 	run := func(eval func(redis.Pipeliner) *redis.Cmd) ([]any, error) {
 		pipe := conn.Pipeline()
 		claim := eval(pipe)

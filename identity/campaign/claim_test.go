@@ -180,7 +180,7 @@ func TestClaimKeepsItsTimeLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	defer func() { _ = silent.Close() }()
 	for name, url := range map[string]string{
 		"refused": "redis://127.0.0.1:1", "silent": "redis://" + silent.Addr().String(),
 	} {
@@ -243,11 +243,24 @@ func TestClaimOnUnverifiedData(t *testing.T) {
 	})
 }
 
+// A claim that cannot be announced is no claim. Checked by writing the arrival
+// before the outbox in claim.lua.
+func TestClaimWithoutAnOutbox(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 2, 0)
+		b.redis.Del(t.Context(), campaign.KeyOutbox)
+		b.redis.Set(t.Context(), campaign.KeyOutbox, "no stream", 0)
+		b.expect(t, "a", state(campaign.StatePending))
+		b.redis.Del(t.Context(), campaign.KeyOutbox)
+		b.expect(t, "b", granted("1", 1))
+	})
+}
+
 // Rule 4: granted is only said once as many replicas as configured hold it.
 // Checked by sending WAIT on another connection: the claim without a replica
 // is then granted.
 func TestClaimWaitsForReplicas(t *testing.T) {
-	primary := testserver.Redis(t)
+	primary := testserver.Redis(t, testserver.WithRedisArgs("--repl-diskless-sync-delay", "0"))
 	b := newBench(t, primary.URL())
 	b.start(t, 3, 0)
 	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: b.redis, Replicas: 1, Timeout: 300 * time.Millisecond})

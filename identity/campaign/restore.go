@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"iter"
 	"strconv"
@@ -21,9 +22,11 @@ type Restore struct {
 }
 
 // Close closes the campaign to claims and returns the right to restore it, or
-// nil when another restorer began less than patience ago.
-func (b *Board) Close(ctx context.Context, token string, patience time.Duration) (*Restore, error) {
-	reply, err := closeScript.Run(ctx, b.redis, []string{KeyCampaign}, token, patience.Milliseconds()).StringSlice()
+// nil when somebody else began to less than patience ago. An earlier right,
+// the caller's own too, is void.
+func (b *Board) Close(ctx context.Context, by string, patience time.Duration) (*Restore, error) {
+	token := rand.Text()
+	reply, err := closeScript.Run(ctx, b.redis, []string{KeyCampaign}, token, by, patience.Milliseconds()).StringSlice()
 	if err != nil {
 		return nil, outage.New("redis", "close campaign", err)
 	}

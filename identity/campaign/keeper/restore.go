@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -105,7 +104,10 @@ func (k *Keeper) Restore(ctx context.Context) (Result, error) {
 const maxExpected = 100_000
 
 func (k *Keeper) restore(ctx context.Context, why string, patience time.Duration) (Result, error) {
-	r, err := k.board.Close(ctx, rand.Text(), patience)
+	if _, err := k.newest(ctx); err != nil { // closing is for nothing while the ledger is down
+		return Result{}, fmt.Errorf("restore: %w", err)
+	}
+	r, err := k.board.Close(ctx, k.consumer, patience)
 	if err != nil || r == nil {
 		return Result{}, err
 	}
