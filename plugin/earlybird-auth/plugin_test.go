@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"github.com/alicebob/miniredis/v2"
 	"github.com/dunglas/httpsfv"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
@@ -204,6 +206,26 @@ func TestHeaderThatCannotBeSetPassesNothing(t *testing.T) {
 	if err == nil || errors.Is(err, kongwire.ErrClosed) || r.Upstream != nil {
 		t.Errorf("got %v, want Kong's own error", err)
 	}
+}
+
+// The PDK may also fail with the connection whole: here on an answer over the
+// limit. The request must not pass without its header either.
+func TestAnswerThatCannotBeReadPassesNothing(t *testing.T) {
+	b := newBench(t)
+	raw, _ := b.identity.Token(t, "u")
+	r := &plugintest.Request{Header: map[string]string{"authorization": "Bearer " + raw}}
+	e := b.kong.Event(b.config, r)
+	e.PDK = func(method string, args []byte) (proto.Message, error) {
+		if method == "kong.service.request.set_header" {
+			return &kong_plugin_protocol.ByteString{V: make([]byte, 2<<20)}, nil
+		}
+		return r.Answer(method, args)
+	}
+	result, err := b.kong.Plugin.Handle(t.Context(), e)
+	if err != nil || result.Exit == nil || result.Exit.Status != 500 {
+		t.Fatalf("got %+v, %v; want 500", result.Exit, err)
+	}
+	checkProblem(t, result.Exit, 500)
 }
 
 func TestPositionIsRightWithinASecondOfAChange(t *testing.T) {

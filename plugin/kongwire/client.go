@@ -20,6 +20,8 @@ const methodExit = "kong.response.exit"
 // call. Kong then starts the instance anew and runs the event again.
 var ErrClosed = errors.New("the plugin closed the connection")
 
+var errNoPDK = errors.New("no PDK is given")
+
 // PDK answers the calls of a plugin during one event. args is the call's
 // encoded message; a nil message is an empty reply. An error is what a Lua
 // error is to Kong: the event ends, the client gets a 500. kong.response.exit
@@ -83,6 +85,9 @@ func (c *Client) CloseInstance(ctx context.Context, id int32) error {
 // ended the connection instead of answering, as it does for an instance it
 // does not know.
 func (c *Client) HandleEvent(ctx context.Context, instance int32, phase string, pdk PDK) (Result, error) {
+	if pdk == nil {
+		pdk = func(string, []byte) (proto.Message, error) { return nil, errNoPDK }
+	}
 	_, exit, err := c.call(ctx, &kong_plugin_protocol.RpcCall{Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
 		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: instance, EventName: phase},
 	}}, pdk)

@@ -18,7 +18,7 @@ type Config struct {
 	Plugin  Definition
 	Process Process // Log and Metrics may be nil
 
-	HandlerTimeout time.Duration // after which a handler is overruled; 10 s, far below Kong's 60 s
+	HandlerTimeout time.Duration // after which a handler is overruled; 8 s: over any claim_timeout, under kong.conf's 10 s for a socket
 	DrainTimeout   time.Duration // how long Shutdown waits for handlers; HandlerTimeout and 1 s
 	DrainIdle      time.Duration // how long an idle connection may still bring a call; 100 ms
 	MaxFrame       int           // the largest frame, in bytes; 1 MiB
@@ -58,7 +58,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 
 func (c *Config) setDefaults() {
 	if c.HandlerTimeout <= 0 {
-		c.HandlerTimeout = 10 * time.Second
+		c.HandlerTimeout = 8 * time.Second
 	}
 	if c.DrainTimeout <= 0 {
 		c.DrainTimeout = c.HandlerTimeout + time.Second
