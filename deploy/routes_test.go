@@ -97,7 +97,11 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/users/abc", "protected"},
 		{"HEAD", "/users/abc", "protected"},
 		{"DELETE", "/users/abc", "other-methods"},
-		{"GET", "/users/abc/password", ""},
+		{"PUT", "/users/abc/password", "password"},
+		{"GET", "/users/abc/password", "other-methods"},
+		{"PUT", "/users/abc/password/", ""},
+		{"POST", "/logout", "logout"},
+		{"GET", "/logout", "other-methods"},
 		{"GET", "/users/", ""},
 		{"GET", "/promotion", "protected"},
 		{"POST", "/promotion", "other-methods"},
@@ -201,7 +205,7 @@ func TestRoutesMatchTheAPI(t *testing.T) {
 // by identity itself, as 405 and a problem.
 func checkRefusals(t *testing.T, f kongFile, api http.Handler) {
 	t.Helper()
-	for _, request := range []string{"GET /login", "PUT /users", "DELETE /users/abc", "POST /promotion", "POST /openapi.json", "PATCH /docs"} {
+	for _, request := range []string{"GET /login", "PUT /users", "DELETE /users/abc", "POST /promotion", "GET /logout", "POST /users/abc/password", "POST /openapi.json", "PATCH /docs"} {
 		method, path, _ := strings.Cut(request, " ")
 		if f.route(method, path) == nil {
 			t.Errorf("%s has no route", request)
@@ -238,8 +242,8 @@ func TestKongYMLFitsCompose(t *testing.T) {
 			}
 		}
 	}
-	if seen != 2 {
-		t.Errorf("%d of the project's plugins, want 2", seen)
+	if seen != 4 {
+		t.Errorf("%d of the project's plugins, want 4", seen)
 	}
 }
 

@@ -48,7 +48,7 @@ func TestValidateFinds(t *testing.T) {
 		{"a Redis URL", `"{vault://env/earlybird-redis-url}"`, "http://:hunter2@redis", []string{"config.redis_url: invalid value"}},
 		{"a route of no service", "\nplugins:\n", "\nroutes:\n  - name: x\n    paths: [/x]\n    service: idetity\nplugins:\n", []string{`routes.x.service: there is no such element of services in this file: "idetity"`}},
 		{"a plugin on no route", "  - name: prometheus\n", "  - name: prometheus\n    route: {name: lgin}\n", []string{`plugins.prometheus.route: there is no such element of routes in this file: "lgin"`}},
-		{"a route that matches nothing", `        paths: ["~/login$", "~/users/[^/]+$", "~/promotion$"]` + "\n", "", []string{"routes.other-methods: matches nothing"}},
+		{"a route that matches nothing", `        paths: ["~/login$", "~/logout$", "~/users/[^/]+$", "~/users/[^/]+/password$", "~/promotion$"]` + "\n", "", []string{"routes.other-methods: matches nothing"}},
 		{"a list that is none", "\nplugins:\n", "\nconsumers: []\ntargets: {a: b}\nplugins:\n", []string{"targets: expected a list"}},
 	}
 	for _, tt := range tests {
