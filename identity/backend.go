@@ -19,6 +19,7 @@ import (
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -32,6 +33,9 @@ type backend struct {
 	log    *slog.Logger
 	hasher *password.Hasher
 	redis  redis.UniversalClient
+	// revoked is the same for edge and identity: what a token may be is decided
+	// in one way.
+	revoked *revocation.Feed
 
 	store atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
 	ring  atomic.Pointer[keyring.Ring]     // nil until the keys have been read
@@ -47,7 +51,10 @@ func newBackend(c config, log *slog.Logger) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{config: c, log: log, hasher: hasher, redis: client}, nil
+	return &backend{
+		config: c, log: log, hasher: hasher, redis: client,
+		revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: log}),
+	}, nil
 }
 
 // run opens everything, hands it to api, and keeps the keys and the campaign
@@ -63,6 +70,8 @@ func (b *backend) run(ctx context.Context, api *httpapi.API) error {
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.ring.Load().Run(running) })
 	group.Go(func() error { return b.keeper().Run(running) })
+	group.Go(func() error { return b.revoked.Run(running) })
+	group.Go(func() error { return b.publisher().Run(running) })
 	return group.Wait()
 }
 
@@ -120,8 +129,10 @@ func (b *backend) openRing(ctx context.Context) error {
 // services puts the domain together over what is open.
 func (b *backend) services() (httpapi.Backend, error) {
 	ring := b.ring.Load()
+	writer := revocation.NewWriter(revocation.WriterConfig{Store: b.store.Load(), Redis: b.redis, Feed: b.revoked})
 	accounts, accountErr := account.NewService(account.ServiceConfig{
-		Store: b.store.Load(), Hasher: b.hasher, MinPasswordLength: b.config.MinPasswordLength, Log: b.log,
+		Store: b.store.Load(), Hasher: b.hasher, Revoker: writer, Generations: b.revoked,
+		MinPasswordLength: b.config.MinPasswordLength, Log: b.log,
 	})
 	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
 		Issuer: b.config.Issuer, Audience: b.config.Audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
@@ -133,7 +144,8 @@ func (b *backend) services() (httpapi.Backend, error) {
 		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
 	})
 	return httpapi.Backend{
-		Accounts: accounts, Issuer: issuer, Verifier: verifier, Promotions: promotions, Keys: publicKeys{ring},
+		Accounts: accounts, Issuer: issuer, Verifier: verifier, Revocations: revocations{b.revoked, writer},
+		Promotions: promotions, Keys: publicKeys{ring},
 	}, errors.Join(accountErr, issuerErr, verifierErr)
 }
 
@@ -144,6 +156,20 @@ const clockLeeway = 5 * time.Second
 func (b *backend) keeper() *keeper.Keeper {
 	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: b.redis, Replicas: b.config.RedisReplicas, Log: b.log})
 	return keeper.New(keeper.Config{Ledger: b.store.Load(), Redis: b.redis, Claimer: claimer, Log: b.log})
+}
+
+// publisher gives Redis the revocations that it lacks, and the feed what
+// MongoDB has.
+func (b *backend) publisher() *revocation.Publisher {
+	return revocation.NewPublisher(revocation.PublisherConfig{
+		Store: b.store.Load(), Redis: b.redis, Feed: b.revoked, Log: b.log,
+	})
+}
+
+// revocations is who knows and who decides, as httpapi asks for them.
+type revocations struct {
+	*revocation.Feed
+	*revocation.Writer
 }
 
 // checks are what /readyz looks at. Redis is optional: a login that it cannot
@@ -158,6 +184,12 @@ func (b *backend) checks() []httpapi.Check {
 		}},
 		{Name: "keys", Probe: func(context.Context) error {
 			if b.ring.Load() == nil {
+				return errNotThere
+			}
+			return nil
+		}},
+		{Name: "revocations", Probe: func(context.Context) error {
+			if !b.revoked.Ready() {
 				return errNotThere
 			}
 			return nil

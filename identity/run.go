@@ -39,6 +39,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(b.revoked.Metrics()...)
 	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
 	api, err := httpapi.New(httpapi.Config{
 		Health: health, TrustedProxies: c.TrustedProxies, Version: version(), Metrics: registry, Log: log,

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
+)
+
+// send makes a request and returns the status alone.
+func (i *instance) send(t *testing.T, method, path, body, bearer string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, i.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+bearer)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
+
+func (i *instance) login(t *testing.T, body string) string {
+	t.Helper()
+	status, said := i.do(t, "POST", "/login", body, "")
+	token, _ := said["token"].(string)
+	if status != 200 || token == "" {
+		t.Fatalf("POST /login: %d %v", status, said)
+	}
+	return token
+}
+
+// dies waits until a token is refused.
+func (i *instance) dies(t *testing.T, path, token string) {
+	t.Helper()
+	// A second is the promise, the rest is for a busy machine.
+	deadline := time.Now().Add(3 * time.Second)
+	for i.send(t, "GET", path, "", token) != 401 {
+		if time.Now().After(deadline) {
+			t.Fatalf("the token is still good at %s", i.addr)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Two replicas: what ends at one ends at the other, with Redis or without, and
+// neither a restart nor an emptied Redis brings it back.
+func TestSessionsEnd(t *testing.T) {
+	redis := testserver.Redis(t)
+	mongo := testserver.Mongo(t)
+	replica := func() *instance {
+		i := begin(t, map[string]string{"redis-url": redis.URL(), "mongo-url": mongo})
+		i.until(t, "/readyz", 200)
+		return i
+	}
+	one, two := replica(), replica()
+	status, user := one.do(t, "POST", "/users", alice, "")
+	id, _ := user["id"].(string)
+	if status != 201 {
+		t.Fatalf("POST /users: %d %v", status, user)
+	}
+	own := "/users/" + id
+
+	first, second := one.login(t, alice), one.login(t, alice)
+	if got := one.send(t, "POST", "/logout", "", first); got != 204 {
+		t.Fatalf("logout: %d", got)
+	}
+	if got := one.send(t, "GET", own, "", first); got != 401 {
+		t.Errorf("after logout the token is answered with %d", got)
+	}
+	two.dies(t, own, first)
+	if got := two.send(t, "GET", own, "", second); got != 200 {
+		t.Errorf("another token of the user is answered with %d", got)
+	}
+
+	change := `{"current":"correct horse battery staple","new":"another battery staple"}`
+	if got := two.send(t, "PUT", own+"/password", change, second); got != 204 {
+		t.Fatalf("change of password: %d", got)
+	}
+	third := two.login(t, `{"username":"alice","password":"another battery staple"}`)
+	one.dies(t, own, second)
+	if got := one.send(t, "GET", own, "", third); got != 200 {
+		t.Errorf("the new token is answered with %d", got)
+	}
+	if got := one.send(t, "POST", "/login", alice, ""); got != 401 {
+		t.Errorf("login with the old password: %d", got)
+	}
+
+	redis.Kill()
+	if got := one.send(t, "POST", "/logout", "", third); got != 503 {
+		t.Errorf("logout without redis: %d, want 503", got)
+	}
+	if got := one.send(t, "GET", own, "", third); got != 401 {
+		t.Errorf("after it the token is answered with %d", got)
+	}
+	two.dies(t, own, third)
+
+	three := replica() // without Redis, it knows from MongoDB
+	for name, token := range map[string]string{"first": first, "second": second, "third": third} {
+		if got := three.send(t, "GET", own, "", token); got != 401 {
+			t.Errorf("after a restart the %s token is answered with %d", name, got)
+		}
+	}
+	redis.Start()
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		got := one.send(t, "POST", "/logout", "", third)
+		if got == 401 { // the edges know
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("logout with redis back: %d", got)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
