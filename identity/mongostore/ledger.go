@@ -11,7 +11,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/keeper"
 )
 
 // grant is a document of the collection grants; `_id` is "campaign:user".
@@ -211,10 +213,15 @@ func (s *Store) Conflicts(ctx context.Context, campaignID string) ([]campaign.Co
 
 // stream yields the documents of a campaign in the order of a field.
 func stream[D, T any](ctx context.Context, c *mongo.Collection, campaignID, order string, domain func(D) T) iter.Seq2[T, error] {
+	opts := options.Find().SetSort(bson.D{{Key: order, Value: 1}})
+	return read(ctx, c, bson.D{{Key: "campaign", Value: campaignID}}, opts, domain)
+}
+
+// read yields the documents that match.
+func read[D, T any](ctx context.Context, c *mongo.Collection, filter bson.D, opts options.Lister[options.FindOptions], domain func(D) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		opts := options.Find().SetSort(bson.D{{Key: order, Value: 1}})
-		cursor, err := c.Find(ctx, bson.D{{Key: "campaign", Value: campaignID}}, opts)
+		cursor, err := c.Find(ctx, filter, opts)
 		if err != nil {
 			yield(zero, classify("find in "+c.Name(), err))
 			return
@@ -234,4 +241,15 @@ func stream[D, T any](ctx context.Context, c *mongo.Collection, campaignID, orde
 			yield(zero, classify("read from "+c.Name(), err))
 		}
 	}
+}
+
+// SuccessfulLogins implements keeper.Logins.
+func (s *Store) SuccessfulLogins(ctx context.Context, before time.Time) iter.Seq2[keeper.Login, error] {
+	filter := bson.D{
+		{Key: "outcome", Value: string(account.OutcomeSuccess)},
+		{Key: "at", Value: bson.D{{Key: "$lt", Value: before}}},
+	}
+	return read(ctx, s.logins(), filter, options.Find(), func(l login) keeper.Login {
+		return keeper.Login{UserID: l.UserID, At: l.At.UTC()}
+	})
 }
