@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -19,7 +18,14 @@ import (
 
 // ConnectConfig says where Redis is.
 type ConnectConfig struct {
-	// URL is redis://[user[:password]@]host[:port][/db], or rediss:// for TLS.
+	// URL is one of
+	//
+	//	redis://[user[:password]@]host[:port][/db]
+	//	redis+sentinel://[user[:password]@]host[:port],...[/db]?master=name
+	//	redis+cluster://[user[:password]@]host[:port],...
+	//
+	// and rediss in place of redis for TLS. With Sentinel the hosts are the
+	// sentinels, which are asked without a password.
 	URL string
 	// PasswordFile holds the password, one trailing line break is ignored. It
 	// replaces a password in the URL.
@@ -35,22 +41,17 @@ type ConnectConfig struct {
 // caller gave no deadline.
 const connectTimeout = 2 * time.Second
 
-// Connect returns a client for the server at cfg.URL. It does not dial: a
+// Connect returns a client for the servers at cfg.URL. It does not dial: a
 // server that is down is found by the first command.
 //
 // Commands obey their context's deadline, which a claim's time limit rests on,
 // and are tried again once at most.
 func Connect(cfg ConnectConfig) (redis.UniversalClient, error) {
-	if cfg.URL == "" {
-		return nil, errors.New("redis: the URL is empty: it looks like redis://host:6379/0")
+	target, err := parseTarget(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
 	}
-	if u, err := url.Parse(cfg.URL); err != nil {
-		return nil, errors.New("redis: the URL cannot be parsed: it looks like redis://host:6379/0")
-	} else if u.Scheme != "redis" && u.Scheme != "rediss" {
-		return nil, fmt.Errorf("redis: the URL begins with %q: use redis:// or rediss://", u.Scheme+"://")
-	}
-	quietOnce.Do(func() { redis.SetLogger(quiet{}) })
-	opt, err := redis.ParseURL(cfg.URL)
+	opt, err := redis.ParseURL(target.single)
 	if err != nil {
 		return nil, fmt.Errorf("redis: URL: %w", err)
 	}
@@ -62,15 +63,56 @@ func Connect(cfg ConnectConfig) (redis.UniversalClient, error) {
 	if err := trust(opt.TLSConfig, cfg.CAFile); err != nil {
 		return nil, err
 	}
+	quietOnce.Do(func() { redis.SetLogger(quiet{}) })
 	opt.PoolSize = cfg.PoolSize
+	switch target.form {
+	case formSentinel:
+		return redis.NewFailoverClient(failoverOptions(opt, target)), nil
+	case formCluster:
+		return redis.NewClusterClient(clusterOptions(opt, target)), nil
+	default:
+		return redis.NewClient(singleOptions(opt)), nil
+	}
+}
+
+// once is how often a command is tried again, and how often a dial is made.
+const once = 1
+
+func singleOptions(opt *redis.Options) *redis.Options {
 	opt.ContextTimeoutEnabled = true
-	opt.MaxRetries = 1
-	opt.DialTimeout = connectTimeout
-	opt.DialerRetries = 1
-	opt.ReadTimeout = connectTimeout
-	opt.WriteTimeout = connectTimeout
+	opt.MaxRetries = once
+	opt.DialerRetries = once
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = connectTimeout, connectTimeout, connectTimeout
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return redis.NewClient(opt), nil
+	return opt
+}
+
+func failoverOptions(opt *redis.Options, t target) *redis.FailoverOptions {
+	return &redis.FailoverOptions{
+		MasterName: t.master, SentinelAddrs: t.addrs, Username: opt.Username, Password: opt.Password, DB: opt.DB,
+		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true,
+		MaxRetries: once, DialerRetries: once,
+		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout,
+	}
+}
+
+func clusterOptions(opt *redis.Options, t target) *redis.ClusterOptions {
+	return &redis.ClusterOptions{
+		Addrs: t.addrs, Username: opt.Username, Password: opt.Password,
+		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true,
+		MaxRetries: once, DialerRetries: once,
+		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+// anyName lets each server be checked against the name it is dialed by, in
+// place of that of the first in the URL.
+func anyName(cfg *tls.Config) *tls.Config {
+	if cfg != nil {
+		cfg.ServerName = ""
+	}
+	return cfg
 }
 
 func readPassword(path string) (string, error) {

@@ -3,8 +3,11 @@ package campaign_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,6 +29,11 @@ func TestConnectRefuses(t *testing.T) {
 		{"another scheme", campaign.ConnectConfig{URL: "http://h"}, `begins with "http://"`},
 		{"no URL at all", campaign.ConnectConfig{URL: "redis://%zz:secret@h"}, "cannot be parsed"},
 		{"database", campaign.ConnectConfig{URL: "redis://h/x"}, "database"},
+		{"no scheme", campaign.ConnectConfig{URL: "localhost:6379"}, "no scheme"},
+		{"several hosts", campaign.ConnectConfig{URL: "redis://h1,h2:1"}, "several hosts"},
+		{"sentinel without a master", campaign.ConnectConfig{URL: "redis+sentinel://h1,h2/0"}, "?master=name"},
+		{"master without sentinel", campaign.ConnectConfig{URL: "redis+cluster://h1,h2?master=m"}, "only redis+sentinel"},
+		{"database of a cluster", campaign.ConnectConfig{URL: "redis+cluster://h1/3"}, "only database 0"},
 		{"no such password file", campaign.ConnectConfig{URL: "redis://h", PasswordFile: "/nowhere"}, "password file"},
 		{"empty password file", campaign.ConnectConfig{URL: "redis://h", PasswordFile: empty}, "is empty"},
 		{"CA without TLS", campaign.ConnectConfig{URL: "redis://h", CAFile: empty}, "rediss://"},
@@ -59,5 +67,80 @@ func TestConnectWithPasswordFile(t *testing.T) {
 	}
 	if err := connect(t, server.URL()).Ping(t.Context()).Err(); !redis.HasErrorPrefix(err, "NOAUTH") {
 		t.Errorf("without the password: %v, want NOAUTH", err)
+	}
+}
+
+func TestConnectForms(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("from file\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("single", func(t *testing.T) {
+		opt := dial(t, "rediss://me:in-url@h/2", file).(*redis.Client).Options()
+		if opt.Addr != "h:6379" || opt.DB != 2 || opt.Username != "me" || opt.Password != "from file" || opt.TLSConfig.ServerName != "h" {
+			t.Errorf("options %+v", opt)
+		}
+		if !opt.ContextTimeoutEnabled {
+			t.Error("commands do not obey their deadline")
+		}
+	})
+	t.Run("sentinel", func(t *testing.T) {
+		opt := dial(t, "rediss+sentinel://me:p%40ss@h1,h2:7/2?master=m", "").(*redis.Client).Options()
+		if opt.Addr != "FailoverClient" || opt.DB != 2 || opt.Username != "me" || opt.Password != "p@ss" || opt.TLSConfig.ServerName != "" {
+			t.Errorf("options %+v", opt)
+		}
+		if !opt.ContextTimeoutEnabled {
+			t.Error("commands do not obey their deadline")
+		}
+	})
+	t.Run("cluster", func(t *testing.T) {
+		opt := dial(t, "redis+cluster://h1,[::1]:7,h3/0", file).(*redis.ClusterClient).Options()
+		if !slices.Equal(opt.Addrs, []string{"h1:6379", "[::1]:7", "h3:6379"}) || opt.Password != "from file" || opt.TLSConfig != nil {
+			t.Errorf("options %+v", opt)
+		}
+		if !opt.ContextTimeoutEnabled {
+			t.Error("commands do not obey their deadline")
+		}
+	})
+}
+
+func dial(t *testing.T, url, passwordFile string) redis.UniversalClient {
+	t.Helper()
+	client, err := campaign.Connect(campaign.ConnectConfig{URL: url, PasswordFile: passwordFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// One node that holds all slots speaks Cluster's protocol as six do: a key of
+// another slot would be refused.
+func TestOnCluster(t *testing.T) {
+	server := testserver.Redis(t, testserver.WithRedisArgs("--cluster-enabled", "yes"))
+	if err := connect(t, server.URL()).Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	url := "redis+cluster://127.0.0.1:" + strconv.Itoa(server.Port())
+	client := connect(t, url)
+	eventually(t, "the cluster is up", func() bool { return client.Set(t.Context(), "probe", 1, 0).Err() == nil })
+	b := newBench(t, url)
+	f, w := follow(t, url)
+	b.start(t, 1, 5)
+	b.expect(t, "a", granted("1", 1))
+	b.expect(t, "b", state(campaign.StateFull))
+	must(t)(b.admin.Extend(t.Context(), 2))
+	b.expect(t, "b", granted("1", 2))
+	eventually(t, "the feed follows", func() bool { p, _ := w.seen(); c, _ := f.Campaign(); return p["b"] == 2 && c.Slots == 2 })
+	b.drain(t)
+	if err := client.Del(t.Context(), campaign.KeyCampaign, campaign.KeyArrivals).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.repair(t)
+	b.expect(t, "b", granted("1", 2))
+	b.ledgerIs(t, "1", map[string]int64{"a": 1, "b": 2})
+	durable := campaign.NewClaimer(campaign.ClaimerConfig{Redis: client, Replicas: 1, Timeout: 200 * time.Millisecond})
+	if got := durable.Claim(t.Context(), "a"); got != state(campaign.StatePending) {
+		t.Errorf("durable claim without a replica: %+v, want pending", got)
 	}
 }
