@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/revocation"
 )
 
 // Time limits of the server. The idle one is longer than the 60 s for which
@@ -39,7 +40,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registry.MustRegister(b.revoked.Metrics()...)
+	registry.MustRegister(revocation.Metrics(func() []revocation.Stats { return []revocation.Stats{b.revoked.Stats()} })...)
 	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
 	api, err := httpapi.New(httpapi.Config{
 		Health: health, TrustedProxies: c.TrustedProxies, Version: version(), Metrics: registry, Log: log,

@@ -55,6 +55,7 @@ func TestSetForgetsWhatIsOver(t *testing.T) {
 		s.add(Revocation{UserID: fmt.Sprint(i), Generation: 1, Until: at}, 0)
 	}
 	s.add(Revocation{UserID: "0", Generation: 2, Until: noon.Add(time.Hour)}, 0)
+	s.add(Revocation{UserID: "0", Generation: 1, Until: noon}, 0) // read again: it shortens nothing
 	s.prune(noon.Add(89 * time.Second))
 	if tokens, generations := s.size(); tokens != 10 || generations != 11 {
 		t.Errorf("%d tokens and %d generations left, want 10 and 11", tokens, generations)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 )
@@ -34,10 +35,23 @@ type Standings interface {
 	Standing(ctx context.Context, user string) (campaign.Standing, error)
 }
 
+// Revocations knows which tokens were ended; *revocation.Feed is one. Neither
+// method waits for anything.
+type Revocations interface {
+	// Ready reports whether everything revoked before the start is known.
+	Ready() bool
+	// Revoked reports whether a token with this jti, sub and gen was ended, as
+	// far as is known.
+	Revoked(jti, sub string, gen int64) bool
+}
+
 // Config is what a Checker is made of. Every field but Metrics is required.
 type Config struct {
-	Verifier  Verifier
-	Standings Standings
+	Verifier    Verifier
+	Standings   Standings
+	Revocations Revocations
+	// Trusting lets tokens pass before Revocations is ready.
+	Trusting  bool
 	CacheSize int // tokens
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -91,12 +105,28 @@ func (c *Checker) Check(ctx context.Context, authorization string) (header strin
 		}
 		e = c.remember(sum, claims)
 	}
+	if p := c.ended(e); p != nil {
+		return "", p, nil
+	}
 	header, err = e.header(c.standing(ctx, e.person))
 	if err != nil {
 		c.cfg.Log.ErrorContext(ctx, "header could not be written", slog.Any("err", err))
 		return "", nil, errHeader
 	}
 	return header, nil, nil
+}
+
+// ended refuses a token that was revoked, or may have been. It is asked for
+// every request: a token is remembered for longer than a revocation may take.
+func (c *Checker) ended(e *entry) *edge.Problem {
+	switch {
+	case !c.cfg.Trusting && !c.cfg.Revocations.Ready():
+		return c.refuse(revocation.ErrNotReady)
+	case c.cfg.Revocations.Revoked(e.tokenID, e.user, e.generation):
+		return c.refuse(revocation.ErrRevoked)
+	default:
+		return nil
+	}
 }
 
 // Unreadable answers a request whose Authorization header could not be read:
@@ -111,7 +141,7 @@ func (c *Checker) refuse(err error) *edge.Problem {
 
 func (c *Checker) remember(sum [sha256.Size]byte, claims token.Claims) *entry {
 	e := &entry{
-		sum: sum, user: claims.Subject, tokenID: claims.ID,
+		sum: sum, user: claims.Subject, tokenID: claims.ID, generation: claims.Generation,
 		until: c.cfg.Verifier.GoodUntil(claims).UnixNano(), person: c.people.hold(claims.Subject),
 	}
 	return c.cache.put(e)

@@ -71,20 +71,35 @@ func (s *standings) Standing(_ context.Context, user string) (campaign.Standing,
 	return answer, err
 }
 
+// revocations knows what it is told.
+type revocations struct {
+	ready  bool
+	tokens map[string]bool
+	least  map[string]int64
+}
+
+func (r *revocations) Ready() bool { return r.ready }
+
+func (r *revocations) Revoked(jti, sub string, gen int64) bool {
+	return r.tokens[jti] || gen < r.least[sub]
+}
+
 // bench is a Checker with a clock.
 type bench struct {
 	*auth.Checker
-	verifier  *verifier
-	standings *standings
-	now       time.Time
+	revocations *revocations
+	verifier    *verifier
+	standings   *standings
+	now         time.Time
 }
 
 func newBench(size int) *bench {
 	b := &bench{now: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)}
 	b.verifier = &verifier{began: b.now}
 	b.standings = &standings{campaign: campaign.Campaign{ID: "1", Slots: 1, Discount: 30}, known: true, live: true, places: map[string]int64{}}
+	b.revocations = &revocations{ready: true, tokens: map[string]bool{}, least: map[string]int64{}}
 	b.Checker = auth.New(auth.Config{
-		Verifier: b.verifier, Standings: b.standings, CacheSize: size,
+		Verifier: b.verifier, Standings: b.standings, Revocations: b.revocations, CacheSize: size,
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return b.now },
 	})
 	return b
@@ -232,10 +247,63 @@ func TestRefusalsAreNotRemembered(t *testing.T) {
 	}
 }
 
+// A revocation holds from when it is heard, for a token that is remembered too.
+func TestRevoked(t *testing.T) {
+	for name, revoke := range map[string]func(r *revocations){
+		"token":      func(r *revocations) { r.tokens["id"] = true },
+		"generation": func(r *revocations) { r.least["u"] = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(10)
+			for _, when := range []string{"new", "remembered"} {
+				b.suffix(t, "u")
+				revoke(b.revocations)
+				header, problem, err := b.Check(t.Context(), "Bearer u.id")
+				if problem == nil || problem.Status != 401 || problem.Reason != "revoked" || header != "" || err != nil {
+					t.Errorf("%s: got %q %+v %v, want 401", when, header, problem, err)
+				}
+				if challenge := problem.Header["WWW-Authenticate"]; !strings.Contains(challenge[0], `error="invalid_token"`) {
+					t.Errorf("%s: challenge %q", when, challenge)
+				}
+				if _, problem, _ := b.Check(t.Context(), "Bearer other.id2"); problem != nil {
+					t.Errorf("%s: somebody else is refused: %s", when, problem.Reason)
+				}
+				*b.revocations = revocations{ready: true, tokens: map[string]bool{}, least: map[string]int64{}}
+			}
+		})
+	}
+}
+
+// Until it is known what was revoked nothing passes, unless it is to.
+func TestRevocationsNotKnownYet(t *testing.T) {
+	b := newBench(10)
+	b.suffix(t, "u")
+	b.revocations.ready = false
+	for _, user := range []string{"u", "new"} {
+		if header, problem, _ := b.Check(t.Context(), "Bearer "+user+".id"); problem == nil || problem.Status != 503 || header != "" {
+			t.Errorf("%s: got %q %+v, want 503", user, header, problem)
+		}
+	}
+	b.verifier.err = token.ErrExpired
+	if _, problem, _ := b.Check(t.Context(), "Bearer bad.id"); problem == nil || problem.Status != 401 {
+		t.Errorf("a bad token: got %+v, want 401", problem)
+	}
+	b.verifier.err = nil
+	b.Checker = auth.New(auth.Config{
+		Verifier: b.verifier, Standings: b.standings, Revocations: b.revocations, Trusting: true, CacheSize: 10,
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return b.now },
+	})
+	b.suffix(t, "u")
+	b.revocations.tokens["id"] = true
+	if _, problem, _ := b.Check(t.Context(), "Bearer u.id"); problem == nil || problem.Status != 401 {
+		t.Errorf("what is known holds: got %+v, want 401", problem)
+	}
+}
+
 func TestClaimsThatTheHeaderCannotCarryPassNothing(t *testing.T) {
 	b := newBench(10)
 	b.Checker = auth.New(auth.Config{
-		Verifier: odd{b.verifier}, Standings: b.standings, CacheSize: 10, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Verifier: odd{b.verifier}, Standings: b.standings, Revocations: b.revocations, CacheSize: 10, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	header, problem, err := b.Check(t.Context(), "Bearer u.id")
 	if err == nil || header != "" || problem != nil {

@@ -11,13 +11,14 @@ import (
 
 // entry is a verified token. The token itself is not kept, only its hash.
 type entry struct {
-	sum     [sha256.Size]byte
-	user    string
-	tokenID string
-	until   int64 // nanoseconds since 1970: when it is no longer accepted
-	person  *person
-	used    atomic.Bool              // since the cache last looked for room
-	written atomic.Pointer[rendered] // the header as last written
+	sum        [sha256.Size]byte
+	user       string
+	tokenID    string
+	generation int64
+	until      int64 // nanoseconds since 1970: when it is no longer accepted
+	person     *person
+	used       atomic.Bool              // since the cache last looked for room
+	written    atomic.Pointer[rendered] // the header as last written
 }
 
 // rendered is a header's value and what it says.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/auth"
 	"github.com/earlybird/earlybird/plugin/edge"
@@ -22,8 +24,8 @@ const (
 	priority = 1450 // that of Kong's own jwt plugin: before all of its limits
 )
 
-// startWait is how long an instance waits for its keys and its first look at
-// the campaign, so that the first requests after a start are not refused.
+// startWait is how long an instance waits for its keys, the revocations and its
+// first look at the campaign, so that the first requests after a start are not refused.
 const startWait = 2 * time.Second
 
 func define() pluginserver.Definition {
@@ -53,6 +55,7 @@ type check struct {
 	checker *auth.Checker
 	keys    *token.JWKS
 	feed    *campaign.Feed
+	revoked *revocation.Feed
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
@@ -67,7 +70,16 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "earlybird_auth_tokens", Help: "Verified tokens that are remembered.",
 	}, p.remembered))
+	process.Metrics.MustRegister(revocation.Metrics(p.revocations)...)
 	return p.start, nil
+}
+
+func (p *plugin) revocations() []revocation.Stats {
+	var all []revocation.Stats
+	for _, c := range p.checks.Values() {
+		all = append(all, c.revoked.Stats())
+	}
+	return all
 }
 
 func (p *plugin) remembered() float64 {
@@ -121,7 +133,7 @@ func (p *plugin) open(ctx context.Context, s settings.Auth) (*check, error) {
 		release()
 		return nil, errors.Join(err, client.Close())
 	}
-	c := &check{keys: keys}
+	c := &check{keys: keys, revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log})}
 	c.feed = campaign.NewFeed(campaign.FeedConfig{
 		Redis: client, Log: p.process.Log,
 		OnArrival: func(user string, position int64) { c.checker.Arrived(user, position) },
@@ -129,22 +141,26 @@ func (p *plugin) open(ctx context.Context, s settings.Auth) (*check, error) {
 	})
 	c.checker = auth.New(auth.Config{
 		Verifier: verifier, Standings: c.feed, CacheSize: s.CacheSize,
+		Revocations: c.revoked, Trusting: s.Revocation == settings.RevocationOptional,
 		Log: p.process.Log, Now: time.Now, Metrics: p.metrics,
 	})
 	go func() {
-		_ = c.feed.Run(ctx) // it ends with ctx and returns nil
+		var feeds sync.WaitGroup // both end with ctx and return nil
+		feeds.Go(func() { _ = c.feed.Run(ctx) })
+		feeds.Go(func() { _ = c.revoked.Run(ctx) })
+		feeds.Wait()
 		release()
 		_ = client.Close() // nothing uses it any more
 	}()
 	return c, nil
 }
 
-// wait returns when keys and campaign are there, or after startWait.
+// wait returns when keys, campaign and revocations are there, or after startWait.
 func (c *check) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	_ = c.keys.WaitReady(ctx) // without keys requests are refused with 503
-	for !c.feed.Live() {
+	for !c.feed.Live() || !c.revoked.Ready() {
 		select {
 		case <-ctx.Done():
 			return

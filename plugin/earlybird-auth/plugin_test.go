@@ -26,6 +26,7 @@ type bench struct {
 	kong     *plugintest.Kong
 	identity *plugintest.Identity
 	campaign *plugintest.Campaign
+	revoked  *plugintest.Revocations
 	redisURL string
 	config   plugintest.Config
 }
@@ -38,6 +39,7 @@ func newBench(t testing.TB) *bench {
 func newBenchOn(t testing.TB, redisURL string) *bench {
 	t.Helper()
 	b := &bench{identity: plugintest.NewIdentity(t), redisURL: redisURL, campaign: plugintest.NewCampaign(t, redisURL)}
+	b.revoked = plugintest.NewRevocations(t, redisURL)
 	b.kong = plugintest.Serve(t, define(), pluginserver.Process{})
 	b.config = b.kong.Configure(t, "a", b.values(), nil)
 	return b

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -51,7 +52,7 @@ var (
 )
 
 // refusals are the problems of a token that was sent, by the error of package
-// token that refused it.
+// token or revocation that refused it.
 var refusals = []struct {
 	err     error
 	problem *Problem
@@ -65,18 +66,19 @@ var refusals = []struct {
 	{token.ErrUnknownKey, invalidToken("unknown_key", token.ErrUnknownKey)},
 	{token.ErrSignature, invalidToken("signature", token.ErrSignature)},
 	{token.ErrMalformed, malformed},
+	{revocation.ErrRevoked, invalidToken("revoked", revocation.ErrRevoked)},
 }
 
 var malformed = invalidToken("malformed", token.ErrMalformed)
 
-// Refusal is the problem for an error of package token. A token refused for
+// Refusal is the problem for an error of package token or revocation. A token refused for
 // any reason, also credentials that are not even a token, is 401 with
 // invalid_token: RFC 6750 section 3.1 counts the malformed ones among them.
 func Refusal(err error) *Problem {
 	switch {
 	case errors.Is(err, token.ErrNoToken):
 		return NoToken
-	case errors.Is(err, token.ErrNoKeys):
+	case errors.Is(err, token.ErrNoKeys), errors.Is(err, revocation.ErrNotReady):
 		return Unavailable
 	}
 	for _, r := range refusals {

@@ -85,7 +85,13 @@ func (id *Identity) Down(down bool) { id.down.Store(down) }
 // Token issues a token for the user.
 func (id *Identity) Token(t testing.TB, user string) (raw string, claims token.Claims) {
 	t.Helper()
-	raw, claims, err := id.issuer.Issue(user, 0)
+	return id.TokenOf(t, user, 0)
+}
+
+// TokenOf issues a token of a generation for the user.
+func (id *Identity) TokenOf(t testing.TB, user string, generation int64) (raw string, claims token.Claims) {
+	t.Helper()
+	raw, claims, err := id.issuer.Issue(user, generation)
 	if err != nil {
 		t.Fatal(err)
 	}
