@@ -28,6 +28,13 @@ func invalid(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
+// Check reports what is wrong with a request, as far as it can be told before
+// the stores are asked: an *InvalidError, or nil.
+func (r StartRequest) Check(now time.Time) error {
+	_, err := newCampaign(r, now)
+	return err
+}
+
 func newCampaign(r StartRequest, now time.Time) (Campaign, error) {
 	for _, err := range []error{
 		checkText("name", r.Name, 1, maxName),

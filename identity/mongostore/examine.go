@@ -1,0 +1,89 @@
+package mongostore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// Deployment is what kind of server keeps the database.
+type Deployment struct {
+	Version  string
+	FerretDB bool   // the embedded server of the local stack, or another FerretDB
+	Set      string // name of the replica set, empty for a server alone
+	Sharded  bool   // a mongos answers
+	Members  int    // of the replica set that hold data; 0 when that is not told
+}
+
+// Deployment asks the server what it is. The error may be an *outage.Error.
+func (s *Store) Deployment(ctx context.Context) (Deployment, error) {
+	var hello struct {
+		SetName string   `bson:"setName"`
+		Msg     string   `bson:"msg"`
+		Hosts   []string `bson:"hosts"`
+	}
+	var build struct {
+		Version  string `bson:"version"`
+		FerretDB any    `bson:"ferretdb"`
+		Older    string `bson:"ferretdbVersion"`
+	}
+	for _, q := range []struct {
+		command string
+		into    any
+	}{
+		{"hello", &hello},
+		{"buildInfo", &build},
+	} {
+		if err := s.db.RunCommand(ctx, bson.D{{Key: q.command, Value: 1}}).Decode(q.into); err != nil {
+			return Deployment{}, classify(q.command, err)
+		}
+	}
+	return Deployment{
+		Version: build.Version, FerretDB: build.FerretDB != nil || build.Older != "",
+		Set: hello.SetName, Sharded: hello.Msg == "isdbgrid", Members: len(hello.Hosts),
+	}, nil
+}
+
+// Index is an index that the store rests on.
+type Index struct {
+	Collection string
+	Name       string
+	Unique     bool
+}
+
+// required are the indexes without which something is wrong, and desired those
+// without which it is slow or grows.
+var (
+	required = []Index{{Collection: "grants", Name: "campaign_rank", Unique: true}}
+	desired  = []Index{{Collection: "waiting", Name: "campaign_position"}, {Collection: "logins", Name: "retention"}}
+)
+
+// MissingIndexes looks for the indexes that Open creates: missing are those
+// that a rank given twice is found by, wanted those that keep lookups fast and
+// collections small. The error may be an *outage.Error.
+func (s *Store) MissingIndexes(ctx context.Context) (missing, wanted []Index, err error) {
+	if missing, err = s.absent(ctx, required); err != nil {
+		return nil, nil, err
+	}
+	wanted, err = s.absent(ctx, desired)
+	return missing, wanted, err
+}
+
+func (s *Store) absent(ctx context.Context, indexes []Index) ([]Index, error) {
+	var absent []Index
+	for _, want := range indexes {
+		found, err := s.db.Collection(want.Collection).Indexes().ListSpecifications(ctx)
+		if err != nil {
+			return nil, classify(fmt.Sprintf("list indexes of %s", want.Collection), err)
+		}
+		if !slices.ContainsFunc(found, func(have mongo.IndexSpecification) bool {
+			return have.Name == want.Name && (!want.Unique || have.Unique != nil && *have.Unique)
+		}) {
+			absent = append(absent, want)
+		}
+	}
+	return absent, nil
+}
