@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 				},
 				Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 					"exits": exits, "stores": func(*testscript.TestScript, bool, []string) {}, "users": users, "claim": claim, "repair": repair,
+					"announced": announced, "acted": acted,
 				},
 			})
 		})

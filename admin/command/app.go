@@ -92,7 +92,7 @@ func newApp(s Streams) *cli.App {
 		Writer:          s.Out,
 		ErrWriter:       s.Err,
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{campaignCommand(), kongCommand(), doctorCommand()},
+		Commands:        []*cli.Command{campaignCommand(), userCommand(), kongCommand(), doctorCommand()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // Run decides
 	}
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version"}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
 )
@@ -73,6 +74,8 @@ func hintFor(err error) string {
 		return ""
 	case errors.Is(err, campaign.ErrNoCampaign):
 		return `start one, for example: earlybird campaign start --name Launch --slots 100 --discount 30`
+	case errors.Is(err, account.ErrNotAnnounced):
+		return "the identity service tells the gateways by itself once Redis answers; until then they may accept earlier tokens"
 	case errors.Is(err, campaign.ErrConflict):
 		return `look at it with "earlybird campaign status", then decide again`
 	case errors.As(err, &o):

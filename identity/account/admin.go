@@ -14,7 +14,7 @@ type Action struct {
 	By     string // who
 	Name   string // "disable", "enable" or "revoke"
 	UserID string
-	Result string // "begun", "done" or "failed"
+	Result string // ResultBegun, then one of the others
 }
 
 // The results of an Action.
@@ -22,6 +22,8 @@ const (
 	ResultBegun  = "begun"
 	ResultDone   = "done"
 	ResultFailed = "failed"
+	// ResultPending is done, while the edges were not told yet.
+	ResultPending = "pending"
 )
 
 // AdminStore is what an Admin needs of a store beyond a Store.
@@ -81,7 +83,8 @@ func (a *Admin) Show(ctx context.Context, username string) (Account, error) {
 }
 
 // Disable keeps a user from logging in and ends their tokens. It is done again
-// for a user who is disabled already.
+// for a user who is disabled already. With ErrNotAnnounced, also from Revoke,
+// it is done and the account is returned.
 func (a *Admin) Disable(ctx context.Context, username string) (Account, error) {
 	return a.end(ctx, "disable", username, func(c Credential) (Credential, error) {
 		c.Disabled = true
@@ -129,17 +132,27 @@ func (a *Admin) do(ctx context.Context, name, username string, change func(canon
 	if err := a.record(ctx, name, before.ID, ResultBegun); err != nil {
 		return Account{}, err
 	}
-	result := ResultDone
-	if err = change(before.Canonical); err != nil {
-		result = ResultFailed
-	}
+	err = change(before.Canonical)
 	// An interrupted change is still recorded.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()
-	if err := errors.Join(err, a.record(last, name, before.ID, result)); err != nil {
+	err = errors.Join(err, a.record(last, name, before.ID, resultOf(err)))
+	if err != nil && !errors.Is(err, ErrNotAnnounced) {
 		return Account{}, fmt.Errorf("%s %s: %w", name, before.Canonical, err)
 	}
-	return a.Show(ctx, username)
+	after, showErr := a.Show(last, username)
+	return after, errors.Join(err, showErr)
+}
+
+func resultOf(err error) string {
+	switch {
+	case err == nil:
+		return ResultDone
+	case errors.Is(err, ErrNotAnnounced):
+		return ResultPending
+	default:
+		return ResultFailed
+	}
 }
 
 func (a *Admin) record(ctx context.Context, name, userID, result string) error {

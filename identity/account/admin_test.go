@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/outage"
 )
 
 func (c changing) admin(t *testing.T) *account.Admin {
@@ -84,6 +85,19 @@ func TestAdminRecordsFailure(t *testing.T) {
 	log := c.store.Actions()
 	if len(log) != 2 || log[1].Result != account.ResultFailed {
 		t.Errorf("log = %+v, want it to end with a failure", log)
+	}
+}
+
+// What is done while the edges cannot be told says both.
+func TestAdminWithoutRedis(t *testing.T) {
+	c := newChanging(t)
+	c.generations.announceErr = outage.New("redis", "announce", errors.New("down"))
+	got, err := c.admin(t).Disable(t.Context(), "alice")
+	if !errors.Is(err, account.ErrNotAnnounced) || !outage.Is(err) || !got.Disabled {
+		t.Errorf("disable: %+v, %v; want it done, and ErrNotAnnounced for the outage", got, err)
+	}
+	if log := c.store.Actions(); len(log) != 2 || log[1].Result != account.ResultPending {
+		t.Errorf("log = %+v, want it to end pending", log)
 	}
 }
 

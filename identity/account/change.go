@@ -70,8 +70,16 @@ func finish(ctx context.Context, store Store, revoker Revoker, old, next Credent
 	if err := store.ReplaceCredential(ctx, old, next); err != nil {
 		return fmt.Errorf("replace credential: %w", err)
 	}
-	return revoker.AnnounceGeneration(ctx, next.UserID, next.Generation)
+	if err := revoker.AnnounceGeneration(ctx, next.UserID, next.Generation); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotAnnounced, err)
+	}
+	return nil
 }
+
+// ErrNotAnnounced reports a change that is done and stored, while the edges
+// will hear later that earlier tokens are dead: the Revoker's error is wrapped
+// with it.
+var ErrNotAnnounced = errors.New("done and stored, not announced yet")
 
 // ChangeRequest asks for another password. IP and RequestID go to the audit.
 type ChangeRequest struct {
@@ -85,7 +93,7 @@ type ChangeRequest struct {
 // ChangePassword stores a new password and ends every token that the user has.
 // It fails with an *InvalidError of the field "current" or "new", with
 // ErrNotFound, with the hasher's error when it is busy, or with an
-// *outage.Error.
+// *outage.Error, and then ErrNotAnnounced when it is done all the same.
 func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	if s.revoker == nil {
 		return errors.New("account service has no revoker")
@@ -118,7 +126,7 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 		c.Password = hash
 		return c, nil
 	})
-	if err == nil {
+	if err == nil || errors.Is(err, ErrNotAnnounced) {
 		s.record(ctx, audit, r.UserID, OutcomePasswordChanged)
 	}
 	return err

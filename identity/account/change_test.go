@@ -294,8 +294,11 @@ func TestRehashDuringChange(t *testing.T) {
 func TestChangeWithoutRedis(t *testing.T) {
 	c := newChanging(t)
 	c.generations.announceErr = outage.New("redis", "announce", errors.New("down"))
-	if err := c.change(t.Context(), secret, another); !outage.Is(err) {
-		t.Errorf("change: %v, want an outage", err)
+	if err := c.change(t.Context(), secret, another); !outage.Is(err) || !errors.Is(err, account.ErrNotAnnounced) {
+		t.Errorf("change: %v, want an outage and ErrNotAnnounced", err)
+	}
+	if last := c.store.Attempts(); len(last) != 1 || last[0].Outcome != account.OutcomePasswordChanged {
+		t.Errorf("audit = %+v, want the change", last)
 	}
 	c.wantLogin(t, another)
 	if c.generations.stored[c.user.ID] != 1 {
