@@ -95,13 +95,6 @@ func newRevocations() *revocations {
 	return &revocations{tokens: map[string]bool{}, expires: map[string]time.Time{}, least: map[string]int64{}}
 }
 
-// set changes what the fake does while requests may run.
-func (r *revocations) set(change func(r *revocations)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	change(r)
-}
-
 func (r *revocations) announced() error {
 	if r.down {
 		return &revocation.PendingError{Err: outage.New("redis", "announce", errors.New("down"))}

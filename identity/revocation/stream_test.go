@@ -24,7 +24,7 @@ func onBoth(t *testing.T, test func(t *testing.T, s stream)) {
 				t.Fatal(err)
 			}
 			client := redis.NewClient(opt)
-			t.Cleanup(func() { client.Close() })
+			t.Cleanup(func() { _ = client.Close() })
 			test(t, stream{client})
 		})
 	}
@@ -198,7 +198,7 @@ func TestEmptiedWhileRead(t *testing.T) {
 		fill(t, s, Revocation{TokenID: "T"})
 		opt := s.redis.(*redis.Client).Options()
 		client := redis.NewClient(&redis.Options{Addr: opt.Addr})
-		t.Cleanup(func() { client.Close() })
+		t.Cleanup(func() { _ = client.Close() })
 		client.AddHook(&between{
 			before: func() { s.redis.FlushAll(t.Context()) },
 			after: func() {
