@@ -19,6 +19,7 @@ func TestJourney(t *testing.T) {
 	t.Run("first of the first hundred", s.first)
 	t.Run("tokens and ids", s.tokens)
 	t.Run("forged header", s.forged)
+	t.Run("sessions", s.sessions)
 	t.Run("bad input", s.badInput)
 	t.Run("150 at once", s.rush)
 	if s.own {
