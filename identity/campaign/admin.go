@@ -44,8 +44,9 @@ func NewAdmin(cfg AdminConfig) *Admin {
 // Change is a change that is decided.
 type Change struct {
 	Campaign Campaign // the new version
-	// Live is whether Redis follows it already. If not, Redis was down or must
-	// be restored, and the identity service makes it follow.
+	// Live is whether Redis follows it already, as far as it has to: a campaign
+	// that starts later takes its place there shortly before. If not, Redis was
+	// down or must be restored, and the identity service makes it follow.
 	Live bool
 }
 
@@ -153,7 +154,10 @@ func (a *Admin) decide(ctx context.Context, c Campaign) (Change, error) {
 	if err := a.cfg.Ledger.AddVersion(ctx, c); err != nil {
 		return Change{}, err
 	}
-	err := a.cfg.Board.Apply(ctx, c)
+	current, err := Current(ctx, a.cfg.Ledger, a.now())
+	if err == nil && current.ID == c.ID {
+		err = a.cfg.Board.Apply(ctx, c)
+	}
 	if err != nil && !errors.Is(err, ErrClosed) && !outage.Is(err) {
 		return Change{}, err
 	}
@@ -183,6 +187,12 @@ func (a *Admin) Status(ctx context.Context) (Progress, error) {
 	s, err := a.cfg.Board.Snapshot(ctx)
 	if err != nil {
 		return Progress{}, err
+	}
+	if current, err := Current(ctx, a.cfg.Ledger, a.now()); err != nil {
+		return Progress{}, err
+	} else if current.ID != c.ID {
+		c.Status = c.StatusAt(s.ServerTime)
+		return Progress{Campaign: c, Remaining: c.Slots}, nil
 	}
 	if !s.Verified || s.Campaign.ID != c.ID {
 		return a.fromLedger(ctx, c)

@@ -22,13 +22,13 @@ type PromotionsConfig struct {
 type Promotions struct {
 	cfg PromotionsConfig
 
-	mu       sync.Mutex
-	newest   Campaign
-	newestAt time.Time
+	mu      sync.Mutex
+	known   Campaign
+	knownAt time.Time
 }
 
-// newestFor is how long the newest version read from the ledger is believed.
-const newestFor = 500 * time.Millisecond
+// knownFor is how long the campaign read from the ledger is believed.
+const knownFor = 500 * time.Millisecond
 
 // NewPromotions returns Promotions.
 func NewPromotions(cfg PromotionsConfig) *Promotions {
@@ -134,22 +134,21 @@ func (p *Promotions) fromRedis(ctx context.Context, userID string) (Promotion, e
 	return promotionOf(snap.Campaign, Grant{CampaignID: s.CampaignID, UserID: userID, Rank: s.Position, GrantedAt: at}), nil
 }
 
-// current returns the newest version of the newest campaign, read at most
-// twice a second.
+// current returns the campaign in force, read at most twice a second.
 func (p *Promotions) current(ctx context.Context) (Campaign, error) {
 	p.mu.Lock()
-	c, at := p.newest, p.newestAt
+	c, at := p.known, p.knownAt
 	p.mu.Unlock()
 	now := p.cfg.Now()
-	if !at.IsZero() && now.Sub(at) < newestFor {
+	if !at.IsZero() && now.Sub(at) < knownFor {
 		return c, nil
 	}
-	c, err := p.cfg.Ledger.Newest(ctx)
+	c, err := Current(ctx, p.cfg.Ledger, now)
 	if err != nil {
 		return Campaign{}, err
 	}
 	p.mu.Lock()
-	p.newest, p.newestAt = c, now
+	p.known, p.knownAt = c, now
 	p.mu.Unlock()
 	return c, nil
 }

@@ -69,8 +69,8 @@ const (
 )
 
 // Audit compares the ledger with itself, with Redis and with the login audit,
-// while logins go on. An empty id means the newest campaign; one that is over
-// is not compared with Redis. Errors: campaign.ErrNoCampaign, *outage.Error.
+// while logins go on. An empty id means the newest campaign; only the
+// one in force is compared with Redis. Errors: campaign.ErrNoCampaign, *outage.Error.
 func Audit(ctx context.Context, cfg AuditConfig, campaignID string) (Report, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -87,7 +87,11 @@ func Audit(ctx context.Context, cfg AuditConfig, campaignID string) (Report, err
 		}
 	}
 	steps := []func(context.Context) error{a.grants, a.waiting, a.conflicts, a.overdue}
-	if a.report.Campaign.ID == newest.ID {
+	current, err := campaign.Current(ctx, cfg.Ledger, cfg.Now())
+	if err != nil {
+		return Report{}, err
+	}
+	if a.report.Campaign.ID == current.ID {
 		steps = append(steps, a.live)
 	}
 	if cfg.Logins != nil {

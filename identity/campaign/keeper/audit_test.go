@@ -60,13 +60,19 @@ func TestAudit(t *testing.T) {
 			b.start2(t)
 			grant(t, b, "a", 2)
 		}, []keeper.Kind{keeper.KindNotInLive, keeper.KindRanks}},
-		{"beyond the slots", func(t *testing.T, b *bench) { grant(t, b, "x", 4) },
-			[]keeper.Kind{keeper.KindNoLogin, keeper.KindNotInLive, keeper.KindRanks, keeper.KindRanks}},
+		{
+			"beyond the slots", func(t *testing.T, b *bench) { grant(t, b, "x", 4) },
+			[]keeper.Kind{keeper.KindNoLogin, keeper.KindNotInLive, keeper.KindRanks, keeper.KindRanks},
+		},
 		{"redis emptied", func(t *testing.T, b *bench) { b.redis.FlushAll(t.Context()) }, []keeper.Kind{keeper.KindRedis}},
-		{"redis did not follow", func(t *testing.T, b *bench) { b.redis.HSet(t.Context(), campaign.KeyCampaign, "version", 0) },
-			[]keeper.Kind{keeper.KindRedis}},
-		{"arrival gone", func(t *testing.T, b *bench) { b.redis.ZRem(t.Context(), campaign.KeyArrivals, "a") },
-			[]keeper.Kind{keeper.KindNotInLive}},
+		{
+			"redis did not follow", func(t *testing.T, b *bench) { b.redis.HSet(t.Context(), campaign.KeyCampaign, "version", 0) },
+			[]keeper.Kind{keeper.KindRedis},
+		},
+		{
+			"arrival gone", func(t *testing.T, b *bench) { b.redis.ZRem(t.Context(), campaign.KeyArrivals, "a") },
+			[]keeper.Kind{keeper.KindNotInLive},
+		},
 		{"arrival slipped in", func(t *testing.T, b *bench) {
 			b.redis.ZAdd(t.Context(), campaign.KeyArrivals, redis.Z{Score: 4, Member: "thief"})
 		}, []keeper.Kind{keeper.KindNotStored}},

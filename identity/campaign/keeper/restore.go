@@ -14,7 +14,7 @@ import (
 // what is lost, and applies a version that an admin decided and Redis did not
 // hear of.
 func (k *Keeper) Repair(ctx context.Context) error {
-	newest, err := k.newest(ctx)
+	current, err := k.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (k *Keeper) Repair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	why, err := k.lost(ctx, newest, s)
+	why, err := k.lost(ctx, current, s)
 	if err != nil {
 		return err
 	}
@@ -30,17 +30,17 @@ func (k *Keeper) Repair(ctx context.Context) error {
 		_, err := k.restore(ctx, why, k.cfg.Patience)
 		return err
 	}
-	if ahead(newest, s.Campaign) {
-		if err := k.board.Apply(ctx, newest); err != nil && !errors.Is(err, campaign.ErrClosed) {
+	if ahead(current, s.Campaign) {
+		if err := k.board.Apply(ctx, current); err != nil && !errors.Is(err, campaign.ErrClosed) {
 			return err
 		}
 	}
 	return nil
 }
 
-// newest is the newest version, or the zero Campaign when there never was one.
-func (k *Keeper) newest(ctx context.Context) (campaign.Campaign, error) {
-	c, err := k.cfg.Ledger.Newest(ctx)
+// current is the campaign in force, or the zero Campaign when there never was one.
+func (k *Keeper) current(ctx context.Context) (campaign.Campaign, error) {
+	c, err := campaign.Current(ctx, k.cfg.Ledger, k.cfg.Now())
 	if errors.Is(err, campaign.ErrNoCampaign) {
 		return campaign.Campaign{}, nil
 	}
@@ -59,13 +59,13 @@ func number(id string) int64 {
 }
 
 // lost says why Redis must be restored, or "".
-func (k *Keeper) lost(ctx context.Context, newest campaign.Campaign, s campaign.Snapshot) (string, error) {
+func (k *Keeper) lost(ctx context.Context, current campaign.Campaign, s campaign.Snapshot) (string, error) {
 	switch {
 	case !s.Exists:
 		return "there is no campaign key", nil
 	case !s.Verified:
 		return "another server runs, or claims are closed", nil
-	case newest.ID == s.Campaign.ID && s.Last < k.stored.of(s.Campaign.ID):
+	case current.ID == s.Campaign.ID && s.Last < k.stored.of(s.Campaign.ID):
 		return "the ledger is ahead", nil
 	case s.Last == s.Arrivals:
 		return "", nil
@@ -104,7 +104,7 @@ func (k *Keeper) Restore(ctx context.Context) (Result, error) {
 const maxExpected = 100_000
 
 func (k *Keeper) restore(ctx context.Context, why string, patience time.Duration) (Result, error) {
-	if _, err := k.newest(ctx); err != nil { // closing is for nothing while the ledger is down
+	if _, err := k.current(ctx); err != nil { // closing is for nothing while the ledger is down
 		return Result{}, fmt.Errorf("restore: %w", err)
 	}
 	r, err := k.board.Close(ctx, k.consumer, patience)
@@ -131,7 +131,7 @@ func (k *Keeper) restore(ctx context.Context, why string, patience time.Duration
 // plan reads everything that knows of an arrival. The outbox comes before the
 // ledger, because an entry leaves the outbox only after it is in the ledger.
 func (k *Keeper) plan(ctx context.Context) (campaign.Plan, Result, error) {
-	c, err := k.newest(ctx)
+	c, err := k.current(ctx)
 	if err != nil {
 		return campaign.Plan{}, Result{}, err
 	}

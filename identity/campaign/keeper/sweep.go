@@ -19,12 +19,12 @@ func (k *Keeper) Sweep(ctx context.Context) error {
 	if err != nil || len(overdue) == 0 {
 		return err
 	}
-	newest, err := k.cfg.Ledger.Newest(ctx)
+	current, err := k.current(ctx)
 	if err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
 	for _, e := range overdue {
-		done, settled, err := k.settle(ctx, newest.ID, e)
+		done, settled, err := k.settle(ctx, current.ID, e)
 		if err != nil {
 			return err
 		}
