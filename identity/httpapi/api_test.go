@@ -157,8 +157,8 @@ func TestUser(t *testing.T) {
 	if want := fmt.Sprintf(`{"username":"alice","id":%q}`, alice); own.status != http.StatusOK || strings.TrimSpace(own.body) != want {
 		t.Errorf("own account: %d %s, want %s", own.status, own.body, want)
 	}
-	if own.header.Get("Cache-Control") != "no-store" {
-		t.Errorf("Cache-Control = %q", own.header.Get("Cache-Control"))
+	if h := own.header; h.Get("Cache-Control") != "private, no-cache" || h.Get("Vary") != "Authorization" {
+		t.Errorf("Cache-Control %q, Vary %q", h.Get("Cache-Control"), h.Get("Vary"))
 	}
 	other := s.get(t, "/users/"+bob, bearer(s.token(t, alice)))
 	missing := s.get(t, "/users/NOBODY", bearer(s.token(t, alice)))

@@ -2,8 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -39,11 +42,27 @@ type registerOutput struct {
 }
 
 type userInput struct {
-	ID string `path:"id" doc:"The user's id, as POST /users returned it." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
+	ID          string `path:"id" doc:"The user's id, as POST /users returned it." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
+	IfNoneMatch string `header:"If-None-Match" doc:"ETags of the content that is there already."`
+
+	tags []string // every line of If-None-Match; huma reads the first
+}
+
+// Resolve implements huma.Resolver.
+func (in *userInput) Resolve(ctx huma.Context) []error {
+	ctx.EachHeader(func(name, value string) {
+		if name == "If-None-Match" {
+			in.tags = append(in.tags, value)
+		}
+	})
+	return nil
 }
 
 type userOutput struct {
-	CacheControl string `header:"Cache-Control" doc:"no-store"`
+	Status       int
+	ETag         string `header:"ETag" doc:"Names this content (RFC 9110 section 8.8.3)."`
+	CacheControl string `header:"Cache-Control" doc:"private, no-cache"`
+	Vary         string `header:"Vary" doc:"Authorization"`
 	ContentType  string `header:"Content-Type" hidden:"true"`
 	Body         userBody
 }
@@ -63,7 +82,7 @@ func (a *API) addUsers() {
 		Summary:     "Read your own account",
 		Description: "The id of anybody else is answered like one that does not exist.",
 		Tags:        []string{"accounts"}, Security: bearerSecurity,
-		Responses:   a.answers(tokenStatuses, http.StatusNotFound, http.StatusServiceUnavailable),
+		Responses:   a.userAnswers(),
 		Middlewares: huma.Middlewares{a.opened, a.authenticate},
 	}, a.user)
 }
@@ -79,6 +98,10 @@ func (a *API) register(ctx context.Context, in *registerInput) (*registerOutput,
 	}, nil
 }
 
+// ownCaching lets the user's own client keep the account and use it after
+// asking: the answer to that also says whether the token is still good.
+const ownCaching = "private, no-cache"
+
 // user decides by the token alone whose account may be read, before any look
 // into the store: neither answer nor time tells whether another id exists.
 func (a *API) user(ctx context.Context, in *userInput) (*userOutput, error) {
@@ -89,7 +112,45 @@ func (a *API) user(ctx context.Context, in *userInput) (*userOutput, error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	return &userOutput{
-		CacheControl: noStore, ContentType: jsonMediaType, Body: userBody{Username: u.Username, ID: u.ID},
-	}, nil
+	out := &userOutput{
+		Status: http.StatusOK, ETag: entityTag(u), CacheControl: ownCaching, Vary: "Authorization",
+		ContentType: jsonMediaType, Body: userBody{Username: u.Username, ID: u.ID},
+	}
+	if matches(in.tags, out.ETag) {
+		out.Status, out.ContentType = http.StatusNotModified, ""
+	}
+	return out, nil
+}
+
+func (a *API) userAnswers() map[string]*huma.Response {
+	responses := a.answers(tokenStatuses, http.StatusNotFound, http.StatusServiceUnavailable)
+	text := &huma.Schema{Type: "string"}
+	responses["304"] = &huma.Response{
+		Description: "What If-None-Match names is still right",
+		Headers: map[string]*huma.Param{
+			"ETag": {Schema: text}, "Cache-Control": {Schema: text}, "Vary": {Schema: text},
+		},
+	}
+	return responses
+}
+
+// entityTag changes with whatever the answer shows of a user.
+func entityTag(u account.User) string {
+	sum := sha256.Sum256([]byte(u.ID + "\x00" + u.Username))
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+}
+
+// matches compares as If-None-Match asks for (RFC 9110 section 13.1.2): weakly,
+// with a list that may stand in several lines. A tag of ours has no comma in
+// it, so the list may be cut at each.
+func matches(lines []string, tag string) bool {
+	for _, line := range lines {
+		for one := range strings.SplitSeq(line, ",") {
+			one = strings.TrimSpace(one)
+			if one == "*" || strings.TrimPrefix(one, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
 }
