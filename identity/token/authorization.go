@@ -33,19 +33,22 @@ func ParseAuthorization(header string) (raw string, err error) {
 // isB64Token reports whether s is a b64token: at least one character of the
 // token alphabet, then any number of "=".
 func isB64Token(s string) bool {
-	s = strings.TrimRight(s, "=")
+	for s != "" && s[len(s)-1] == '=' {
+		s = s[:len(s)-1]
+	}
 	for i := range len(s) {
-		if !isB64TokenChar(s[i]) {
+		if !b64TokenChar[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
 
-func isB64TokenChar(c byte) bool {
-	switch {
-	case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		return true
+// b64TokenChar has the characters of a b64token. A table, because every
+// character of every request's token is looked up.
+var b64TokenChar = func() (table [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
+		table[c] = true
 	}
-	return strings.IndexByte("-._~+/", c) >= 0
-}
+	return table
+}()

@@ -180,7 +180,7 @@ type instance struct {
 // ends in no pass: a header that cannot be read is no token, and one that cannot
 // be set leaves the request undecided, which is a 500.
 func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
-	authorization, err := e.Kong.Request.GetHeader("authorization")
+	authorization, err := e.RequestHeader("authorization")
 	if err != nil {
 		return e.Exit(i.responses[i.checker.Unreadable()])
 	}
@@ -191,7 +191,7 @@ func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserv
 	case problem != nil:
 		return e.Exit(i.responses[problem])
 	}
-	if err := e.Kong.ServiceRequest.SetHeader(edge.Header, header); err != nil {
+	if err := e.SetServiceHeader(edge.Header, header); err != nil {
 		return pluginserver.Undecided
 	}
 	return pluginserver.Continue

@@ -33,6 +33,7 @@ type conn struct {
 	sequence int64     // of the event that runs
 	deadline time.Time // when it is overruled; zero when none runs
 	watch    *time.Timer
+	watching bool // watch is set
 	draining bool
 }
 
@@ -48,6 +49,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
 func (c *conn) serve() {
 	defer c.cancel()
 	defer c.wire.conn.Close()
+	defer c.unwatch()
 	for {
 		frame, err := c.wire.next()
 		if err != nil {
@@ -198,7 +200,6 @@ func (c *conn) run(r *running, known bool) (verdict Verdict) {
 func (c *conn) finish(sequence int64, verdict Verdict) error {
 	c.mu.Lock()
 	c.deadline = time.Time{}
-	c.watch.Stop()
 	c.mu.Unlock()
 	switch verdict {
 	case Continue:
@@ -214,31 +215,58 @@ func (c *conn) finish(sequence int64, verdict Verdict) error {
 	}
 }
 
-// begin sets the watch for an event.
+// begin has an event watched. The timer is left to run from event to event: to
+// set and stop it for each would cost more than to look again once it fires.
 func (c *conn) begin(sequence int64, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	limit := c.server.config.HandlerTimeout
 	c.sequence, c.deadline = sequence, now.Add(limit)
-	if c.watch == nil {
-		c.watch = time.AfterFunc(limit, c.overrule)
-	} else {
-		c.watch.Reset(limit)
+	if !c.watching {
+		c.watching = true
+		if c.watch == nil {
+			c.watch = time.AfterFunc(limit, c.overrule)
+		} else {
+			c.watch.Reset(limit)
+		}
 	}
 	if c.draining {
 		_ = c.wire.conn.SetReadDeadline(time.Time{}) // it may have been closed
 	}
 }
 
+func (c *conn) unwatch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = time.Time{}
+	if c.watch != nil {
+		c.watch.Stop()
+	}
+}
+
+// late reports whether the event that runs is out of time. When it is not yet,
+// the timer is set for it.
+func (c *conn) late() (sequence int64, late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watching = false
+	if c.deadline.IsZero() {
+		return 0, false
+	}
+	if left := c.deadline.Sub(c.server.config.Now()); left > 0 {
+		c.watching = true
+		c.watch.Reset(left)
+		return 0, false
+	}
+	c.deadline = time.Time{}
+	return c.sequence, true
+}
+
 // overrule has the last word on an event whose handler runs too long. The
 // fallback's frames may be written while Kong still works on a call: it reads
 // them when it has replied.
 func (c *conn) overrule() {
-	c.mu.Lock()
-	sequence := c.sequence
-	late := !c.deadline.IsZero() && !c.server.config.Now().Before(c.deadline)
-	c.deadline = time.Time{}
-	c.mu.Unlock()
+	sequence, late := c.late()
 	if !late {
 		return
 	}

@@ -69,8 +69,11 @@ func callFrames(method string, args proto.Message) []byte {
 }
 
 func appendFrame(out, frame []byte) []byte {
-	out = binary.LittleEndian.AppendUint32(out, uint32(len(frame))) //nolint:gosec // G115: frames are far below 4 GiB.
-	return append(out, frame...)
+	return append(appendLength(out, len(frame)), frame...)
+}
+
+func appendLength(out []byte, n int) []byte {
+	return binary.LittleEndian.AppendUint32(out, uint32(n)) //nolint:gosec // G115: frames are far below 4 GiB.
 }
 
 // appendReturn appends what ends an event: an empty frame, and an RpcReturn

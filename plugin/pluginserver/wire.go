@@ -172,6 +172,32 @@ func (c pdkConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// ask sends what is pending, a whole call, and reads the reply. The bytes are
+// valid until the next read. A reply over the limit is an error, and the
+// connection stays in step; see readHeader.
+func (w *wire) ask() ([]byte, error) {
+	if err := w.send(); err != nil {
+		return nil, err
+	}
+	if err := w.fill(headerSize); err != nil {
+		return nil, err
+	}
+	size := w.frameSize()
+	w.from += headerSize
+	if size > w.limit {
+		if err := w.skip(size); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: a reply of %d bytes", errFrameTooLarge, size)
+	}
+	if err := w.fill(size); err != nil {
+		return nil, err
+	}
+	reply := w.in[w.from : w.from+size]
+	w.from += size
+	return reply, nil
+}
+
 // readHeader reads the length of a reply. A reply over the limit is skipped,
 // so that the connection stays in step: to end it would make Kong run the event
 // again, and get the same reply.

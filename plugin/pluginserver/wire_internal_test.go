@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,4 +220,34 @@ func TestMemoryOfALargeFrameIsGivenBack(t *testing.T) {
 	if got, err := w.next(); err != nil || string(got) != "next" {
 		t.Errorf("got %q, %v", got, err)
 	}
+}
+
+// The calls made without the PDK must be those it makes, and read the same
+// from whatever Kong answers.
+func FuzzCalls(f *testing.F) {
+	f.Add("authorization", "x", []byte("\x0a\x01x"), 3)
+	f.Add("", "", []byte{}, 1)
+	f.Add("\xff", "b", []byte("\x0a\x01\xff"), 9)
+	f.Add("a", "\xff", []byte("\x10\x01\x0a\x01a\x0a\x01b"), 1)
+	f.Add("a", strings.Repeat("x", 300), bytes.Repeat([]byte{10}, 61), 1)
+	const limit = 60
+	f.Fuzz(func(t *testing.T, name, value string, reply []byte, piece int) {
+		one, two := &scripted{in: frames(string(reply), ""), piece: piece}, &scripted{in: frames(string(reply), ""), piece: piece}
+		theirs := pdk.Init(pdkConn{wire: newWire(one, limit), Conn: one})
+		ours := &Event{wire: newWire(two, limit)}
+
+		want, wantErr := theirs.Request.GetHeader(name)
+		got, err := ours.RequestHeader(name)
+		if (err != nil) != (wantErr != nil) || err == nil && got != want {
+			t.Fatalf("RequestHeader = %q, %v; the PDK's is %q, %v", got, err, want, wantErr)
+		}
+		wantErr = theirs.ServiceRequest.SetHeader(name, value)
+		err = ours.SetServiceHeader(name, value)
+		if (err != nil) != (wantErr != nil) {
+			t.Fatalf("SetServiceHeader = %v; the PDK's is %v", err, wantErr)
+		}
+		if sent, want := bytes.Join(two.writes, nil), bytes.Join(one.writes, nil); !bytes.Equal(sent, want) {
+			t.Fatalf("sent %q, the PDK sends %q", sent, want)
+		}
+	})
 }
