@@ -27,12 +27,13 @@ type gate struct {
 	places  chan struct{}
 	maxWait time.Duration
 	now     func() time.Time
+	observe func(waited, took time.Duration)
 	waiting atomic.Int64
 	cost    atomic.Int64 // nanoseconds of one run, a moving average
 }
 
 func newGate(places int, maxWait, cost time.Duration, now func() time.Time) *gate {
-	g := &gate{places: make(chan struct{}, places), maxWait: maxWait, now: now}
+	g := &gate{places: make(chan struct{}, places), maxWait: maxWait, now: now, observe: func(time.Duration, time.Duration) {}}
 	g.cost.Store(int64(max(cost, time.Microsecond)))
 	return g
 }
@@ -40,13 +41,16 @@ func newGate(places int, maxWait, cost time.Duration, now func() time.Time) *gat
 // do runs work in a place of the gate, or returns a *BusyError, or the error of
 // ctx when the caller went away while waiting; then work has not run.
 func (g *gate) do(ctx context.Context, work func()) error {
+	came := g.now()
 	if err := g.enter(ctx); err != nil {
 		return err
 	}
 	start := g.now()
 	defer func() {
-		g.learn(g.now().Sub(start))
+		took := g.now().Sub(start)
+		g.learn(took)
 		<-g.places
+		g.observe(start.Sub(came), took)
 	}()
 	work()
 	return nil

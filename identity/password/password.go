@@ -35,6 +35,10 @@ type Config struct {
 	Concurrency int              // hashes at once; zero: GOMAXPROCS
 	MaxWait     time.Duration    // in the queue; zero: DefaultMaxWait
 	Now         func() time.Time // measures hashes; nil: time.Now
+
+	// Observe, if not nil, is told of each hash how long it waited for a place
+	// and how long it took.
+	Observe func(waited, took time.Duration)
 }
 
 // Hasher hashes and verifies passwords, no more at once than its gate lets
@@ -69,11 +73,20 @@ func NewHasher(c Config) (*Hasher, error) {
 	}
 	start := c.Now()
 	nobody := newPHC(c.Params, rand.Text())
-	return &Hasher{
+	h := &Hasher{
 		params: c.Params,
 		gate:   newGate(c.Concurrency, c.MaxWait, c.Now().Sub(start), c.Now),
 		nobody: nobody,
-	}, nil
+	}
+	if c.Observe != nil {
+		h.gate.observe = c.Observe
+	}
+	return h, nil
+}
+
+// Load returns how many hashes run and how many wait for a place.
+func (h *Hasher) Load() (running, waiting int) {
+	return len(h.gate.places), int(h.gate.waiting.Load())
 }
 
 // Hash returns the PHC string of a password under a new salt. It fails with a
