@@ -53,6 +53,7 @@ func TestImports(t *testing.T) {
 		{"./identity/account", []string{driver, redis, "net/http", "identity/mongostore", "identity/campaign"}},
 		{"./identity/token", []string{driver, redis, goPDK, "identity/mongostore", "identity/keyring", "identity/account", "identity/campaign"}},
 		{"./identity/campaign", []string{driver, goPDK, "identity/mongostore", "identity/account"}},
+		{"./identity/revocation", []string{driver, goPDK, "identity/mongostore", "identity/account", "identity/campaign", "plugin/"}},
 		{"./identity/httpapi", []string{driver, "identity/mongostore"}},
 		{"./identity/mongostore", []string{"identity/httpapi", goPDK}},
 	}

@@ -89,7 +89,7 @@ func (s *Store) Credential(ctx context.Context, canonical string) (account.Crede
 
 // ReplacePassword implements account.Store.
 func (s *Store) ReplacePassword(ctx context.Context, canonical, old, phc string) error {
-	unlock, err := s.changing.lock(ctx)
+	unlock, err := s.changing.lock(ctx, canonical)
 	if err != nil {
 		return classify("update credentials", err)
 	}
@@ -112,7 +112,7 @@ func (s *Store) ReplacePassword(ctx context.Context, canonical, old, phc string)
 // the lock does among the callers of this process, and what another process
 // has overwritten is found by reading again.
 func (s *Store) ReplaceCredential(ctx context.Context, old, next account.Credential) error {
-	unlock, err := s.changing.lock(ctx)
+	unlock, err := s.changing.lock(ctx, old.Canonical)
 	if err != nil {
 		return classify("update credentials", err)
 	}

@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/revocation"
 )
 
 // through opens a store behind a proxy.
@@ -36,10 +38,31 @@ func calls(s *Store) map[string]func(ctx context.Context) error {
 		},
 		"credential": func(ctx context.Context) error { _, err := s.Credential(ctx, "alice"); return err },
 		"replace":    func(ctx context.Context) error { return s.ReplacePassword(ctx, "alice", "", "new") },
-		"user":       func(ctx context.Context) error { _, err := s.User(ctx, "u1"); return err },
-		"attempt":    func(ctx context.Context) error { return s.RecordAttempt(ctx, account.Attempt{At: time.Now()}) },
-		"keys":       func(ctx context.Context) error { _, err := s.Keys(ctx); return err },
-		"add key":    func(ctx context.Context) error { return s.AddKey(ctx, keyring.Record{ID: "1"}) },
+		"replace whole": func(ctx context.Context) error {
+			whole := account.Credential{Canonical: "alice", UserID: "u1"}
+			err := s.ReplaceCredential(ctx, whole, whole)
+			if errors.Is(err, account.ErrChanged) { // by "replace", once the outage is over
+				return nil
+			}
+			return err
+		},
+		"action": func(ctx context.Context) error { return s.RecordAction(ctx, account.Action{At: time.Now()}) },
+		"revoke": func(ctx context.Context) error {
+			return s.AddRevocation(ctx, revocation.Revocation{TokenID: rand.Text(), Until: time.Now()})
+		},
+		"revocations": func(ctx context.Context) error {
+			for _, err := range s.Revocations(ctx, time.Time{}, time.Now()) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"prune":   func(ctx context.Context) error { return s.PruneRevocations(ctx, time.Now()) },
+		"user":    func(ctx context.Context) error { _, err := s.User(ctx, "u1"); return err },
+		"attempt": func(ctx context.Context) error { return s.RecordAttempt(ctx, account.Attempt{At: time.Now()}) },
+		"keys":    func(ctx context.Context) error { _, err := s.Keys(ctx); return err },
+		"add key": func(ctx context.Context) error { return s.AddKey(ctx, keyring.Record{ID: "1"}) },
 	}
 }
 
@@ -134,6 +157,10 @@ func TestLostAnswer(t *testing.T) {
 		{"keys", func(ctx context.Context, s *Store) error {
 			return s.AddKey(ctx, keyring.Record{ID: "1", Sealed: []byte("sealed")})
 		}, keyring.ErrKeyExists},
+		{"actions", func(ctx context.Context, s *Store) error { return s.RecordAction(ctx, account.Action{}) }, nil},
+		{"revocations", func(ctx context.Context, s *Store) error {
+			return s.AddRevocation(ctx, revocation.Revocation{TokenID: "T"})
+		}, revocation.ErrExists},
 	} {
 		t.Run(test.collection, func(t *testing.T) {
 			s, p := through(t)

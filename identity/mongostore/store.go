@@ -28,21 +28,10 @@ type Store struct {
 	db       *mongo.Database // reads from the primary
 	profiles *mongo.Database // reads as the URL says
 	behind   bool            // profiles may be read from a secondary, behind the primary
-	changing turn            // whose it is to update a credential
+	changing turns           // whose it is to update a credential
 	log      *slog.Logger
 }
 
-// turn is a lock that a caller can stop waiting for.
-type turn chan struct{}
-
-func (t turn) lock(ctx context.Context) (unlock func(), err error) {
-	select {
-	case t <- struct{}{}:
-		return func() { <-t }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // Open connects, waits until the primary answers, and creates the indexes that
 // are not there. An *outage.Error means that trying again may help; nothing is
@@ -61,7 +50,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		db:       client.Database(database, options.Database().SetReadPreference(readpref.Primary())),
 		profiles: client.Database(database),
 		behind:   opts.ReadPreference != nil && opts.ReadPreference.Mode() != readpref.PrimaryMode,
-		changing: make(turn, 1),
+		changing: newTurns(),
 		log:      c.Log,
 	}
 	if s.log == nil {
