@@ -32,7 +32,6 @@ type Store struct {
 	log      *slog.Logger
 }
 
-
 // Open connects, waits until the primary answers, and creates the indexes that
 // are not there. An *outage.Error means that trying again may help; nothing is
 // left open then.

@@ -2,12 +2,15 @@ package revocation
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/token"
 )
 
 // sink is a Store that takes everything.
@@ -63,6 +66,31 @@ func TestPace(t *testing.T) {
 			p.lost, p.swept = test.lost, test.swept
 			if got := p.pace(); got != test.want {
 				t.Errorf("pace = %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	feed := NewFeed(FeedConfig{})
+	feed.known.add(Revocation{TokenID: "dead", Until: noon}, 0)
+	feed.known.add(Revocation{UserID: "alice", Generation: 2, Until: noon}, 0)
+	for _, test := range []struct {
+		name   string
+		ready  bool
+		claims token.Claims
+		want   error
+	}{
+		{"not ready", false, token.Claims{ID: "live", Subject: "bob"}, ErrNotReady},
+		{"not ready, though known to be dead", false, token.Claims{ID: "dead", Subject: "bob"}, ErrNotReady},
+		{"good", true, token.Claims{ID: "live", Subject: "alice", Generation: 2}, nil},
+		{"token", true, token.Claims{ID: "dead", Subject: "bob"}, ErrRevoked},
+		{"generation", true, token.Claims{ID: "live", Subject: "alice", Generation: 1}, ErrRevoked},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			feed.ready.Store(test.ready)
+			if err := feed.Check(test.claims); !errors.Is(err, test.want) {
+				t.Errorf("check = %v, want %v", err, test.want)
 			}
 		})
 	}
