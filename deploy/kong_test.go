@@ -83,7 +83,7 @@ func TestKongConfStartsThePlugins(t *testing.T) {
 					t.Fatalf("command %q does not start the program that the image has", command)
 				}
 			}
-			checkDump(t, run(t, file, query[1:]...), name, want)
+			checkDump(t, run(t, file, query[1:]...), name, conf[key+"_socket"], want)
 
 			prefix := t.TempDir()
 			for i, word := range start {
@@ -102,11 +102,12 @@ func TestKongConfStartsThePlugins(t *testing.T) {
 	}
 }
 
-func checkDump(t *testing.T, dump, name string, want schema.Schema) {
+func checkDump(t *testing.T, dump, name, socket string, want schema.Schema) {
 	t.Helper()
 	var got struct {
-		Protocol string
-		Plugins  []struct {
+		Protocol   string
+		SocketPath string
+		Plugins    []struct {
 			Name   string
 			Schema schema.Schema
 		}
@@ -116,6 +117,9 @@ func checkDump(t *testing.T, dump, name string, want schema.Schema) {
 	}
 	if got.Protocol != "ProtoBuf:1" || got.Plugins[0].Name != name {
 		t.Errorf("dump of %s: protocol %q, name %q", name, got.Protocol, got.Plugins[0].Name)
+	}
+	if got.SocketPath != socket {
+		t.Errorf("dump of %s: socket %q, kong.conf has %q", name, got.SocketPath, socket)
 	}
 	mine, err1 := json.Marshal(want)
 	theirs, err2 := json.Marshal(got.Plugins[0].Schema)

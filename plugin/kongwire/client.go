@@ -17,7 +17,10 @@ import (
 const methodExit = "kong.response.exit"
 
 // ErrClosed reports that the plugin ended the connection in the middle of a
-// call. Kong then starts the instance anew and runs the event again.
+// call. Kong then starts the instance anew and runs the event again. A
+// connection that is reset, cannot be made or cannot be written to is another
+// error, and a 500, as in Kong: it runs again what failed as "closed" alone
+// (kong/runloop/plugin_servers/rpc/pb_rpc.lua, handle_event).
 var ErrClosed = errors.New("the plugin closed the connection")
 
 var errNoPDK = errors.New("no PDK is given")

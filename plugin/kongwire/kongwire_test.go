@@ -142,6 +142,28 @@ func TestEventIsRunAgainWhenTheConnectionCloses(t *testing.T) {
 	}
 }
 
+// A plugin that is killed with something unread resets the connection. Kong
+// looks for "closed" in the error and finds "connection reset by peer": it
+// answers 500 and runs nothing again.
+func TestEventIsNotRunAgainWhenTheConnectionIsReset(t *testing.T) {
+	var events atomic.Int64
+	serve := func(conn net.Conn) {
+		answer(conn, 1)
+		events.Add(1)
+		_, _ = conn.Read(make([]byte, 1)) // and leaves the rest of the event unread
+	}
+	socket, _ := plugin(t, serve)
+	p := kongwire.NewPlugin(kongwire.Config{Name: "p", Socket: socket})
+	defer p.Close()
+	_, err := p.Handle(t.Context(), kongwire.Event{PluginID: "a", Sequence: 1, Phase: "access"})
+	if err == nil || errors.Is(err, kongwire.ErrClosed) {
+		t.Errorf("got %v, want an error that is not run again", err)
+	}
+	if events.Load() != 1 {
+		t.Errorf("%d events, want 1", events.Load())
+	}
+}
+
 func TestWrongAnswersAreErrors(t *testing.T) {
 	tests := map[string]func(conn net.Conn){
 		"another sequence": func(conn net.Conn) {
