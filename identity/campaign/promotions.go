@@ -22,13 +22,19 @@ type PromotionsConfig struct {
 type Promotions struct {
 	cfg PromotionsConfig
 
-	mu      sync.Mutex
-	known   Campaign
-	knownAt time.Time
+	mu         sync.Mutex
+	known      Campaign
+	knownAt    time.Time
+	sparedTill time.Time // until when Redis is not asked before a login is answered
 }
 
-// knownFor is how long the campaign read from the ledger is believed.
-const knownFor = 500 * time.Millisecond
+const (
+	// knownFor is how long the campaign read from the ledger is believed.
+	knownFor = 500 * time.Millisecond
+	// spareFor is how long Redis is not asked again after it did not answer in
+	// time: one login in a second pays for finding out, not every one.
+	spareFor = time.Second
+)
 
 // NewPromotions returns Promotions.
 func NewPromotions(cfg PromotionsConfig) *Promotions {
@@ -45,8 +51,9 @@ func NewPromotions(cfg PromotionsConfig) *Promotions {
 // happens to the claim afterwards, the login is made good. It stores nothing
 // when the login cannot count or the user's arrival is known.
 //
-// The error is an *outage.Error; the login must then not be answered with
-// success, because nobody would know that it counts.
+// The error is an *outage.Error. The promotion never fails a login, so the
+// login is answered all the same, and its claim at the edge is then the only one
+// to count it: the caller logs and counts this.
 func (p *Promotions) Expect(ctx context.Context, userID string, at time.Time) error {
 	id, err := p.countsFor(ctx, userID, at)
 	if err != nil || id == "" {
@@ -57,17 +64,12 @@ func (p *Promotions) Expect(ctx context.Context, userID string, at time.Time) er
 
 // countsFor returns the campaign for which a login could count, or "".
 func (p *Promotions) countsFor(ctx context.Context, userID string, at time.Time) (string, error) {
-	look, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
-	defer cancel()
-	s, v, err := p.cfg.Board.look(look, userID)
-	if err == nil {
-		switch v {
-		case verdictKnown, verdictClosed:
-			return "", nil
-		case verdictOpen:
-			return s.CampaignID, nil
-		case verdictUnknown:
-		}
+	switch s, v := p.look(ctx, userID); v {
+	case verdictKnown, verdictClosed:
+		return "", nil
+	case verdictOpen:
+		return s.CampaignID, nil
+	case verdictUnknown:
 	}
 	c, err := p.current(ctx)
 	if errors.Is(err, ErrNoCampaign) {
@@ -80,6 +82,28 @@ func (p *Promotions) countsFor(ctx context.Context, userID string, at time.Time)
 		return "", nil
 	}
 	return c.ID, nil
+}
+
+// look asks Redis where a user stands, unless it has just failed to answer.
+func (p *Promotions) look(ctx context.Context, userID string) (Standing, verdict) {
+	p.mu.Lock()
+	spared := p.cfg.Now().Before(p.sparedTill)
+	p.mu.Unlock()
+	if spared {
+		return Standing{}, verdictUnknown
+	}
+	bounded, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	s, v, err := p.cfg.Board.look(bounded, userID)
+	if err == nil {
+		return s, v
+	}
+	if ctx.Err() == nil { // a client that went away says nothing of Redis
+		p.mu.Lock()
+		p.sparedTill = p.cfg.Now().Add(spareFor)
+		p.mu.Unlock()
+	}
+	return Standing{}, verdictUnknown
 }
 
 // Promotion returns the discount that a user holds: what the ledger says, on a
