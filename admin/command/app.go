@@ -32,6 +32,10 @@ func Run(ctx context.Context, argv []string, s Streams) int {
 	if len(argv) == 0 {
 		argv = []string{app.Name}
 	}
+	if len(argv) > 1 && argv[1] == completeWord {
+		complete(app, argv[2:], s.Out)
+		return exitDone
+	}
 	l := parse(app, argv[1:])
 	if err := l.check(app); err != nil {
 		return report(s.Err, err)
@@ -92,7 +96,7 @@ func newApp(s Streams) *cli.App {
 		Writer:          s.Out,
 		ErrWriter:       s.Err,
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{campaignCommand(), userCommand(), kongCommand(), doctorCommand()},
+		Commands:        []*cli.Command{campaignCommand(), userCommand(), kongCommand(), doctorCommand(), completionCommand()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // Run decides
 	}
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version"}

@@ -1,8 +1,6 @@
 package command
 
 import (
-	"bytes"
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -45,22 +43,22 @@ func TestConfirm(t *testing.T) {
 		want         int
 		says         string
 	}{
-		{"yes", "yes\n", exitFailed, "MongoDB running"}, // it goes on, to a MongoDB that is not there
-		{"y without a line break", "Y", exitFailed, "MongoDB running"},
+		{"yes", "yes\n", exitDone, "action done"},
+		{"y without a line break", "Y", exitDone, "action done"},
 		{"no", "no\n", exitFailed, "nothing was changed"},
 		{"return alone", "\n", exitFailed, "nothing was changed"},
 		{"end of input", "", exitUsage, "--yes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var out, errs bytes.Buffer
-			argv := strings.Fields("earlybird campaign end --mongo-url mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=50")
-			got := Run(context.Background(), argv, Streams{In: strings.NewReader(tt.answer), Out: &out, Err: &errs})
-			if got != tt.want || !strings.Contains(errs.String(), tt.says) {
-				t.Errorf("exit %d, want %d and %q, said:\n%s", got, tt.want, tt.says, &errs)
+			stores := newStores(t)
+			stores.mustRun(t, "campaign start --yes --name Launch --slots 2 --discount 30")
+			got, out, errs := stores.run(t.Context(), strings.NewReader(tt.answer), "campaign end")
+			if got != tt.want || !strings.Contains(errs, tt.says) {
+				t.Errorf("exit %d, want %d and %q, said:\n%s", got, tt.want, tt.says, errs)
 			}
-			if out.Len() > 0 {
-				t.Errorf("a result without a change: %s", &out)
+			if (got == exitDone) != strings.Contains(out, "ended") {
+				t.Errorf("exit %d with the result: %s", got, out)
 			}
 		})
 	}

@@ -67,6 +67,7 @@ func report(w io.Writer, err error) int {
 func hintFor(err error) string {
 	var h *hinted
 	var o *outage.Error
+	var invalid *campaign.InvalidError
 	switch {
 	case errors.As(err, &h):
 		return h.hint
@@ -78,10 +79,28 @@ func hintFor(err error) string {
 		return "the identity service tells the gateways by itself once Redis answers; until then they may accept earlier tokens"
 	case errors.Is(err, campaign.ErrConflict):
 		return `look at it with "earlybird campaign status", then decide again`
+	case errors.As(err, &invalid):
+		return invalidHint(invalid.Field)
 	case errors.As(err, &o):
 		return outageHint(o.Dependency)
 	}
 	return ""
+}
+
+// invalidHint is what to do about a refused change.
+func invalidHint(field string) string {
+	switch field {
+	case "campaign":
+		return `"earlybird campaign end" ends it for good; "earlybird campaign extend" gives it more slots instead`
+	case "status":
+		return `"earlybird campaign status" shows where it stands`
+	case "slots":
+		return `"earlybird campaign status" shows the slots there are; "earlybird campaign end" stops granting`
+	case "ends":
+		return "give a time in the future that is later than --starts, such as 2126-12-24T18:00:00+01:00"
+	default:
+		return `"earlybird campaign start --help" has an example`
+	}
 }
 
 func outageHint(dependency string) string {

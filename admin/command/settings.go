@@ -4,8 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
-	"os"
-	"os/user"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
@@ -57,12 +55,17 @@ func redisConfig(c *cli.Context) campaign.ConnectConfig {
 type stores struct {
 	mongo *mongostore.Store
 	redis redis.UniversalClient
+	by    string // who is at work
 }
 
 // open connects to both stores. A setting that makes no sense is a usage error.
 func open(c *cli.Context) (*stores, error) {
 	if err := mongoConfig(c).Validate(); err != nil {
 		return nil, &usageError{err}
+	}
+	by, err := who(c)
+	if err != nil {
+		return nil, err
 	}
 	client, err := campaign.Connect(redisConfig(c))
 	if err != nil {
@@ -73,7 +76,7 @@ func open(c *cli.Context) (*stores, error) {
 		_ = client.Close() // the error that counts is that of MongoDB
 		return nil, err
 	}
-	return &stores{mongo: store, redis: client}, nil
+	return &stores{mongo: store, redis: client, by: by}, nil
 }
 
 // close ends the connections. What was asked for is done by then.
@@ -83,23 +86,12 @@ func (s *stores) close(ctx context.Context) {
 }
 
 // admin returns the campaigns' administration on these stores.
-func (s *stores) admin() *campaign.Admin {
-	return campaign.NewAdmin(campaign.AdminConfig{
-		Ledger: s.mongo, Board: campaign.NewBoard(s.redis), Users: s.mongo, By: operator(),
-	})
-}
+func (s *stores) admin() *campaign.Admin { return s.adminOn(s.mongo) }
 
-// operator names who types, for the history of a campaign: user@host.
-func operator() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return name
-	}
-	return name + "@" + host
+func (s *stores) adminOn(ledger campaign.Ledger) *campaign.Admin {
+	return campaign.NewAdmin(campaign.AdminConfig{
+		Ledger: ledger, Board: campaign.NewBoard(s.redis), Users: s.mongo, By: s.by,
+	})
 }
 
 // quiet drops what the Redis client logs by itself: the error it returns says

@@ -49,7 +49,7 @@ func (s *stores) accounts() (*account.Admin, error) {
 	return account.NewAdmin(account.AdminConfig{
 		Store:   s.mongo,
 		Revoker: revocation.NewWriter(revocation.WriterConfig{Store: s.mongo, Redis: s.redis}),
-		By:      operator(),
+		By:      s.by,
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,19 +18,32 @@ import (
 
 // Check is one look at one part.
 type Check struct {
-	Name   string // mongodb, redis, identity, jwks or gateway
+	Name   string // mongodb, redis, identity, jwks, gateway, ...
 	Target string // its address, without a password
 	Hint   string // what to do when it fails
 	Look   func(ctx context.Context) (detail string, err error)
+	Then   []Check // looked at only if this one does not fail, with its Target
 }
 
 // Result is what a check found.
 type Result struct {
 	Check  string
 	Target string
-	OK     bool
+	OK     bool   // false when something fails; true, with a Hint, for a warning
 	Detail string // what was seen, or what is wrong
 	Hint   string // what to do; empty when all is well
+}
+
+// Level says in a word how a check went: ok, warning or failed.
+func (r Result) Level() string {
+	switch {
+	case !r.OK:
+		return "failed"
+	case r.Hint != "":
+		return "warning"
+	default:
+		return "ok"
+	}
 }
 
 // Timeout bounds each check.
@@ -37,13 +51,22 @@ const Timeout = 5 * time.Second
 
 // Examine runs all checks at once and returns their results in order.
 func Examine(ctx context.Context, checks []Check) []Result {
-	results := make([]Result, len(checks))
+	results := make([][]Result, len(checks))
 	var running sync.WaitGroup
 	for i, c := range checks {
-		running.Go(func() { results[i] = c.run(ctx) })
+		running.Go(func() {
+			results[i] = []Result{c.run(ctx)}
+			if !results[i][0].OK {
+				return
+			}
+			for j := range c.Then {
+				c.Then[j].Target = c.Target
+			}
+			results[i] = append(results[i], Examine(ctx, c.Then)...)
+		})
 	}
 	running.Wait()
-	return results
+	return slices.Concat(results...)
 }
 
 func (c Check) run(ctx context.Context) Result {
@@ -56,8 +79,12 @@ func (c Check) run(ctx context.Context) Result {
 	}
 	r.Detail, r.Hint = err.Error(), c.Hint
 	var advised *Advised
-	if errors.As(err, &advised) {
+	var warning *Warning
+	switch {
+	case errors.As(err, &advised):
 		r.Hint = advised.Advice
+	case errors.As(err, &warning):
+		r.OK, r.Hint = true, warning.Advice
 	}
 	return r
 }
@@ -69,6 +96,15 @@ type Advised struct {
 }
 
 func (e *Advised) Error() string { return e.Problem }
+
+// Warning is what works here and should be another way where it matters. It
+// fails no check.
+type Warning struct {
+	Problem string
+	Advice  string
+}
+
+func (e *Warning) Error() string { return e.Problem }
 
 const jwksPath = "/.well-known/jwks.json"
 
@@ -86,9 +122,9 @@ type Web struct {
 func (w Web) Checks() []Check {
 	start := `start it ("make run" starts everything on one machine), or name another address with `
 	return []Check{
-		{"identity", w.IdentityURL, start + "--identity-url or EARLYBIRD_IDENTITY_URL", w.identity},
-		{"jwks", w.IdentityURL + jwksPath, "without keys no token can be verified: look at the identity service's log", w.jwks},
-		{"gateway", w.GatewayURL, start + "--gateway-url or EARLYBIRD_GATEWAY_URL", w.gateway},
+		{Name: "identity", Target: w.IdentityURL, Hint: start + "--identity-url or EARLYBIRD_IDENTITY_URL", Look: w.identity},
+		{Name: "jwks", Target: w.IdentityURL + jwksPath, Hint: "without keys no token can be verified: look at the identity service's log", Look: w.jwks},
+		{Name: "gateway", Target: w.GatewayURL, Hint: start + "--gateway-url or EARLYBIRD_GATEWAY_URL", Look: w.gateway},
 	}
 }
 

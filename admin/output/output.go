@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -36,7 +37,8 @@ type Column struct {
 
 // Writer writes rows that all have the same columns. A value is a string, a
 // bool, an int64, a time.Time or nil; a zero time is as nil: null in JSON,
-// empty elsewhere. Times are written as RFC 3339 says, in UTC.
+// empty elsewhere. Times are written as RFC 3339 says, in UTC. In CSV, text that
+// a spreadsheet would take for a formula begins with an apostrophe.
 type Writer interface {
 	// Row writes one row, or keeps it until Close.
 	Row(values ...any) error
@@ -146,6 +148,26 @@ func (l *jsonList) Close() error {
 	return err
 }
 
+// Lines returns a Writer of JSON objects, one per line: for any number of rows,
+// and for rows that come one after the other.
+func Lines(w io.Writer, columns ...Column) Writer { return &jsonLines{w, columns} }
+
+type jsonLines struct {
+	w       io.Writer
+	columns []Column
+}
+
+func (l *jsonLines) Row(values ...any) error {
+	row, err := object(l.columns, values)
+	if err != nil {
+		return err
+	}
+	_, err = l.w.Write(append(row, '\n'))
+	return err
+}
+
+func (l *jsonLines) Close() error { return nil }
+
 type csvList struct {
 	w       *csv.Writer
 	columns []Column
@@ -171,8 +193,20 @@ func (l *csvList) Row(values ...any) error {
 	record := make([]string, len(values))
 	for i, v := range values {
 		record[i] = words(v)
+		if _, isText := v.(string); isText {
+			record[i] = inert(record[i])
+		}
 	}
 	return l.w.Write(record)
+}
+
+// inert puts an apostrophe before text that a spreadsheet would run as a
+// formula (OWASP, CSV Injection): users choose their names.
+func inert(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
 }
 
 func (l *csvList) Close() error {

@@ -1,0 +1,103 @@
+// Package watch shows how a campaign goes, live: a picture that is drawn again
+// on a terminal, one line per change elsewhere.
+package watch
+
+import (
+	"context"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+)
+
+// Winner is one of those who were granted last.
+type Winner struct {
+	Rank     int64  `json:"rank"`
+	UserID   string `json:"user_id"`
+	Username string `json:"username"`
+}
+
+// Sample is how the campaign stands at a moment.
+type Sample struct {
+	At       time.Time
+	Progress campaign.Progress
+	Latest   []Winner // the latest first
+	Rate     float64  // logins that got a place, per second, over the last seconds
+	Problem  string   // why the rest is as it was before; empty when all is well
+}
+
+// View shows samples.
+type View interface {
+	Show(s Sample) error
+}
+
+// Config configures Run. All fields are required.
+type Config struct {
+	// Look reads how the campaign stands now; Run fills in the rate.
+	Look  func(context.Context) (Sample, error)
+	View  View
+	Ticks <-chan time.Time // when to look again
+	Now   func() time.Time
+}
+
+// Run looks and shows until ctx ends, and returns nil then. The error of the
+// first look ends it; later ones are shown, since what is down may come back.
+func Run(ctx context.Context, cfg Config) error {
+	var past pace
+	var last Sample
+	for first := true; ; first = false {
+		s, err := cfg.Look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && first:
+			return err
+		case err != nil:
+			s = last
+			s.Problem = err.Error()
+		}
+		s.At = cfg.Now()
+		if err == nil {
+			s.Rate = past.add(s)
+		}
+		if err := cfg.View.Show(s); err != nil {
+			return err
+		}
+		last = s
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-cfg.Ticks:
+		}
+	}
+}
+
+// window is the time over which the rate is taken.
+const window = 10 * time.Second
+
+// pace remembers how many places were given when.
+type pace struct {
+	campaign string
+	marks    []mark
+}
+
+type mark struct {
+	at     time.Time
+	places int64
+}
+
+// add notes a sample and returns the places given per second within the window.
+func (p *pace) add(s Sample) float64 {
+	if s.Progress.ID != p.campaign {
+		p.campaign, p.marks = s.Progress.ID, nil
+	}
+	p.marks = append(p.marks, mark{s.At, s.Progress.Granted + s.Progress.Waiting})
+	for len(p.marks) > 2 && s.At.Sub(p.marks[1].at) >= window {
+		p.marks = p.marks[1:]
+	}
+	oldest, newest := p.marks[0], p.marks[len(p.marks)-1]
+	passed := newest.at.Sub(oldest.at).Seconds()
+	if passed <= 0 {
+		return 0
+	}
+	return max(0, float64(newest.places-oldest.places)/passed)
+}
