@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/revocation"
 )
 
 // send makes a request and returns the status alone.
@@ -22,7 +24,7 @@ func (i *instance) send(t *testing.T, method, path, body, bearer string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res.Body.Close()
+	_ = res.Body.Close()
 	return res.StatusCode
 }
 
@@ -118,5 +120,41 @@ func TestSessionsEnd(t *testing.T) {
 			t.Fatalf("logout with redis back: %d", got)
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// A process that died after it raised a generation, and before it changed
+// anything else, leaves a user who can log in.
+func TestCrashWhileRevoking(t *testing.T) {
+	server := testserver.Redis(t)
+	mongo := testserver.Mongo(t)
+	i := begin(t, map[string]string{"redis-url": server.URL(), "mongo-url": mongo})
+	i.until(t, "/readyz", 200)
+	status, user := i.do(t, "POST", "/users", alice, "")
+	id, _ := user["id"].(string)
+	if status != 201 {
+		t.Fatalf("POST /users: %d %v", status, user)
+	}
+	before := i.login(t, alice)
+
+	store, err := mongostore.Open(t.Context(), mongostore.Config{URL: mongo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close(t.Context()) }()
+	dying := revocation.NewWriter(revocation.WriterConfig{Store: store})
+	if _, err := dying.RaiseGeneration(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	// Nobody was promised a second: it is found within SweepEvery.
+	deadline := time.Now().Add(20 * time.Second)
+	for i.send(t, "GET", "/users/"+id, "", before) != 401 {
+		if time.Now().After(deadline) {
+			t.Fatal("the generation is not found")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if got := i.send(t, "GET", "/users/"+id, "", i.login(t, alice)); got != 200 {
+		t.Errorf("a new login's token is answered with %d", got)
 	}
 }
