@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -93,8 +94,21 @@ func (h *Hasher) Load() (running, waiting int) {
 // *BusyError when the gate is full, and with the context's error when the
 // caller has gone.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	return h.HashIf(ctx, password, func() error { return nil })
+}
+
+// HashIf is Hash for a password that is first judged, which costs too much to
+// be done outside of the gate. When admit returns an error, so does HashIf, and
+// nothing is hashed.
+func (h *Hasher) HashIf(ctx context.Context, password string, admit func() error) (string, error) {
 	var made phc
-	if err := h.gate.do(ctx, func() { made = newPHC(h.params, password) }); err != nil {
+	var refused error
+	err := h.gate.do(ctx, func() {
+		if refused = admit(); refused == nil {
+			made = newPHC(h.params, password)
+		}
+	})
+	if err := errors.Join(err, refused); err != nil {
 		return "", err
 	}
 	return made.String(), nil
