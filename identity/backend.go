@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
@@ -20,7 +21,9 @@ import (
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
+	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/usercache"
 )
 
 // reconnectEvery is the time between two attempts to reach MongoDB at the
@@ -37,12 +40,19 @@ type backend struct {
 	// in one way.
 	revoked *revocation.Feed
 
+	registry prometheus.Registerer
+	metrics  *telemetry.Metrics
+	tracing  *telemetry.Tracing
+
 	store atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
 	ring  atomic.Pointer[keyring.Ring]     // nil until the keys have been read
+	users *usercache.Cache                 // nil until the store is there
 }
 
 // newBackend makes what needs no connection.
-func newBackend(c config, log *slog.Logger) (*backend, error) {
+func newBackend(c config, log *slog.Logger, registry prometheus.Registerer, tracing *telemetry.Tracing) (*backend, error) {
+	metrics := telemetry.NewMetrics(registry)
+	c.Hash.Observe = metrics.Hashed
 	hasher, err := password.NewHasher(c.Hash)
 	if err != nil {
 		return nil, fmt.Errorf("password hashing: %w", err)
@@ -53,7 +63,8 @@ func newBackend(c config, log *slog.Logger) (*backend, error) {
 	}
 	return &backend{
 		config: c, log: log, hasher: hasher, redis: client,
-		revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: log}),
+		revoked:  revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: log}),
+		registry: registry, metrics: metrics, tracing: tracing,
 	}, nil
 }
 
@@ -66,10 +77,17 @@ func (b *backend) run(ctx context.Context, api *httpapi.API) error {
 		}
 		return err
 	}
+	keeper := b.keeper()
+	err := telemetry.RegisterState(b.registry, telemetry.State{
+		Hashes: b.hasher.Load, Keys: b.ring.Load().Stats, Users: b.users.Stats, Backlog: keeper.Backlog,
+	})
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	b.log.InfoContext(ctx, "serving accounts, logins and promotions")
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.ring.Load().Run(running) })
-	group.Go(func() error { return b.keeper().Run(running) })
+	group.Go(func() error { return keeper.Run(running) })
 	group.Go(func() error { return b.revoked.Run(running) })
 	group.Go(func() error { return b.publisher().Run(running) })
 	return group.Wait()
@@ -109,6 +127,7 @@ func (b *backend) untilThere(ctx context.Context, what string, open func(context
 func (b *backend) openStore(ctx context.Context) error {
 	settings := b.config.Mongo
 	settings.Log = b.log
+	settings.Monitor = b.metrics.Commands(b.tracing.Tracer())
 	store, err := mongostore.Open(ctx, settings)
 	if err == nil {
 		b.store.Store(store)
@@ -130,8 +149,12 @@ func (b *backend) openRing(ctx context.Context) error {
 func (b *backend) services() (httpapi.Backend, error) {
 	ring := b.ring.Load()
 	writer := revocation.NewWriter(revocation.WriterConfig{Store: b.store.Load(), Redis: b.redis, Feed: b.revoked})
-	accounts, accountErr := account.NewService(account.ServiceConfig{
-		Store: b.store.Load(), Hasher: b.hasher, Revoker: writer, Generations: b.revoked,
+	var cacheErr error
+	b.users, cacheErr = usercache.New(usercache.Config{
+		Source: b.store.Load(), Size: b.config.UserCacheSize, TTL: b.config.UserCacheTTL,
+	})
+	service, accountErr := account.NewService(account.ServiceConfig{
+		Store: b.metrics.Store(b.store.Load()), Hasher: b.hasher, Revoker: writer, Generations: b.revoked,
 		MinPasswordLength: b.config.MinPasswordLength, Log: b.log,
 	})
 	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
@@ -144,9 +167,25 @@ func (b *backend) services() (httpapi.Backend, error) {
 		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
 	})
 	return httpapi.Backend{
-		Accounts: accounts, Issuer: issuer, Verifier: verifier, Revocations: revocations{b.revoked, writer},
+		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Verifier: verifier, Revocations: revocations{b.revoked, writer},
 		Promotions: promotions, Keys: publicKeys{ring},
-	}, errors.Join(accountErr, issuerErr, verifierErr)
+	}, errors.Join(cacheErr, accountErr, issuerErr, verifierErr)
+}
+
+// accounts is the service as httpapi asks for it: its logins counted, its users
+// remembered.
+type accounts struct {
+	*account.Service
+	users   *usercache.Cache
+	metrics *telemetry.Metrics
+}
+
+func (a accounts) Authenticate(ctx context.Context, r account.LoginRequest) (account.Credential, error) {
+	return a.metrics.Count(a.Service.Authenticate)(ctx, r)
+}
+
+func (a accounts) User(ctx context.Context, id string) (account.User, error) {
+	return a.users.User(ctx, id)
 }
 
 // clockLeeway is how far the clocks of two replicas may differ, as at the edge.

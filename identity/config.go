@@ -21,7 +21,8 @@ import (
 // config is everything that can be set, checked.
 type config struct {
 	Listen         string
-	MetricsListen  string // empty: no metrics are served
+	MetricsListen  string // empty: neither metrics nor profiles are served
+	OTLPEndpoint   string // empty: what OTEL_EXPORTER_OTLP_ENDPOINT says
 	TrustedProxies []netip.Prefix
 
 	Mongo         mongostore.Config
@@ -33,6 +34,9 @@ type config struct {
 
 	Hash              password.Config
 	MinPasswordLength int // code points
+
+	UserCacheSize int
+	UserCacheTTL  time.Duration
 
 	LogLevel      slog.Level
 	ShutdownDelay time.Duration // between unready and the end of listening
@@ -47,7 +51,7 @@ type setting struct {
 
 var settingsTable = []setting{
 	{"listen", "127.0.0.1:8081", "`ADDRESS` to serve on", func(c *config, v string) error { return setAddress(&c.Listen, v) }},
-	{"metrics-listen", "", "`ADDRESS` to serve Prometheus metrics on (default: none)", func(c *config, v string) error {
+	{"metrics-listen", "", "`ADDRESS` to serve Prometheus metrics and profiles on, for operators alone (default: none)", func(c *config, v string) error {
 		if v == "" {
 			return nil
 		}
@@ -72,6 +76,19 @@ var settingsTable = []setting{
 	{"hash-concurrency", "0", "`NUMBER` of passwords hashed at once; 0: as many as there are cores", func(c *config, v string) error { return setNumber(&c.Hash.Concurrency, v, 0, 1024) }},
 	{"min-password-length", strconv.Itoa(account.MinPassword), "least `NUMBER` of characters of a new password; 15 is recommended", func(c *config, v string) error {
 		return setNumber(&c.MinPasswordLength, v, account.MinPassword, account.MaxPassword)
+	}},
+	{"user-cache-size", "10000", "`NUMBER` of users remembered for GET /users/{id}", func(c *config, v string) error { return setNumber(&c.UserCacheSize, v, 1, 10_000_000) }},
+	{"user-cache-ttl", "1m", "`DURATION` for which a user is remembered", func(c *config, v string) error {
+		if err := setDuration(&c.UserCacheTTL, v); err != nil || c.UserCacheTTL == 0 {
+			return errors.New("must be a duration over 0s and up to 1h, such as 1m")
+		}
+		return nil
+	}},
+	{"otlp-endpoint", "", "`URL` of a collector that takes traces as OTLP over HTTP, such as http://127.0.0.1:4318 (default: OTEL_EXPORTER_OTLP_ENDPOINT, else no traces)", func(c *config, v string) error {
+		if v == "" {
+			return nil
+		}
+		return setCollector(&c.OTLPEndpoint, v)
 	}},
 	{"log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error", setLevel},
 	{"shutdown-delay", "0s", "`DURATION` for which a service that was told to stop is unready but still serves", func(c *config, v string) error { return setDuration(&c.ShutdownDelay, v) }},
@@ -132,6 +149,15 @@ func setURL(to *string, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New("must be a URL with https, a host, and neither query nor fragment (RFC 9068, RFC 8414)")
+	}
+	*to = text
+	return nil
+}
+
+func setCollector(to *string, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return errors.New("must be a URL with http or https, such as http://127.0.0.1:4318")
 	}
 	*to = text
 	return nil

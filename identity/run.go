@@ -12,11 +12,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/revocation"
+	"github.com/earlybird/earlybird/identity/telemetry"
 )
 
 // Time limits of the server. The idle one is longer than the 60 s for which
@@ -26,6 +26,9 @@ const (
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 90 * time.Second
+
+	profileTimeout = 5 * time.Minute // a profile takes as long as is asked for
+	flushTimeout   = 3 * time.Second
 )
 
 // run serves until ctx ends, then finishes what is in flight. It listens at
@@ -34,11 +37,15 @@ const (
 // nil, is told the address.
 func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)) error {
 	log := slog.New(httpapi.LogHandler(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: c.LogLevel})))
-	b, err := newBackend(c, log)
+	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: version(), Log: log})
 	if err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
+	b, err := newBackend(c, log, registry, tracing)
+	if err != nil {
+		return err
+	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(revocation.Metrics(func() []revocation.Stats { return []revocation.Stats{b.revoked.Stats()} })...)
 	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
@@ -57,10 +64,11 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 		listening(listener.Addr())
 	}
 	group, running := errgroup.WithContext(ctx)
-	serve(running, group, c, newServer(api, log), listener, health)
+	serve(running, group, c, newServer(tracing.Handler(closing(health, api)), log), listener, health)
 	serveMetrics(running, group, c.MetricsListen, registry, log)
 	group.Go(func() error { return b.run(running, api) })
 	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
+	stopTracing(context.WithoutCancel(ctx), tracing, log)
 	log.InfoContext(ctx, "stopped")
 	return err
 }
@@ -99,16 +107,37 @@ func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Se
 	})
 }
 
-// serveMetrics serves /metrics on an address of its own. A failure there is
-// logged and stops nothing.
+// closing asks clients to let go of their connections while the service is
+// stopping but still serves: a request on a connection that is closed in that
+// moment would be lost.
+func closing(health *httpapi.Health, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if health.Stopping() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// stopTracing sends the last traces. What cannot be sent is no failure of the
+// service.
+func stopTracing(ctx context.Context, tracing *telemetry.Tracing, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := tracing.Stop(ctx); err != nil {
+		log.WarnContext(ctx, "traces were lost", "err", err)
+	}
+}
+
+// serveMetrics serves metrics and profiles on an address of its own. A failure
+// there is logged and stops nothing.
 func serveMetrics(ctx context.Context, group *errgroup.Group, address string, registry *prometheus.Registry, log *slog.Logger) {
 	if address == "" {
 		return
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	server := newServer(mux, log)
+	server := newServer(telemetry.Operations(registry), log)
 	server.Addr = address
+	server.WriteTimeout = profileTimeout
 	group.Go(func() error {
 		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 			log.ErrorContext(ctx, "metrics are not served", "err", err)

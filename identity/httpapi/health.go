@@ -50,6 +50,9 @@ func NewHealth(c HealthConfig) *Health { return &Health{checks: c.Checks} }
 // nothing more while what runs is finished.
 func (h *Health) Stop() { h.stopping.Store(true) }
 
+// Stopping reports whether Stop was called.
+func (h *Health) Stopping() bool { return h.stopping.Load() }
+
 // report is the body of /readyz.
 type report struct {
 	Status string            `json:"status" enum:"ready,degraded,unready,stopping" doc:"degraded: everything is served, something that helps is missing."`

@@ -100,6 +100,7 @@ type API struct {
 	handler        http.Handler
 	huma           huma.API
 	expectFailures prometheus.Counter
+	requests       *prometheus.HistogramVec
 }
 
 // New returns an API without a backend.
@@ -173,7 +174,11 @@ func (a *API) addMetrics() error {
 		Name: "earlybird_login_expect_failures_total",
 		Help: "Logins that were answered without being noted for the promotion before.",
 	})
-	return a.Metrics.Register(a.expectFailures)
+	a.requests = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "earlybird_http_request_seconds", Help: "Time from a request's head to its answer, by route and status.",
+		Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"route", "status"})
+	return errors.Join(a.Metrics.Register(a.expectFailures), a.Metrics.Register(a.requests))
 }
 
 // fail turns an error into the answer, and logs it if it is ours.

@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // RequestIDHeader carries the id of a request in every answer.
@@ -44,8 +47,17 @@ func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := origin{requestID: requestID(r.Header), address: clientOf(r, a.TrustedProxies)}
 		w.Header().Set(RequestIDHeader, o.requestID)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, o)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(traced(r), originKey{}, o)))
 	})
+}
+
+// traced returns the request's context in the trace that its traceparent names,
+// so that the logs can be found by it also where no trace is made.
+func traced(r *http.Request) context.Context {
+	if trace.SpanContextFromContext(r.Context()).IsValid() {
+		return r.Context()
+	}
+	return propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 }
 
 func requestID(h http.Header) string {
@@ -57,8 +69,8 @@ func requestID(h http.Header) string {
 	return rand.Text()
 }
 
-// LogHandler returns a handler that adds the request's id to every record that
-// is logged with a request's context.
+// LogHandler returns a handler that adds the ids of the request and of its
+// trace to every record that is logged with a request's context.
 func LogHandler(next slog.Handler) slog.Handler { return logHandler{next} }
 
 type logHandler struct{ slog.Handler }
@@ -66,6 +78,9 @@ type logHandler struct{ slog.Handler }
 func (h logHandler) Handle(ctx context.Context, record slog.Record) error {
 	if id := RequestID(ctx); id != "" {
 		record.AddAttrs(slog.String("request_id", id))
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		record.AddAttrs(slog.String("trace_id", span.TraceID().String()))
 	}
 	return h.Handler.Handle(ctx, record)
 }

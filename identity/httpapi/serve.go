@@ -10,8 +10,12 @@ import (
 	"path"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // The limits on the head of a request, in bytes. MaxHeader lies above what
@@ -33,12 +37,25 @@ func (a *API) observe(next http.Handler) http.Handler {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		defer func() {
 			a.recovered(ctx, seen, recover())
+			a.count(ctx, r, seen.status, time.Since(start))
 			a.Log.Log(ctx, accessLevel(r.Pattern, seen.status), "request",
 				"method", method(r.Method), "route", r.Pattern, "status", seen.status,
 				"duration_ms", float64(time.Since(start).Microseconds())/1000)
 		}()
 		next.ServeHTTP(seen, r)
 	})
+}
+
+// count measures a request, and gives its span the name of the route.
+func (a *API) count(ctx context.Context, r *http.Request, status int, took time.Duration) {
+	route := r.Pattern
+	if route == "" {
+		route = method(r.Method) + " none"
+	}
+	a.requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
+	span := trace.SpanFromContext(ctx)
+	span.SetName(route)
+	span.SetAttributes(attribute.String("http.route", r.Pattern), attribute.String("request_id", RequestID(ctx)))
 }
 
 // accessLevel keeps the probes that find everything well, several a second,

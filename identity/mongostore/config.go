@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
@@ -39,6 +40,8 @@ type Config struct {
 
 	AuditRetention time.Duration // how long login attempts are kept; zero: 400 days
 	Log            *slog.Logger  // nil: slog.Default
+
+	Monitor *event.CommandMonitor // nil: none; is told of every command
 }
 
 // Validate reports every fault of the configuration, without connecting. No
@@ -154,6 +157,9 @@ func (c Config) setDefaults(opts *options.ClientOptions) {
 		opts.SetTimeout(c.Timeout)
 	} else if opts.Timeout == nil {
 		opts.SetTimeout(DefaultTimeout)
+	}
+	if c.Monitor != nil {
+		opts.SetMonitor(c.Monitor)
 	}
 	opts.SetWriteConcern(writeconcern.Majority())
 	opts.SetReadConcern(readconcern.Majority())
