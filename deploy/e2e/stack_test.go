@@ -25,6 +25,7 @@ type stack struct {
 	own      bool   // started by this test, so it may be restarted and reset
 	mongoURL string
 	redisURL string
+	campaign string // the journey's own, once it has started one
 
 	args []string // of earlybird-local
 	env  []string
@@ -138,7 +139,7 @@ func (s *stack) stop(t *testing.T) {
 // admin runs the command line against the stack's stores.
 func (s *stack) admin(t *testing.T, args ...string) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the last call is in a cleanup
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "earlybird"), args...)
 	cmd.Env = append(os.Environ(), "EARLYBIRD_MONGO_URL="+s.mongoURL, "EARLYBIRD_REDIS_URL="+s.redisURL)
@@ -174,29 +175,46 @@ func (s *stack) status(t *testing.T) status {
 	return st
 }
 
-// newCampaign starts a campaign of the journey's own. A campaign that runs on
-// a gateway that is not ours is only ended when E2E_RESET=1 allows it.
+// newCampaign starts a campaign of the journey's own, after ending the one
+// that runs if that may be done.
 func (s *stack) newCampaign(t *testing.T, slots, discount int) {
 	t.Helper()
-	if out, err := s.admin(t, "campaign", "status", "--output", "json"); err == nil {
-		var st status
-		if err := json.Unmarshal(out, &st); err != nil {
-			t.Fatalf("campaign status: %v\n%s", err, out)
-		}
-		if st.Status != "ended" {
-			if !s.own && os.Getenv("E2E_RESET") != "1" {
-				t.Fatalf("campaign %s is %s there; set E2E_RESET=1 to end it", st.ID, st.Status)
-			}
-			if _, err := s.admin(t, "campaign", "end", "--yes"); err != nil {
-				t.Fatal(err)
-			}
+	running, err := s.running(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if running != "" {
+		if _, err := s.admin(t, "campaign", "end", "--yes"); err != nil {
+			t.Fatal(err)
 		}
 	}
-	_, err := s.admin(t, "campaign", "start", "--name", "Journey", "--yes",
+	_, err = s.admin(t, "campaign", "start", "--name", "Journey", "--yes",
 		fmt.Sprintf("--slots=%d", slots), fmt.Sprintf("--discount=%d", discount))
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.campaign = s.status(t).ID
+}
+
+// running returns the campaign that has not ended, or "". It is an error when
+// that one is somebody else's: only E2E_RESET=1 allows to end it.
+func (s *stack) running(t *testing.T) (string, error) {
+	t.Helper()
+	out, err := s.admin(t, "campaign", "status", "--output", "json")
+	if err != nil {
+		return "", nil //nolint:nilerr // there is no campaign, or the start that follows says what is wrong
+	}
+	var st status
+	if err := json.Unmarshal(out, &st); err != nil {
+		return "", fmt.Errorf("campaign status: %w\n%s", err, out)
+	}
+	if st.Status == "ended" {
+		return "", nil
+	}
+	if !s.own && st.ID != s.campaign && os.Getenv("E2E_RESET") != "1" {
+		return "", fmt.Errorf("campaign %s is %s there; set E2E_RESET=1 to end it", st.ID, st.Status)
+	}
+	return st.ID, nil
 }
 
 // eventually polls until check passes.
