@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -326,45 +325,4 @@ func TestRedisURLFromTheFile(t *testing.T) {
 	if result := kong.Handle(t, kong.Configure(t, "a", values, nil), r); result.Exit != nil {
 		t.Errorf("exit %d", result.Exit.Status)
 	}
-}
-
-// A configuration that changes while requests come in loses none of them.
-func TestConfigChangesUnderLoad(t *testing.T) {
-	b := newBench(t)
-	raw, _ := b.identity.Token(t, "u")
-	var mu sync.Mutex
-	current := b.config
-	var wg sync.WaitGroup
-	stop := make(chan struct{})
-	for range 8 {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				mu.Lock()
-				config := current
-				mu.Unlock()
-				r := &plugintest.Request{Header: map[string]string{"authorization": "Bearer " + raw}}
-				result, err := b.kong.Plugin.Handle(t.Context(), b.kong.Event(config, r))
-				if err != nil || result.Exit != nil {
-					t.Errorf("lost: %v %+v", err, result.Exit)
-					return
-				}
-			}
-		})
-	}
-	for i := range 20 {
-		values := b.values()
-		values["leeway"] = i % 2
-		config := b.kong.Configure(t, "a", values, nil)
-		b.kong.Handle(t, config, &plugintest.Request{Header: map[string]string{"authorization": "Bearer " + raw}})
-		mu.Lock()
-		current = config
-		mu.Unlock()
-	}
-	close(stop)
-	wg.Wait()
 }

@@ -7,8 +7,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -38,40 +40,61 @@ type Identity struct {
 	URL string // of the JWKS
 
 	issuer *token.Issuer
+	server *httptest.Server
+
+	mu     sync.Mutex
+	kid    string // of the key that signs
 	key    ed25519.PrivateKey
-	down   atomic.Bool
+	keys   map[string]ed25519.PublicKey
+	answer http.HandlerFunc // nil: the keys
 }
 
 // NewIdentity starts an identity with one key.
 func NewIdentity(t testing.TB) *Identity {
 	t.Helper()
-	id := &Identity{}
-	_, key, err := ed25519.GenerateKey(nil)
+	id := &Identity{keys: map[string]ed25519.PublicKey{}}
+	id.Rotate(t)
+	id.issuer = id.signer(t, time.Now)
+	id.server = httptest.NewServer(http.HandlerFunc(id.serve))
+	t.Cleanup(func() { id.server.Close() })
+	id.URL = id.server.URL + "/.well-known/jwks.json"
+	return id
+}
+
+func (id *Identity) serve(w http.ResponseWriter, r *http.Request) {
+	id.mu.Lock()
+	answer, jwks := id.answer, token.NewKeySet(id.keys).JSON()
+	id.mu.Unlock()
+	if answer != nil {
+		answer(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	_, _ = w.Write(jwks) // the client retries
+}
+
+// Rotate adds a key, which signs from now on.
+func (id *Identity) Rotate(t testing.TB) {
+	t.Helper()
+	public, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.key = key
-	id.issuer = id.signer(t, time.Now)
-	public, _ := key.Public().(ed25519.PublicKey)
-	jwks := token.NewKeySet(map[string]ed25519.PublicKey{"k1": public}).JSON()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if id.down.Load() {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		w.Header().Set("Content-Type", "application/jwk-set+json")
-		_, _ = w.Write(jwks) // the client retries
-	}))
-	t.Cleanup(server.Close)
-	id.URL = server.URL + "/.well-known/jwks.json"
-	return id
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	id.kid, id.key = fmt.Sprintf("k%d", len(id.keys)+1), key
+	id.keys[id.kid] = public
 }
 
 func (id *Identity) signer(t testing.TB, now func() time.Time) *token.Issuer {
 	t.Helper()
 	issuer, err := token.NewIssuer(token.IssuerConfig{
 		Issuer: Issuer, Audience: Audience, ClientID: "earlybird", Now: now,
-		Key: func() (string, ed25519.PrivateKey, error) { return "k1", id.key, nil },
+		Key: func() (string, ed25519.PrivateKey, error) {
+			id.mu.Lock()
+			defer id.mu.Unlock()
+			return id.kid, id.key, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +102,37 @@ func (id *Identity) signer(t testing.TB, now func() time.Time) *token.Issuer {
 	return issuer
 }
 
+// Answer makes the address of the keys answer otherwise; nil: with the keys.
+func (id *Identity) Answer(with http.HandlerFunc) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	id.answer = with
+}
+
 // Down makes the keys unavailable, or available again.
-func (id *Identity) Down(down bool) { id.down.Store(down) }
+func (id *Identity) Down(down bool) {
+	if !down {
+		id.Answer(nil)
+		return
+	}
+	id.Answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+}
+
+// Stop ends the server: connections are refused until Start.
+func (id *Identity) Stop() { id.server.Close() }
+
+// Start starts the server again, at the same address.
+func (id *Identity) Start(t testing.TB) {
+	t.Helper()
+	listener, err := net.Listen("tcp", strings.TrimPrefix(id.server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.server = httptest.NewUnstartedServer(http.HandlerFunc(id.serve))
+	_ = id.server.Listener.Close() // its own, in place of which comes the old address
+	id.server.Listener = listener
+	id.server.Start()
+}
 
 // Token issues a token for the user.
 func (id *Identity) Token(t testing.TB, user string) (raw string, claims token.Claims) {

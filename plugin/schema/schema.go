@@ -15,7 +15,8 @@
 //	encrypted      "true": Kong stores the value encrypted where it can
 //	referenceable  "true": the value may be a vault reference
 //
-// string, bool, int, int64, float64 and []string fields are understood.
+// string, bool, int, int64, float64 and []string fields are understood. Tables
+// that are written out, not derived, may use all of [Spec].
 package schema
 
 import (
@@ -37,20 +38,29 @@ type Field struct {
 }
 
 // Spec says what a field may hold. Kong's schema language has more; this is
-// what the plugins use.
+// what the project's plugins and its kong.yml use.
 type Spec struct {
-	Type          string  `json:"type"` // string, boolean, integer, number, array or record
-	Description   string  `json:"description,omitempty"`
-	Required      bool    `json:"required,omitempty"`
-	Default       any     `json:"default,omitempty"`
-	OneOf         []any   `json:"one_of,omitempty"`
-	Between       []int64 `json:"between,omitempty"` // least and greatest, both allowed
-	Match         string  `json:"match,omitempty"`
-	LenMin        *int    `json:"len_min,omitempty"`
-	Encrypted     bool    `json:"encrypted,omitempty"`
-	Referenceable bool    `json:"referenceable,omitempty"`
-	Elements      *Spec   `json:"elements,omitempty"` // of an array
-	Fields        []Field `json:"fields,omitempty"`   // of a record
+	// Type is string, boolean, integer, number, array, set, map, record or
+	// foreign (the name or id of another entity).
+	Type          string   `json:"type"`
+	Description   string   `json:"description,omitempty"`
+	Required      bool     `json:"required,omitempty"`
+	Default       any      `json:"default,omitempty"`
+	OneOf         []any    `json:"one_of,omitempty"`
+	Between       []int64  `json:"between,omitempty"` // least and greatest, both allowed
+	Gt            *float64 `json:"gt,omitempty"`      // what a number must be above
+	Match         string   `json:"match,omitempty"`
+	LenMin        *int     `json:"len_min,omitempty"`
+	Encrypted     bool     `json:"encrypted,omitempty"`
+	Referenceable bool     `json:"referenceable,omitempty"`
+	Elements      *Spec    `json:"elements,omitempty"` // of an array or a set
+	Keys          *Spec    `json:"keys,omitempty"`     // of a map
+	Values        *Spec    `json:"values,omitempty"`   // of a map
+	Fields        []Field  `json:"fields,omitempty"`   // of a record
+	// CustomValidator is asked last about a value that is not null, and says
+	// what is wrong with it, or nothing. It must not repeat what may hold a
+	// password. A dump cannot carry it.
+	CustomValidator func(value any) string `json:"-"`
 }
 
 // MarshalJSON writes the field the way Kong lists it: an object of one member.

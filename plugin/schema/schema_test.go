@@ -34,7 +34,7 @@ func TestValidate(t *testing.T) {
 		}, nil},
 		{"numbers as JSON decodes them", map[string]any{"name": "n", "leeway": float64(7)}, nil},
 		{"reference in a referenceable field", map[string]any{"name": "n", "secret": "{vault://env/x}"}, nil},
-		{"reference elsewhere", map[string]any{"name": "n", "url": "{vault://env/x}"}, []string{"in 'url': invalid value: {vault://env/x}"}},
+		{"reference elsewhere", map[string]any{"name": "n", "url": "{vault://env/x}"}, []string{"in 'url': invalid value"}},
 		{"every fault at once", map[string]any{"extra": 1, "leeway": 61}, []string{
 			"in 'extra': unknown field", "in 'leeway': value should be between 0 and 60", "in 'name': required field missing",
 		}},
@@ -46,10 +46,14 @@ func TestValidate(t *testing.T) {
 		{"number as text", map[string]any{"name": "n", "leeway": "5"}, []string{"in 'leeway': expected an integer"}},
 		{"not a boolean", map[string]any{"name": "n", "on": "yes"}, []string{"in 'on': expected a boolean"}},
 		{"not a choice", map[string]any{"name": "n", "mode": "slow"}, []string{"in 'mode': expected one of: fast, safe"}},
-		{"no match", map[string]any{"name": "n", "url": "ftp://x"}, []string{"in 'url': invalid value: ftp://x"}},
+		{"no match", map[string]any{"name": "n", "url": "ftp://x"}, []string{"in 'url': invalid value"}},
 		{"not a list", map[string]any{"name": "n", "tags": "a"}, []string{"in 'tags': expected an array"}},
 		{"list too short", map[string]any{"name": "n", "tags": []any{}}, []string{"in 'tags': length must be at least 1"}},
-		{"wrong element", map[string]any{"name": "n", "tags": []any{1}}, []string{"in 'tags': expected a string"}},
+		{"wrong element", map[string]any{"name": "n", "tags": []any{"a", 1}}, []string{"in 'tags[1]': expected a string"}},
+		{"a hole in a list", map[string]any{"name": "n", "tags": []any{nil}}, []string{"in 'tags[0]': required field missing"}},
+		{"reference without a secret", map[string]any{"name": "n", "secret": "{vault://env/}"}, []string{
+			"in 'secret': invalid reference: it must name a vault and a secret, as in {vault://env/name}",
+		}},
 	}
 	// The stand-in gateway reads the schema from a dump, so that must judge alike.
 	direct := schema.Of("sample", sample{})
@@ -64,6 +68,62 @@ func TestValidate(t *testing.T) {
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("%s: got %q, want %q", source, got, tt.want)
 				}
+			}
+		})
+	}
+}
+
+func TestCheckNested(t *testing.T) {
+	zero, text := 0.0, schema.Spec{Type: "string"}
+	record := schema.Spec{Type: "record", Fields: []schema.Field{
+		{Name: "limit", Spec: schema.Spec{Type: "number", Gt: &zero}},
+		{Name: "redis", Spec: schema.Spec{Type: "record", Fields: []schema.Field{
+			{Name: "port", Spec: schema.Spec{Type: "integer", Between: []int64{0, 65535}}},
+			{Name: "host", Spec: schema.Spec{Type: "string", Required: true}},
+		}}},
+		{Name: "headers", Spec: schema.Spec{Type: "map", Keys: &schema.Spec{Type: "string", Match: "^[abc]+$"}, Values: &schema.Spec{Type: "array", Elements: &text}}},
+		{Name: "sources", Spec: schema.Spec{Type: "set", Elements: &schema.Spec{Type: "record", Fields: []schema.Field{{Name: "ip", Spec: text}}}}},
+		{Name: "even", Spec: schema.Spec{Type: "integer", CustomValidator: func(v any) string {
+			if v.(int)%2 != 0 {
+				return "must be even"
+			}
+			return ""
+		}}},
+		{Name: "service", Spec: schema.Spec{Type: "foreign"}},
+	}, CustomValidator: func(v any) string {
+		if v.(map[string]any)["limit"] == nil {
+			return "a limit is needed"
+		}
+		return ""
+	}}
+	tests := []struct {
+		name   string
+		values map[string]any
+		want   []string
+	}{
+		{"right", map[string]any{"limit": 0.5, "redis": map[string]any{"host": "h"}, "headers": map[string]any{"a": []any{"b"}}, "even": 2, "service": "s"}, nil},
+		{"not above", map[string]any{"limit": 0}, []string{"in 'limit': value must be greater than 0"}},
+		{"in a record", map[string]any{"limit": 1, "redis": map[string]any{"port": 70000, "prt": 1}}, []string{
+			"in 'redis.host': required field missing", "in 'redis.port': value should be between 0 and 65535", "in 'redis.prt': unknown field",
+		}},
+		{"not a record", map[string]any{"limit": 1, "redis": "h"}, []string{"in 'redis': expected a record"}},
+		{"not a map", map[string]any{"limit": 1, "headers": []any{}}, []string{"in 'headers': expected a map"}},
+		{"keys and values of a map", map[string]any{"limit": 1, "headers": map[string]any{"A": []any{}, "b": "c"}}, []string{
+			"in 'headers.A': invalid value", "in 'headers.b': expected an array",
+		}},
+		{"a record in a set", map[string]any{"limit": 1, "sources": []any{map[string]any{"ip": 1}}}, []string{"in 'sources[0].ip': expected a string"}},
+		{"a custom rule", map[string]any{"limit": 1, "even": 3}, []string{"in 'even': must be even"}},
+		{"not a reference to an entity", map[string]any{"limit": 1, "service": 7}, []string{"in 'service': expected a name or an id"}},
+		{"a rule of the whole", map[string]any{}, []string{"in '': a limit is needed"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, f := range schema.Check(record, tt.values) {
+				got = append(got, f.String())
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}

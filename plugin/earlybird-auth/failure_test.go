@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/plugin/plugintest"
+)
+
+// What these tests show is in deploy/docs/edge.md as a table.
+
+// within fails the test when the condition does not come true in time.
+func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v: %s", limit, what)
+		}
+	}
+}
+
+func (b *bench) passes(t testing.TB, raw string) func() bool {
+	return func() bool { return b.status(t, raw) == 0 }
+}
+
+// Keys that cannot be had at the start are a 503 until they can.
+func TestKeysThatAreNotThereAtTheStart(t *testing.T) {
+	hang := make(chan struct{})
+	tests := map[string]http.HandlerFunc{
+		"down":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"garbage": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>maintenance</html>") },
+		"none":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[]}`) },
+		"slow":    func(http.ResponseWriter, *http.Request) { <-hang },
+	}
+	for name, answer := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.identity.Answer(answer)
+			raw, _ := b.identity.Token(t, "u")
+			if got := b.status(t, raw); got != 503 {
+				t.Fatalf("status %d, want 503", got)
+			}
+			began := time.Now()
+			if got := b.status(t, raw); got != 503 || time.Since(began) > time.Second {
+				t.Errorf("status %d after %v, want 503 at once", got, time.Since(began))
+			}
+			b.identity.Answer(nil)
+			if name == "slow" {
+				close(hang) // that answer is empty, and the next try has the keys
+			}
+			within(t, 10*time.Second, "the keys are found", b.passes(t, raw))
+		})
+	}
+}
+
+// Identity is stopped, comes back with garbage, then with another key: what is
+// signed with a key that is known passes all the while, and the new key is
+// known within the 10 s that refetches are apart.
+func TestIdentityIsRestartedAndRotates(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	warm, _ := b.identity.Token(t, "u")
+	b.header(t, warm)
+	b.identity.Stop()
+	late, _ := b.identity.Token(t, "late")
+	b.header(t, late)
+
+	b.identity.Rotate(t)
+	rotated, _ := b.identity.Token(t, "v")
+	if got := b.status(t, rotated); got != 401 {
+		t.Errorf("a token of a key that is not known: %d, want 401", got)
+	}
+	b.identity.Answer(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[{"kty":`) })
+	b.identity.Start(t)
+	b.header(t, warm)
+	b.identity.Answer(nil)
+	within(t, 25*time.Second, "the new key is known", func() bool {
+		b.header(t, warm)
+		b.header(t, late)
+		return b.status(t, rotated) == 0
+	})
+}
+
+func TestRedisDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	b := newBenchOn(t, server.URL())
+	server.Kill()
+	raw, _ := b.identity.Token(t, "u")
+	if got := b.status(t, raw); got != 503 {
+		t.Errorf("status %d, want 503: nobody knows what was revoked", got)
+	}
+	server.Start()
+	within(t, 10*time.Second, "the revocations are known", b.passes(t, raw))
+}
+
+// A Redis that accepts connections and is silent holds up nobody whose token
+// is remembered, and others for the time limit of one read.
+func TestSilentRedis(t *testing.T) {
+	t.Parallel()
+	const limit = campaign.DefaultClaimTimeout + time.Second // and a slow machine
+	server := testserver.Redis(t)
+	b := newBenchOn(t, server.URL())
+	b.campaign.Start(t, 1)
+	b.claim(t, "winner", campaign.StateGranted)
+	winner, _ := b.identity.Token(t, "winner")
+	if got := b.header(t, winner); !strings.Contains(got, "rank=1") {
+		t.Fatal(got)
+	}
+	if err := b.campaign.Redis.Do(t.Context(), "CLIENT", "PAUSE", "3000", "ALL").Err(); err != nil {
+		t.Fatal(err)
+	}
+	paused := time.Now()
+	fresh, claims := b.identity.Token(t, "fresh")
+	unknown := fmt.Sprintf(`user="fresh", token="%s", grant=unknown`, claims.ID)
+	if got := b.header(t, fresh); got != unknown || time.Since(paused) > limit {
+		t.Errorf("after %v: %s, want %s", time.Since(paused), got, unknown)
+	}
+	for range 20 {
+		began := time.Now()
+		if got := b.header(t, winner); !strings.Contains(got, "rank=1") || time.Since(began) > limit {
+			t.Fatalf("after %v: %s", time.Since(began), got)
+		}
+	}
+	within(t, 15*time.Second, "Redis answers again", func() bool { return !strings.Contains(b.header(t, fresh), "unknown") })
+}
+
+// Kong drops the connection when something breaks in the midst of an event, and
+// may run the event again. The plugin is left as it was, and says the same.
+func TestConnectionThatEndsInTheMidstOfAnEvent(t *testing.T) {
+	b := newBench(t)
+	raw, _ := b.identity.Token(t, "u")
+	want := b.header(t, raw)
+	before := runtime.NumGoroutine()
+	for i := range 100 {
+		ctx, leave := context.WithCancel(t.Context())
+		r := &plugintest.Request{Header: map[string]string{"authorization": "Bearer " + raw}}
+		e := b.kong.Event(b.config, r)
+		at := []string{"kong.request.get_header", "kong.service.request.set_header"}[i%2]
+		e.PDK = func(method string, args []byte) (proto.Message, error) {
+			if method == at {
+				leave()
+				<-ctx.Done()
+			}
+			return r.Answer(method, args)
+		}
+		_, err := b.kong.Plugin.Handle(ctx, e)
+		leave()
+		if err == nil && at != "kong.service.request.set_header" { // after the last call it may just have ended well
+			t.Fatal("the event was to end early")
+		}
+		if got := b.header(t, raw); got != want {
+			t.Fatalf("the event run again: %s, want %s", got, want)
+		}
+	}
+	within(t, 5*time.Second, "the connections are forgotten", func() bool { return runtime.NumGoroutine() <= before+5 })
+}
+
+// Configurations that change one after the other under load lose no request and
+// leave nothing behind. Package pluginserver's test goes through 10,000.
+func TestConfigChangesUnderLoad(t *testing.T) {
+	const changes, another = 1_000, 100
+	b := newBench(t)
+	raw, _ := b.identity.Token(t, "u")
+	b.header(t, raw)
+	goroutines, heap := runtime.NumGoroutine(), heapInUse()
+
+	var current atomic.Pointer[plugintest.Config]
+	current.Store(&b.config)
+	one := func(config plugintest.Config) bool {
+		r := &plugintest.Request{Header: map[string]string{"authorization": "Bearer " + raw}}
+		result, err := b.kong.Plugin.Handle(t.Context(), b.kong.Event(config, r))
+		if err != nil || result.Exit != nil || r.Upstream["Earlybird"] == "" {
+			t.Errorf("lost: %v %+v", err, result.Exit)
+			return false
+		}
+		return true
+	}
+	var load sync.WaitGroup
+	stop := make(chan struct{})
+	for range 2 {
+		load.Go(func() {
+			for one(*current.Load()) {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range changes {
+		values := b.values()
+		values["leeway"] = i / another % 2 // what depends on the settings is built anew
+		config := b.kong.Configure(t, "a", values, nil)
+		if !one(config) {
+			break
+		}
+		current.Store(&config)
+	}
+	close(stop)
+	load.Wait()
+	within(t, 10*time.Second, "what ran for old configurations has ended", func() bool { return runtime.NumGoroutine() <= goroutines+20 })
+	if grown := heapInUse() - heap; grown > 30<<20 {
+		t.Errorf("the heap has grown by %d MB", grown>>20)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse)
+}
+
+// waitForSocket returns when something listens on the socket.
+func waitForSocket(t *testing.T, socket string) {
+	t.Helper()
+	within(t, 10*time.Second, "the plugin does not listen", func() bool {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
