@@ -11,6 +11,11 @@ MODULES := . deploy/local
 
 GOBUILD := CGO_ENABLED=0 $(GO)
 
+# How long each fuzz target runs, and which: what parses bytes from outside.
+FUZZTIME ?= 20s
+FUZZ := ./identity/token:FuzzVerify ./identity/token:FuzzVerifySigned ./identity/token:FuzzParseAuthorization \
+	./identity/token:FuzzParseKeySet ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./plugin/pluginserver:FuzzCalls
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -36,6 +41,14 @@ test: ## Run every test (EARLYBIRD_REQUIRE_REAL=1: a missing server fails instea
 .PHONY: e2e
 e2e: ## Run the journey against GATEWAY_URL, or against a local stack of its own
 	$(GO) test -count=1 -timeout 15m -v ./deploy/e2e
+
+.PHONY: fuzz
+fuzz: ## Fuzz the parsers of tokens, keys and frames, FUZZTIME (20s) each
+	@for target in $(FUZZ); do $(GO) test $${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) || exit 1; done
+
+.PHONY: bench-edge
+bench-edge: ## Measure the plugins beside a plugin on go-pdk's own server (deploy/bench/README.md)
+	$(GO) test ./deploy/bench/edge -run '^$$' -bench Edge -benchtime 1x -timeout 60m
 
 .PHONY: check
 check: ## Formatting, lint, tidy modules: what CI runs before the tests
