@@ -93,7 +93,7 @@ func (s *Store) prepareRevocations(ctx context.Context) error {
 		_, err := s.revocations().Indexes().CreateOne(ctx, index)
 		var refused mongo.CommandError
 		if errors.As(err, &refused) && !unreachable(err) && !unable(err) {
-			s.log.WarnContext(ctx, "an index on revocations was refused: they are pruned without it", "err", err)
+			s.log.InfoContext(ctx, "revocations are pruned without an index: the server refused it", "err", err)
 			continue
 		}
 		if err != nil {
