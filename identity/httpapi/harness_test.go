@@ -42,6 +42,13 @@ func (h *plainHasher) Hash(_ context.Context, password string) (string, error) {
 	return "plain:" + password, h.err
 }
 
+func (h *plainHasher) HashIf(ctx context.Context, password string, admit func() error) (string, error) {
+	if err := admit(); err != nil {
+		return "", err
+	}
+	return h.Hash(ctx, password)
+}
+
 func (h *plainHasher) Verify(_ context.Context, encoded, password string) (bool, error) {
 	return encoded == "plain:"+password, h.err
 }
@@ -183,6 +190,15 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
+// auditedStore is an account.Store that tells what was recorded.
+type auditedStore interface {
+	account.Store
+	Attempts() []account.Attempt
+}
+
+// newStore makes the store of a service; TestOverMongoDB sets another one.
+var newStore = func(testing.TB) auditedStore { return memstore.New() }
+
 // service is an API over stores in memory.
 type service struct {
 	url        string
@@ -196,7 +212,7 @@ type service struct {
 	issuer     *token.Issuer
 	now        time.Time
 	logs       *logBuffer
-	store      *memstore.Store
+	store      auditedStore
 	metrics    *prometheus.Registry
 }
 
@@ -230,7 +246,7 @@ func startClosed(t testing.TB) *service {
 	t.Helper()
 	s := &service{
 		now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{}, promotions: &promotions{}, revoked: newRevocations(),
-		logs: &logBuffer{}, store: memstore.New(), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
+		logs: &logBuffer{}, store: newStore(t), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
 	}
 	var checks []httpapi.Check
 	for _, name := range []string{"mongodb", "keys", "redis"} {

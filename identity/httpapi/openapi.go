@@ -1,10 +1,11 @@
 package httpapi
 
 import (
-	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -79,26 +80,21 @@ func (a *API) answers(statuses []int, more ...int) map[string]*huma.Response {
 }
 
 func (a *API) problemAnswer(status int) *huma.Response {
-	if status == http.StatusTooManyRequests {
-		return gatewayAnswer(status)
-	}
 	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
-	return &huma.Response{
+	schemas := a.huma.OpenAPI().Components.Schemas.Map()
+	schemas["Problem"].Properties["type"].Enum = problemTypes()
+	described := &huma.Response{
 		Description: answerTexts[status],
 		Headers:     answerHeaders(status),
-		Content:     map[string]*huma.MediaType{problemMediaType: {Schema: schema, Example: example(status)}},
+		Content:     map[string]*huma.MediaType{problemMediaType: {Schema: schema, Examples: examples(status)}},
 	}
-}
-
-// gatewayAnswer describes what the gateway answers in place of the service.
-func gatewayAnswer(status int) *huma.Response {
-	return &huma.Response{
-		Description: answerTexts[status],
-		Headers:     answerHeaders(status),
-		Content: map[string]*huma.MediaType{jsonMediaType: {
+	if status == http.StatusTooManyRequests {
+		// What the gateway answers in place of the service.
+		described.Content[jsonMediaType] = &huma.MediaType{
 			Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"message": {Type: "string"}}},
-		}},
+		}
 	}
+	return described
 }
 
 // answerTexts say when a problem is answered.
@@ -112,7 +108,7 @@ var answerTexts = map[int]string{
 	http.StatusRequestURITooLong:           "The URI is over 8 KiB",
 	http.StatusUnsupportedMediaType:        "The body is not declared as application/json",
 	http.StatusUnprocessableEntity:         "A member is missing, unknown or not allowed as it is; errors names each",
-	http.StatusTooManyRequests:             "Too many requests, made by the gateway with a body of its own",
+	http.StatusTooManyRequests:             "Too many requests; the gateway's own limit has a body of its own",
 	http.StatusRequestHeaderFieldsTooLarge: "The header is over 32 KiB",
 	http.StatusInternalServerError:         "Something went wrong here",
 	http.StatusServiceUnavailable:          "Busy, or something this needs does not answer: nothing was decided, try again",
@@ -122,27 +118,64 @@ func answerHeaders(status int) map[string]*huma.Param {
 	text := &huma.Schema{Type: "string"}
 	switch status {
 	case http.StatusUnauthorized:
-		return map[string]*huma.Param{"WWW-Authenticate": {Description: "RFC 6750 section 3", Schema: text}}
+		return map[string]*huma.Param{"WWW-Authenticate": {Description: "RFC 6750 section 3", Schema: text, Required: true}}
+	case http.StatusBadRequest:
+		return map[string]*huma.Param{"WWW-Authenticate": {Description: "With two Authorization headers: RFC 6750 section 3", Schema: text}}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		return map[string]*huma.Param{"Retry-After": {Description: "Seconds", Schema: &huma.Schema{Type: "integer"}}}
+		return map[string]*huma.Param{"Retry-After": {Description: "Seconds", Schema: &huma.Schema{Type: "integer"}, Required: true}}
+	case http.StatusUnsupportedMediaType:
+		return map[string]*huma.Param{"Accept": {Description: "What is supported: RFC 9110 section 15.5.16", Schema: text, Required: true}}
 	}
 	return nil
 }
 
-// example returns what a problem of this status looks like.
-func example(status int) map[string]any {
-	shown := map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": answerTexts[status] + ".",
-	}
-	special := map[int]*Problem{
-		http.StatusUnprocessableEntity: invalidFields(FieldError{Field: "username", Message: "must have 3 to 64 characters"}),
-		http.StatusServiceUnavailable:  unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", outageRetry),
-	}
-	if p := special[status]; p != nil {
-		maps.Copy(shown, map[string]any{"type": p.Type, "title": p.Title, "detail": p.Detail})
-		if p.Errors != nil {
-			shown["errors"] = p.Errors
+// kinds are the problems of each status that are more than the status.
+var kinds = map[int][]*Problem{
+	http.StatusUnauthorized: {
+		typedProblem(typeCredentials, "The username or the password is wrong", http.StatusUnauthorized, "The username or the password is wrong."),
+		typedProblem(typeUnauthorized, "A valid access token is needed", http.StatusUnauthorized, "The token has expired; log in again."),
+	},
+	http.StatusNotFound: {
+		typedProblem(typeNoGrant, "No promotion", http.StatusNotFound, "You hold no grant of the current campaign."),
+	},
+	http.StatusConflict: {
+		typedProblem(typeTaken, "The username is taken", http.StatusConflict, "username: another account has this name; choose another one"),
+	},
+	http.StatusUnprocessableEntity: {
+		invalidFields(FieldError{Field: "username", Message: "must have 3 to 64 characters"}),
+	},
+	http.StatusServiceUnavailable: {
+		unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", outageRetry),
+		unavailable(typePending, "Done, not in force everywhere yet", "It is done and stored; earlier tokens may be accepted until the gateways can be told, which happens by itself.", outageRetry),
+		unavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry),
+	},
+}
+
+// problemTypes lists every type that a problem can have.
+func problemTypes() []any {
+	names := []string{"about:blank"}
+	for _, of := range kinds {
+		for _, p := range of {
+			names = append(names, p.Type)
 		}
+	}
+	slices.Sort(names)
+	all := make([]any, len(names))
+	for i, name := range names {
+		all[i] = name
+	}
+	return all
+}
+
+// examples returns what the problems of a status look like, by the last part
+// of their types.
+func examples(status int) map[string]*huma.Example {
+	shown := map[string]*huma.Example{}
+	for _, p := range kinds[status] {
+		shown[p.Type[strings.LastIndex(p.Type, ":")+1:]] = &huma.Example{Summary: p.Title, Value: p}
+	}
+	if len(shown) == 0 || status == http.StatusNotFound {
+		shown["blank"] = &huma.Example{Summary: http.StatusText(status), Value: problem(status, answerTexts[status]+".")}
 	}
 	return shown
 }
