@@ -1,7 +1,6 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -9,6 +8,7 @@ import (
 
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/kong"
+	"github.com/earlybird/earlybird/plugin/settings"
 )
 
 func kongCommand() *cli.Command {
@@ -66,22 +66,38 @@ func kongValidate(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
-	err = kong.Validate(data)
-	var faults kong.Faults
-	switch {
-	case errors.As(err, &faults):
-		if err := writeFaults(c, f, faults); err != nil {
-			return err
-		}
-		return withHint(usage("%s is not valid (faults: %d)", name, len(faults)), "put them right and run this again; Kong refuses to start with such a file")
-	case err != nil:
+	result, err := kong.Check(data, settings.Schemas())
+	if err != nil {
 		return usage("%s: %w", name, err)
 	}
-	if f == output.Table {
+	if f != output.Table || len(result.Faults) > 0 {
+		if err := writeFaults(c, f, result.Faults); err != nil {
+			return err
+		}
+	}
+	if len(result.Faults) > 0 {
+		return withHint(usage("%s is not valid (faults: %d)", name, len(result.Faults)), "put them right and run this again; Kong refuses to start with such a file")
+	}
+	return sayValid(c, f, name, result.Unchecked)
+}
+
+// sayValid says that a file has no faults, and what of it was not checked.
+func sayValid(c *cli.Context, f output.Format, name string, unchecked []string) error {
+	if f == output.Table && len(unchecked) == 0 {
 		_, err := fmt.Fprintf(c.App.Writer, "%s is valid\n", name)
 		return err
 	}
-	return writeFaults(c, f, nil)
+	if f == output.Table {
+		if _, err := fmt.Fprintf(c.App.Writer, "%s: no faults in what was checked\n", name); err != nil {
+			return err
+		}
+	}
+	for _, what := range unchecked {
+		if _, err := fmt.Fprintf(c.App.ErrWriter, "not checked, Kong alone can judge it: %s\n", what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeFaults(c *cli.Context, f output.Format, faults kong.Faults) error {

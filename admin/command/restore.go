@@ -58,7 +58,7 @@ func restoreWarning(seen campaign.Campaign, now campaign.Snapshot) string {
 		has += ", closed to claims"
 	}
 	return fmt.Sprintf("This rebuilds campaign %s %q in Redis from MongoDB and from what Redis still has. Redis %s.\n"+
-		"Logins succeed meanwhile and are told pending; they count afterwards. Nobody loses a place.", seen.ID, seen.Name, has)
+		"Logins succeed meanwhile and are told pending; they count afterwards. Who has a place keeps it.", seen.ID, seen.Name, has)
 }
 
 // errSuperseded reports that the right to restore went to somebody else.

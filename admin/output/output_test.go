@@ -92,3 +92,33 @@ func TestTableWrapsLongColumns(t *testing.T) {
 		t.Errorf("an unset value shows:\n%s", &out)
 	}
 }
+
+// TestInert: users choose their names, and spreadsheets run what begins so.
+func TestInert(t *testing.T) {
+	var out bytes.Buffer
+	list := List(&out, CSV, Column{Name: "name"}, Column{Name: "n"})
+	for _, name := range []string{"=1+1", "+1", "-ada", "@ada", "ada=1", ""} {
+		if err := list.Row(name, int64(-1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := list.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if want := "name,n\n'=1+1,-1\n'+1,-1\n'-ada,-1\n'@ada,-1\nada=1,-1\n,-1\n"; out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &out, want)
+	}
+}
+
+func TestLines(t *testing.T) {
+	var out bytes.Buffer
+	lines := Lines(&out, Column{Name: "a"})
+	for _, v := range []string{"x", "=1"} {
+		if err := lines.Row(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "{\"a\":\"x\"}\n{\"a\":\"=1\"}\n"; out.String() != want || lines.Close() != nil {
+		t.Errorf("got\n%s\nwant\n%s", &out, want)
+	}
+}
