@@ -158,6 +158,22 @@ func TestKongConfBoundsAHungPlugin(t *testing.T) {
 	}
 }
 
+// TestKongConfSaysWhomToTrust: what `kong render` writes for https refers to a
+// setting that kong.conf explains.
+func TestKongConfSaysWhomToTrust(t *testing.T) {
+	out, err := kong.Render(kong.Options{IdentityURL: "https://identity.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const setting = "nginx_proxy_proxy_ssl_trusted_certificate"
+	if !strings.Contains(string(out), "    tls_verify: true\n") || !strings.Contains(string(out), setting) {
+		t.Error("rendered for https, kong.yml does not verify, or does not say whom to trust")
+	}
+	if !strings.Contains(read(t, "kong/kong.conf"), "\n#"+setting+" = /") {
+		t.Errorf("kong.conf does not tell of %s", setting)
+	}
+}
+
 // TestKongConfFitsCompose: folders, ports and secrets are the container's.
 func TestKongConfFitsCompose(t *testing.T) {
 	conf, s := kongConf(t), compose(t).Services["kong"]

@@ -5,17 +5,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// parse returns the top-level mapping of a YAML document.
+// parse returns the top-level mapping of the one YAML document in data.
 func parse(data []byte) (*yaml.Node, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
+	var doc, second yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	if err := decoder.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is a second document in it: remove it, with the line --- before it")
 	}
 	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
 		return nil, errors.New("not a mapping at the top")
@@ -124,11 +129,13 @@ type edit struct {
 type change struct {
 	node  *yaml.Node
 	value string
+	below []string
 }
 
-// set notes that n is to have a new value.
-func (e *edit) set(n *yaml.Node, value string) {
-	e.changes = append(e.changes, change{n, value})
+// set notes that n is to have a new value, and what lines are to follow its
+// line with the same indentation.
+func (e *edit) set(n *yaml.Node, value string, below ...string) {
+	e.changes = append(e.changes, change{n, value, below})
 }
 
 // apply returns the changed text.
@@ -145,6 +152,10 @@ func (e *edit) apply() ([]byte, error) {
 			return nil, fmt.Errorf("kong.yml line %d: a value that is to be set is not written on one line without escapes", c.node.Line)
 		}
 		changed := slices.Concat(line[:at], []byte(quote(c.value)), line[at+len(old):])
+		indent := changed[:len(changed)-len(bytes.TrimLeft(changed, " "))]
+		for _, below := range c.below {
+			changed = slices.Concat(changed, indent, []byte(below+"\n"))
+		}
 		lines[c.node.Line-1] = changed
 	}
 	return slices.Concat(lines...), nil

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/earlybird/earlybird/plugin/schema"
 )
 
 // The names of the project's own plugins.
@@ -79,12 +81,19 @@ func (o Options) setIdentity(doc *yaml.Node, e *edit) error {
 	}
 	service := named(get(doc, "services"), serviceName)
 	upstream := named(get(doc, "upstreams"), upstreamName)
-	e.set(get(service, "protocol"), at.protocol)
+	var verify []string
+	if at.protocol == "https" {
+		verify = []string{trustNote, "tls_verify: true"}
+	}
+	e.set(get(service, "protocol"), at.protocol, verify...)
 	e.set(get(service, "port"), at.port)
 	e.set(get(upstream, "healthchecks", "active", "type"), at.protocol)
 	e.set(get(first(get(upstream, "targets")), "target"), net.JoinHostPort(at.host, at.port))
 	return setEverywhere(doc, e, "jwks_url", at.base+jwksPath)
 }
+
+// trustNote stands above tls_verify.
+const trustNote = "# Whom to trust is nginx_proxy_proxy_ssl_trusted_certificate in kong.conf."
 
 // setRedis points the plugins at o.RedisURL.
 func (o Options) setRedis(doc *yaml.Node, e *edit) error {
@@ -133,6 +142,8 @@ func parseIdentity(raw string) (address, error) {
 		return address{}, errors.New("identity URL: there is no host in it; give one such as http://identity:8081")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
 		return address{}, errors.New("identity URL: only scheme, host and port are allowed, as in http://identity:8081")
+	case u.Scheme == "https" && net.ParseIP(u.Hostname()) != nil:
+		return address{}, errors.New("identity URL: with https give a host name, as in https://identity:8443: Kong holds the certificate against a name, not against an address")
 	}
 	port := u.Port()
 	if port == "" {
@@ -147,11 +158,13 @@ func parseIdentity(raw string) (address, error) {
 // checkRedis refuses what can be neither a Redis URL nor a vault reference.
 // It never repeats raw, which may hold a password.
 func checkRedis(raw string) error {
-	if strings.HasPrefix(raw, "{vault://") && strings.HasSuffix(raw, "}") {
+	if schema.IsReference(raw) {
 		return nil
 	}
 	u, err := url.Parse(raw)
 	switch {
+	case strings.HasPrefix(raw, "{vault://"):
+		return errors.New("redis URL: a reference must name a vault and a secret, as in {vault://env/earlybird-redis-url}")
 	case err != nil:
 		return errors.New("redis URL: not a URL (a password must be percent-encoded); give one such as redis://redis:6379/0")
 	case u.Scheme != "redis" && u.Scheme != "rediss":

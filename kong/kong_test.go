@@ -20,6 +20,7 @@ type rendered struct {
 	Services []struct {
 		Protocol, Host string
 		Port           int
+		TLSVerify      *bool `yaml:"tls_verify"`
 		Routes         []struct {
 			Name    string
 			Plugins []struct {
@@ -79,6 +80,9 @@ func TestRender(t *testing.T) {
 			if svc.Protocol != tt.protocol || svc.Port != tt.port || svc.Host != upstreamName {
 				t.Errorf("service = %s %s %d, want %s %s %d", svc.Protocol, svc.Host, svc.Port, tt.protocol, upstreamName, tt.port)
 			}
+			if verified := svc.TLSVerify != nil && *svc.TLSVerify; verified != (tt.protocol == "https") {
+				t.Errorf("over %s, tls_verify = %v", tt.protocol, verified)
+			}
 			seen := 0
 			for _, r := range svc.Routes {
 				for _, p := range r.Plugins {
@@ -108,7 +112,7 @@ func TestRenderKeepsEverythingElse(t *testing.T) {
 	if !bytes.Equal(same, declarative) {
 		t.Error("Render without options is not kong.yml byte for byte")
 	}
-	other, err := Render(Options{IdentityURL: "https://id.example", RedisURL: "redis://r:1/0"})
+	other, err := Render(Options{IdentityURL: "http://id.example", RedisURL: "redis://r:1/0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +126,7 @@ func TestRenderKeepsEverythingElse(t *testing.T) {
 			changed++
 		}
 	}
-	if want := 4 + 2*ownPlugins; changed != want { // protocol, port, type, target; jwks_url and redis_url of each plugin
+	if want := 2 + 2*ownPlugins; changed != want { // port, target; jwks_url and redis_url of each plugin
 		t.Errorf("%d lines changed, want %d", changed, want)
 	}
 }
@@ -139,6 +143,8 @@ func TestRenderRefuses(t *testing.T) {
 		{"a path", Options{IdentityURL: "http://identity/base"}, []string{"only scheme, host and port"}},
 		{"a user", Options{IdentityURL: "http://u:hunter2@identity"}, []string{"only scheme, host and port"}},
 		{"a port", Options{IdentityURL: "http://identity:70000"}, []string{"port", "65535"}},
+		{"https to an address", Options{IdentityURL: "https://10.0.0.5:8443"}, []string{"host name"}},
+		{"a reference to nothing", Options{RedisURL: "{vault://env/}"}, []string{"redis URL", "must name a vault and a secret"}},
 		{"both at once", Options{IdentityURL: "x", RedisURL: "http://:hunter2@redis"}, []string{"identity URL", "redis URL"}},
 		{"a broken Redis URL", Options{RedisURL: "redis://:hunter2%@redis"}, []string{"redis URL", "percent-encoded"}},
 		{"a Redis URL without a host", Options{RedisURL: "redis:///0"}, []string{"redis URL", "no host"}},

@@ -2,73 +2,56 @@ package kong
 
 import (
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/earlybird/earlybird/plugin/schema"
-	"github.com/earlybird/earlybird/plugin/settings"
 )
 
-// plugin checks one plugin: that Kong has it, and if it is the project's own,
-// its whole configuration.
+// plugin checks one plugin: that Kong has it, and its whole configuration if
+// its schema is known here.
 func (c *checker) plugin(n *yaml.Node, path string) {
-	c.fields(n, path, pluginFields)
+	c.entity(n, path, pluginEntity, "config")
 	name := get(n, "name")
-	if name == nil {
-		c.fault(n, path, "required field missing: name")
-		return
+	if name == nil || name.Value == "" {
+		return // the entity's schema says so
 	}
-	if s, ok := settings.Schemas()[name.Value]; ok {
-		c.config(n, path, s)
-		return
-	}
-	if !slices.Contains(bundled, name.Value) {
+	own, isOwn := c.plugins[name.Value]
+	ofKong, isKnown := bundledConfigs[name.Value]
+	switch {
+	case isOwn:
+		c.config(n, path, own.Config())
+	case isKnown:
+		c.config(n, path, ofKong)
+		c.httpOnly(n, path, name.Value)
+	case slices.Contains(bundled, name.Value):
+		c.skip("the config of " + path)
+	default:
 		c.fault(name, path, "Kong has no plugin of this name; the project's own are %s and %s, all others come with Kong", PluginAuth, PluginTag)
 	}
 }
 
 // config holds a plugin's config against its schema.
-func (c *checker) config(plugin *yaml.Node, path string, s schema.Schema) {
+func (c *checker) config(plugin *yaml.Node, path string, spec schema.Spec) {
+	path = join(path, "config")
 	node := get(plugin, "config")
-	values := map[string]any{}
-	if node != nil {
-		if err := node.Decode(&values); err != nil {
-			c.fault(node, join(path, "config"), "expected a mapping of fields to values")
-			return
-		}
+	if node == nil || node.Tag == "!!null" {
+		c.record(plugin, path, spec, nil)
+		return
 	}
-	for _, f := range schema.Validate(s, values) {
-		at := plugin
-		if node != nil {
-			at = node
-		}
-		for k := range pairs(node) {
-			if k.Value == f.Field {
-				at = k
-			}
-		}
-		c.fault(at, join(path, "config."+f.Field), "%s", advice(s.Config(), f))
+	values, problem := decode(node)
+	if problem != "" {
+		c.fault(node, path, "%s", problem)
+		return
 	}
+	c.record(node, path, spec, values)
 }
 
-// advice adds to a schema's fault what to do about it.
-func advice(config schema.Spec, f schema.Fault) string {
-	var names []string
-	for _, field := range config.Fields {
-		if field.Name == f.Field {
-			return message(field.Spec, f) + " (" + field.Spec.Description + ")"
+// httpOnly finds protocols of a plugin that it does not run for.
+func (c *checker) httpOnly(plugin *yaml.Node, path, name string) {
+	for _, p := range items(get(plugin, "protocols")) {
+		if httpOnly[name] && slices.Contains(protocols, p.Value) && !slices.Contains(httpProtocols, p.Value) {
+			c.fault(p, join(path, "protocols"), "%s does not run for %s", name, p.Value)
 		}
-		names = append(names, field.Name)
 	}
-	slices.Sort(names)
-	return f.Message + "; remove it, or use one of: " + strings.Join(names, ", ")
-}
-
-// message is the schema's own, unless it might repeat a secret.
-func message(spec schema.Spec, f schema.Fault) string {
-	if spec.Encrypted && strings.HasPrefix(f.Message, "invalid value") {
-		return "invalid value"
-	}
-	return f.Message
 }

@@ -2,12 +2,14 @@ package kong
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/earlybird/earlybird/plugin/schema"
+	"github.com/earlybird/earlybird/plugin/settings"
 )
 
 // Fault is one thing wrong with a declarative configuration.
@@ -39,34 +41,57 @@ func (fs Faults) Error() string {
 // older ones a path means something else.
 const formatVersion = "3.0"
 
-// Validate holds a kong.yml against what Kong 3.9 with the two plugins accepts:
-// its version, the names of its entities and their fields, what refers to what,
-// and every config field of earlybird-auth and earlybird-tag. The error is
-// Faults, or says why data is not YAML. No fault repeats a Redis URL.
-//
-// The configuration of plugins that come with Kong is Kong's to check.
+// Result is what a check found, and what it did not look at.
+type Result struct {
+	Faults Faults
+	// Unchecked names parts of the file that only Kong can judge, such as
+	// the config of a plugin that this project does not use.
+	Unchecked []string
+}
+
+// Validate is Check with the schemas of earlybird-auth and earlybird-tag. The
+// error is Faults, or says why data is not YAML.
 func Validate(data []byte) error {
+	result, err := Check(data, settings.Schemas())
+	if err == nil && len(result.Faults) > 0 {
+		err = result.Faults
+	}
+	return err
+}
+
+// Check holds a kong.yml against what Kong 3.9 with the plugins of the given
+// schemas accepts: its version, its entities with the types and ranges of their
+// fields, what refers to what, and the config of these plugins and of the
+// bundled ones that the project uses. The error says why data is not YAML.
+// Neither it nor a fault repeats a URL or a header.
+func Check(data []byte, plugins map[string]schema.Schema) (Result, error) {
 	doc, err := parse(data)
 	if err != nil {
-		return fmt.Errorf("not a declarative configuration: %w", err)
+		return Result{}, fmt.Errorf("not a declarative configuration: %w", err)
 	}
-	c := &checker{known: map[string]map[string]bool{}}
+	c := &checker{known: map[string]map[string]bool{}, plugins: plugins}
 	c.duplicates(doc, "")
 	c.version(doc)
-	c.fields(doc, "", topLevel)
+	c.top(doc)
 	c.learn(doc)
 	c.entities(doc)
-	if len(c.faults) == 0 {
-		return nil
-	}
 	slices.SortStableFunc(c.faults, func(a, b Fault) int { return a.Line - b.Line })
-	return c.faults
+	return Result{Faults: c.faults, Unchecked: c.unchecked}, nil
 }
 
 // checker collects faults, and knows the names and ids of each kind of entity.
 type checker struct {
-	faults Faults
-	known  map[string]map[string]bool
+	faults    Faults
+	unchecked []string
+	known     map[string]map[string]bool
+	plugins   map[string]schema.Schema
+}
+
+// skip notes what is not checked.
+func (c *checker) skip(what string) {
+	if !slices.Contains(c.unchecked, what) {
+		c.unchecked = append(c.unchecked, what)
+	}
 }
 
 func (c *checker) fault(n *yaml.Node, field, format string, args ...any) {
@@ -106,13 +131,54 @@ func (c *checker) version(doc *yaml.Node) {
 	}
 }
 
-// fields finds members of a mapping that Kong does not know.
-func (c *checker) fields(n *yaml.Node, path string, allowed []string) {
-	for k := range pairs(n) {
-		if !slices.Contains(allowed, k.Value) {
-			c.fault(k, join(path, k.Value), "unknown field; remove it, or use one of: %s", strings.Join(allowed, ", "))
+// top finds top-level members that Kong does not know, and those that are not
+// checked here.
+func (c *checker) top(doc *yaml.Node) {
+	for k, v := range pairs(doc) {
+		switch {
+		case !slices.Contains(topLevel, k.Value):
+			c.fault(k, k.Value, "unknown field; remove it, or use one of: %s", strings.Join(topLevel, ", "))
+		case slices.Contains(judged, k.Value):
+		case resolve(v).Kind != yaml.ScalarNode && len(resolve(v).Content) > 0:
+			c.skip(k.Value)
 		}
 	}
+}
+
+// entity holds one entity against its schema. The members named apart are
+// checked elsewhere.
+func (c *checker) entity(n *yaml.Node, path string, spec schema.Spec, apart ...string) {
+	values, problem := decode(n)
+	if problem != "" {
+		c.fault(n, path, "%s", problem)
+		return
+	}
+	for _, name := range apart {
+		delete(values, name)
+	}
+	c.record(n, path, spec, values)
+}
+
+// record adds the faults of a record that stands at n.
+func (c *checker) record(n *yaml.Node, path string, spec schema.Spec, values map[string]any) {
+	for _, f := range schema.Check(spec, values) {
+		at := path
+		if f.Field != "" {
+			at = join(path, f.Field)
+		}
+		c.fault(locate(n, f.Field), at, "%s", advice(f))
+	}
+}
+
+// advice adds to a schema's fault what to do about it.
+func advice(f schema.Fault) string {
+	switch {
+	case f.Message == schema.UnknownField:
+		return f.Message + "; remove it, or use one of: " + f.Hint
+	case f.Hint != "":
+		return f.Message + " (" + f.Hint + ")"
+	}
+	return f.Message
 }
 
 // learn remembers what can be referred to, and finds names given twice.
@@ -142,7 +208,7 @@ func (c *checker) learn(doc *yaml.Node) {
 func (c *checker) entities(doc *yaml.Node) {
 	c.each(doc, "", "upstreams", c.upstream)
 	c.each(doc, "", "targets", func(n *yaml.Node, path string) {
-		c.fields(n, path, targetFields)
+		c.entity(n, path, targetEntity)
 		c.refers(n, path, "upstream", "upstreams", true)
 	})
 	c.each(doc, "", "services", c.service)
@@ -204,69 +270,22 @@ func (c *checker) refers(n *yaml.Node, path, key, kind string, required bool) {
 }
 
 func (c *checker) upstream(n *yaml.Node, path string) {
-	c.fields(n, path, upstreamFields)
-	c.required(n, path, "name", "the name that a service's host refers to")
-	c.each(n, path, "targets", func(n *yaml.Node, path string) {
-		c.fields(n, path, targetFields)
-		c.required(n, path, "target", "a host and port, such as identity:8081")
-	})
+	c.entity(n, path, upstreamEntity, "targets")
+	c.each(n, path, "targets", func(n *yaml.Node, path string) { c.entity(n, path, targetEntity) })
 }
 
 func (c *checker) service(n *yaml.Node, path string) {
-	c.fields(n, path, serviceFields)
-	if get(n, "url") == nil {
-		c.required(n, path, "host", "a host name or the name of an upstream")
-	}
-	if v := get(n, "protocol"); v != nil && !slices.Contains(protocols, v.Value) {
-		c.fault(v, join(path, "protocol"), "expected one of: %s", strings.Join(protocols, ", "))
-	}
-	if v := get(n, "port"); v != nil {
-		if p, err := strconv.Atoi(v.Value); err != nil || p < 0 || p > 65535 {
-			c.fault(v, join(path, "port"), "value should be between 0 and 65535")
-		}
+	c.entity(n, path, serviceEntity, "routes", "plugins")
+	if get(n, "url") == nil && get(n, "host") == nil {
+		c.fault(n, join(path, "host"), "required field missing; add it: a host name or the name of an upstream")
 	}
 	c.each(n, path, "routes", c.route)
 	c.each(n, path, "plugins", c.plugin)
 }
 
-var method = regexp.MustCompile(`^[A-Z]+$`)
-
 func (c *checker) route(n *yaml.Node, path string) {
-	c.fields(n, path, routeFields)
-	if !slices.ContainsFunc(matchers, func(m string) bool { return get(n, m) != nil }) {
-		c.fault(n, path, "matches nothing; set one of: %s", strings.Join(matchers, ", "))
-	}
-	for _, v := range items(get(n, "methods")) {
-		if !method.MatchString(v.Value) {
-			c.fault(v, join(path, "methods"), "%q is not a method; write it in capitals, such as GET", v.Value)
-		}
-	}
-	for _, v := range items(get(n, "paths")) {
-		c.path(resolve(v), join(path, "paths"))
-	}
+	c.entity(n, path, routeEntity, "plugins")
 	c.each(n, path, "plugins", c.plugin)
-}
-
-// path checks a route's path: a prefix that begins with a slash, or a tilde and
-// a regular expression that begins with one.
-func (c *checker) path(v *yaml.Node, field string) {
-	expression, isRegex := strings.CutPrefix(v.Value, "~")
-	if !strings.HasPrefix(expression, "/") {
-		c.fault(v, field, "%q should start with: / (fixed path) or ~/ (regular expression)", v.Value)
-		return
-	}
-	if !isRegex {
-		return
-	}
-	if _, err := regexp.Compile(expression); err != nil {
-		c.fault(v, field, "%q is not a regular expression: %v", v.Value, err)
-	}
-}
-
-func (c *checker) required(n *yaml.Node, path, key, what string) {
-	if v := get(n, key); v == nil || v.Value == "" {
-		c.fault(n, join(path, key), "required field missing; add it: %s", what)
-	}
 }
 
 func join(path, key string) string {

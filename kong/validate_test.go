@@ -2,6 +2,7 @@ package kong
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,42 @@ func TestValidateFinds(t *testing.T) {
 		{"a missing config field", "              issuer: https://earlybird.example\n", "", []string{"plugins.earlybird-tag.config.issuer: required field missing"}},
 		{"a wrong type", "audience: earlybird", "audience: [a]", []string{"config.audience: expected a string"}},
 		{"a Redis URL", `"{vault://env/earlybird-redis-url}"`, "http://:hunter2@redis", []string{"config.redis_url: invalid value"}},
+		{"a URL with a password", "jwks_url: http://identity", "jwks_url: ftp://u:hunter2@identity", []string{"config.jwks_url: invalid value"}},
+		{"a service's URL", "    host: identity-replicas", "    url: foo://u:hunter2@identity", []string{"services.identity.url: the URL's scheme is none of"}},
+		{"a host that is a URL", "    host: identity-replicas", "    host: http://u:hunter2@identity", []string{"services.identity.host: "}},
+		{"a reference to no secret", `"{vault://env/earlybird-redis-url}"`, `"{vault://env/}"`, []string{"config.redis_url: invalid reference"}},
+		{"a limit's name", "minute: 600", "minut: 600", []string{"plugins.rate-limiting.config.minut: unknown field; remove it, or use one of: day, error_code"}},
+		{"a limit that is none", "minute: 600", "minute: lots", []string{"plugins.rate-limiting.config.minute: expected a number"}},
+		{"a limit of nothing", "minute: 600", "minute: 0", []string{"plugins.rate-limiting.config.minute: value must be greater than 0"}},
+		{"no limit", "      minute: 600\n", "", []string{"plugins.rate-limiting.config: at least one of these fields"}},
+		{"limits that contradict", "minute: 600", "minute: 600\n      hour: 60", []string{"the limit for hour cannot be lower than the limit for minute"}},
+		{"a policy that needs a database", "policy: local", "policy: cluster", []string{"plugins.rate-limiting.config.policy: expected one of: local, redis"}},
+		{"a policy without its Redis", "policy: local", "policy: redis", []string{"redis.host: required field missing"}},
+		{"a Redis port", "policy: local", "policy: local\n      redis: {port: 70000}", []string{"config.redis.port: value should be between 0 and 65535"}},
+		{"a unit", "size_unit: megabytes", "size_unit: MB", []string{"request-size-limiting.config.size_unit: expected one of"}},
+		{"a generator", "generator: uuid", "generator: random", []string{"correlation-id.config.generator: expected one of"}},
+		{"a metric", "latency_metrics: true", "latency_metrics: 1", []string{"prometheus.config.latency_metrics: expected a boolean"}},
+		{"headers that are no list", "headers: [earlybird]", "headers: earlybird", []string{"request-transformer.config.remove.headers: expected an array"}},
+		{"a header that is none", "headers: [earlybird]", `headers: ["early bird"]`, []string{"request-transformer.config.remove.headers[0]: bad header name"}},
+		{"a misspelt transformation", "              remove:\n", "              remov:\n", []string{"request-transformer.config.remov: unknown field"}},
+		{"a plugin that is perhaps on", "  - name: prometheus\n", "  - name: prometheus\n    enabled: perhaps\n", []string{"plugins.prometheus.enabled: expected a boolean"}},
+		{"a plugin's protocol", "  - name: rate-limiting\n", "  - name: rate-limiting\n    protocols: [http, tcp]\n", []string{"plugins.rate-limiting.protocols: rate-limiting does not run for tcp"}},
+		{"a config that is none", "  - name: prometheus\n    config:\n      status", "  - name: prometheus\n    config: 7\n    _comment: x\nvaults:\n    - status", []string{"plugins.prometheus.config: expected a mapping"}},
+		{"an algorithm", "algorithm: least-connections", "algorithm: fastest", []string{"upstreams.identity-replicas.algorithm: expected one of: consistent-hashing, least-connections"}},
+		{"an upstream that is an address", "  - name: identity-replicas", "  - name: 10.0.0.1", []string{"upstreams.10.0.0.1.name: invalid name: no ip addresses allowed"}},
+		{"a hash without its header", "algorithm: least-connections", "hash_on: header", []string{"hash_on_header: required field missing"}},
+		{"a health check's field", "http_path: /livez", "http_pth: /livez", []string{"upstreams.identity-replicas.healthchecks.active.http_pth: unknown field; remove it, or use one of: concurrency"}},
+		{"a health check's type", "        type: http\n", "        type: smtp\n", []string{"healthchecks.active.type: expected one of: tcp, http"}},
+		{"a health check's status", "[200, 204]", "[200, 99]", []string{"healthchecks.active.healthy.http_statuses[1]: value should be between 100 and 999"}},
+		{"a target's port", "target: identity:8081", `target: "identity:99999999"`, []string{"upstreams.identity-replicas.targets[0].target: expected a valid host name"}},
+		{"a timeout", "connect_timeout: 2000", "connect_timeout: abc", []string{"services.identity.connect_timeout: expected an integer"}},
+		{"no timeout", "connect_timeout: 2000", "connect_timeout: 0", []string{"services.identity.connect_timeout: value should be between 1 and"}},
+		{"retries", "retries: 2", "retries: -2", []string{"services.identity.retries: value should be between 0 and 32767"}},
+		{"verification without TLS", "    retries: 2", "    retries: 2\n    tls_verify: true", []string{"tls_verify: only with the protocol https"}},
+		{"a flag that is none", "strip_path: false", "strip_path: maybe", []string{"services.identity.routes.login.strip_path: expected a boolean"}},
+		{"protocols that exclude each other", "        methods: [POST]\n", "        methods: [POST]\n        protocols: [http, tcp]\n", []string{"these cannot be together"}},
+		{"an expression for another router", "        methods: [POST]\n", "        methods: [POST]\n        expression: a\n", []string{"routes.login.expression: unknown field"}},
+		{"an empty segment", `["~/login$"]`, `["~//login$"]`, []string{"routes.login.paths[0]: must not have empty segments"}},
 		{"a route of no service", "\nplugins:\n", "\nroutes:\n  - name: x\n    paths: [/x]\n    service: idetity\nplugins:\n", []string{`routes.x.service: there is no such element of services in this file: "idetity"`}},
 		{"a plugin on no route", "  - name: prometheus\n", "  - name: prometheus\n    route: {name: lgin}\n", []string{`plugins.prometheus.route: there is no such element of routes in this file: "lgin"`}},
 		{"a route that matches nothing", `        paths: ["~/login$", "~/logout$", "~/users/[^/]+$", "~/users/[^/]+/password$", "~/promotion$"]` + "\n", "", []string{"routes.other-methods: matches nothing"}},
@@ -96,6 +133,71 @@ func TestValidateListsEveryFaultByLine(t *testing.T) {
 		if !strings.Contains(lines[faults[i].Line-1], word) {
 			t.Errorf("line %d is %q, without %q", faults[i].Line, lines[faults[i].Line-1], word)
 		}
+	}
+}
+
+// TestValidateKnowsKongsBooleans: Kong's YAML reader takes yes and off for
+// booleans, unless they are quoted.
+func TestValidateKnowsKongsBooleans(t *testing.T) {
+	for value, valid := range map[string]bool{"yes": true, "off": true, `"yes"`: false} {
+		text := strings.ReplaceAll(string(declarative), "strip_path: false", "strip_path: "+value)
+		if err := Validate([]byte(text)); (err == nil) != valid {
+			t.Errorf("strip_path: %s: %v", value, err)
+		}
+	}
+}
+
+func TestValidateTakesOtherFilesThatKongTakes(t *testing.T) {
+	text := `_format_version: "3.0"
+upstreams:
+  - {name: u, algorithm: consistent-hashing, hash_on: header, hash_on_header: X-A, hash_fallback: ip, host_header: "h:1", tags: [a b]}
+services:
+  - {name: a, url: "https://a.example/base", enabled: on, tags: [x]}
+  - {name: b, host: "::1", protocol: https, tls_verify: true, tls_verify_depth: 2}
+  - name: tcp
+    host: 10.0.0.1
+    protocol: tcp
+    routes: [{name: t, protocols: [tcp], sources: [{ip: 10.0.0.0/8}]}]
+routes:
+  - {name: r, service: {name: a}, hosts: ["*.example"], headers: {x-a: [b]}, protocols: [https], snis: [a.example]}
+plugins:
+  - name: request-transformer
+    config: {add: {headers: ["a:b", "c:d:e"]}, rename: {headers: ["a:b"]}, replace: {uri: /x, body: ["k:v"]}}
+  - name: rate-limiting
+    config: {second: 5, hour: 10000.5, policy: redis, redis: {host: r, password: "{vault://env/redis}"}, sync_rate: 0.5}
+  - {name: cors, route: r, config: {whatever: 1}}
+  - {name: cors, service: a}
+consumers:
+  - username: ada
+`
+	result, err := Check([]byte(text), nil)
+	if err != nil || len(result.Faults) > 0 {
+		t.Errorf("%v\n%v", err, result.Faults)
+	}
+	if got := strings.Join(result.Unchecked, "; "); got != "consumers; the config of plugins.cors" {
+		t.Errorf("said to be unchecked: %s", got)
+	}
+}
+
+func TestValidateRefusesASecondDocument(t *testing.T) {
+	err := Validate(append(declarative, "---\ngarbage: [\n"...))
+	if err == nil || !strings.Contains(err.Error(), "second document") {
+		t.Errorf("err = %v", err)
+	}
+	if err := Validate(append([]byte("---\n"), declarative...)); err != nil {
+		t.Errorf("with a line --- before it: %v", err)
+	}
+}
+
+// TestValidateIsNotBlownUp: an alias may stand for more than there is memory for.
+func TestValidateIsNotBlownUp(t *testing.T) {
+	text := "_format_version: \"3.0\"\n_comment: &a [x, x, x, x, x, x, x, x, x]\n"
+	for i := 'b'; i < 'm'; i++ {
+		text += fmt.Sprintf("%c: &%c [%[3]s, %[3]s, %[3]s, %[3]s, %[3]s, %[3]s]\n", i, i, "*"+string(i-1))
+	}
+	text += "services: [{name: s, host: h, tags: *l}]\n"
+	if err := Validate([]byte(text)); err == nil || !strings.Contains(err.Error(), "there is too much in this") {
+		t.Errorf("err = %v", err)
 	}
 }
 
