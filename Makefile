@@ -34,6 +34,10 @@ build: ## Build the five programs into bin/
 run: build ## Start everything on this machine; Ctrl-C stops it
 	@bin/earlybird-local
 
+.PHONY: secrets
+secrets: ## Make the passwords, keys and certificate that docker compose takes; never replaces one
+	@deploy/secrets.sh
+
 .PHONY: test
 test: ## Run every test (EARLYBIRD_REQUIRE_REAL=1: a missing server fails instead of skipping)
 	@for m in $(MODULES); do $(GO) -C $$m test $(RACE) -timeout 20m ./... || exit 1; done

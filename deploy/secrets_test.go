@@ -16,12 +16,24 @@ import (
 // secrets makes the secrets in a folder of the test's own and returns it.
 func secrets(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not there, which deploy/secrets.sh needs")
-	}
+	needOpenSSL(t)
 	dir := filepath.Join(t.TempDir(), "secrets")
 	makeSecrets(t, dir)
 	return dir
+}
+
+// needOpenSSL skips a test without openssl, or fails it where everything must
+// be there.
+func needOpenSSL(t testing.TB) {
+	t.Helper()
+	_, err := exec.LookPath("openssl")
+	switch {
+	case err == nil:
+	case os.Getenv("EARLYBIRD_REQUIRE_REAL") == "1":
+		t.Fatal("openssl is not there, which deploy/secrets.sh needs")
+	default:
+		t.Skip("openssl is not there, which deploy/secrets.sh needs")
+	}
 }
 
 func makeSecrets(t *testing.T, dir string) string {
@@ -86,6 +98,37 @@ func TestSecretsAreWhatComposeTakes(t *testing.T) {
 				t.Errorf("%s: %s names the secret %s, which it is not given", name, variable, secret)
 			}
 		}
+	}
+}
+
+// verdict is a test that only notes how it ended.
+type verdict struct {
+	testing.TB
+	said string
+}
+
+func (v *verdict) Helper()      {}
+func (v *verdict) Fatal(...any) { v.said = "failed" }
+func (v *verdict) Skip(...any)  { v.said = "skipped" }
+
+func TestMissingOpenSSLFailsWhereItIsRequired(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for required, want := range map[string]string{"1": "failed", "": "skipped"} {
+		t.Setenv("EARLYBIRD_REQUIRE_REAL", required)
+		v := &verdict{TB: t}
+		if needOpenSSL(v); v.said != want {
+			t.Errorf("EARLYBIRD_REQUIRE_REAL=%s: %s, want %s", required, v.said, want)
+		}
+	}
+}
+
+// TestMakeSecretsRunsTheScript holds the README's command against the Makefile.
+func TestMakeSecretsRunsTheScript(t *testing.T) {
+	if !strings.Contains(read(t, "deploy/README.md"), "    make secrets ") {
+		t.Fatal("deploy/README.md does not start with make secrets")
+	}
+	if !strings.Contains(read(t, "Makefile"), "\nsecrets: ## Make ") || !strings.Contains(read(t, "Makefile"), "\t@deploy/secrets.sh\n") {
+		t.Error("the Makefile has no target secrets that runs deploy/secrets.sh, with a help text")
 	}
 }
 
