@@ -17,6 +17,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign/keeper"
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/keyring"
+	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
@@ -155,6 +156,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 	})
 	service, accountErr := account.NewService(account.ServiceConfig{
 		Store: b.metrics.Store(b.store.Load()), Hasher: b.hasher, Revoker: writer, Generations: b.revoked,
+		Limiter: b.limiter(), MinPasswordScore: b.config.MinPasswordScore,
 		MinPasswordLength: b.config.MinPasswordLength, Log: b.log,
 	})
 	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
@@ -186,6 +188,12 @@ func (a accounts) Authenticate(ctx context.Context, r account.LoginRequest) (acc
 
 func (a accounts) User(ctx context.Context, id string) (account.User, error) {
 	return a.users.User(ctx, id)
+}
+
+func (b *backend) limiter() *limit.Limiter {
+	return limit.New(limit.Config{
+		Redis: b.redis, Address: b.config.AddressLimit, Account: b.config.AccountLimit, Both: b.config.AccountAddressLimit, Log: b.log,
+	})
 }
 
 // clockLeeway is how far the clocks of two replicas may differ, as at the edge.

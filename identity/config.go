@@ -14,6 +14,7 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/keyring"
+	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/password"
 )
@@ -34,6 +35,9 @@ type config struct {
 
 	Hash              password.Config
 	MinPasswordLength int // code points
+	MinPasswordScore  int // 0 to password.MaxScore
+
+	AddressLimit, AccountLimit, AccountAddressLimit limit.Rate
 
 	UserCacheSize int
 	UserCacheTTL  time.Duration
@@ -77,6 +81,10 @@ var settingsTable = []setting{
 	{"min-password-length", strconv.Itoa(account.MinPassword), "least `NUMBER` of characters of a new password; 15 is recommended", func(c *config, v string) error {
 		return setNumber(&c.MinPasswordLength, v, account.MinPassword, account.MaxPassword)
 	}},
+	{"min-password-score", "2", "least `SCORE` of a new password as zxcvbn estimates it, 0 (any) to 4", func(c *config, v string) error { return setNumber(&c.MinPasswordScore, v, 0, password.MaxScore) }},
+	{"address-limit", "600,600/m", "`BURST,COUNT/UNIT` of logins, registrations and changes of password from one address (of IPv6: a /64), or off", func(c *config, v string) error { return setRate(&c.AddressLimit, v) }},
+	{"account-limit", "100,60/h", "`BURST,COUNT/UNIT` of failures at one account, from addresses where no login has succeeded in 30 days, or off", func(c *config, v string) error { return setRate(&c.AccountLimit, v) }},
+	{"account-address-limit", "100,60/h", "`BURST,COUNT/UNIT` of failures at one account from one address, or off", func(c *config, v string) error { return setRate(&c.AccountAddressLimit, v) }},
 	{"user-cache-size", "10000", "`NUMBER` of users remembered for GET /users/{id}", func(c *config, v string) error { return setNumber(&c.UserCacheSize, v, 1, 10_000_000) }},
 	{"user-cache-ttl", "1m", "`DURATION` for which a user is remembered", func(c *config, v string) error {
 		if err := setDuration(&c.UserCacheTTL, v); err != nil || c.UserCacheTTL == 0 {
@@ -170,6 +178,12 @@ func setNumber[T int | uint32 | uint8](to *T, text string, least, most int) erro
 	}
 	*to = T(n)
 	return nil
+}
+
+func setRate(to *limit.Rate, text string) error {
+	rate, err := limit.ParseRate(text)
+	*to = rate
+	return err
 }
 
 func setDuration(to *time.Duration, text string) error {

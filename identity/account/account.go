@@ -27,7 +27,15 @@ type Credential struct {
 	Password   string // PHC string, never the password
 	Generation int64  // raised to end every earlier token of the user
 	Disabled   bool
+	// OneTimeUntil, when not zero, says that Password is a one-time password: it
+	// is good for choosing another one, and until this time in Unix
+	// milliseconds.
+	OneTimeUntil int64
 }
+
+// OneTime reports whether the password is good for nothing but to choose
+// another one.
+func (c Credential) OneTime() bool { return c.OneTimeUntil != 0 }
 
 // Attempt is one login attempt, for the audit log. It never holds a password
 // or a token.
@@ -52,6 +60,15 @@ const (
 	// A change of password is audited with them: whoever has a token may guess
 	// at the password there too.
 	OutcomePasswordChanged Outcome = "password_changed"
+	// OutcomeOneTime: a login with a one-time password, which counts for
+	// nothing but a change of password.
+	OutcomeOneTime Outcome = "one_time_password"
+	// OutcomeOneTimeExpired: the right one-time password, too late.
+	OutcomeOneTimeExpired Outcome = "one_time_password_expired"
+	// OutcomeLimited: too many attempts, nothing was looked at.
+	OutcomeLimited Outcome = "limited"
+	// OutcomeBusy: too many passwords were being hashed.
+	OutcomeBusy Outcome = "busy"
 )
 
 // Errors of the domain. Stores and the Service wrap them; compare with

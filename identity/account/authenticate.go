@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
@@ -18,15 +19,42 @@ type LoginRequest struct {
 }
 
 // Authenticate returns the credential that a username and password open, or
-// ErrBadCredentials, whatever is wrong with them. It may also fail with the
-// hasher's error when it is busy, or with an *outage.Error.
+// ErrBadCredentials, whatever is wrong with them. It may also fail with a
+// *limit.LimitedError, with the hasher's error when it is busy, or with an
+// *outage.Error. Of a credential that is OneTime the caller makes a token that
+// opens nothing but the change of password.
 //
 // Every path does one lookup, one hash and one entry in the audit, so that the
 // time of the answer does not tell whether a name exists (OWASP ASVS 5.0
-// 6.3.8). A name or password that no account can have takes the same path.
+// 6.3.8). A name or password that no account can have takes the same path, and
+// is limited alike.
 func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
+	canonical, err := Canonical(r.Username)
+	if err != nil {
+		canonical = "" // which nobody is called
+	}
+	pass, err := s.limiter.Take(ctx, limitedName(canonical, r.Username), r.IP)
+	if err != nil {
+		s.recordRefused(ctx, r, canonical, OutcomeLimited)
+		return Credential{}, fmt.Errorf("log in: %w", err)
+	}
+	c, err := s.authenticateAgain(ctx, r, canonical)
+	switch {
+	case err == nil && !c.OneTime():
+		pass.Succeeded(ctx)
+	case !errors.Is(err, ErrBadCredentials):
+		pass.Undecided(ctx)
+	}
+	if errors.Is(err, password.ErrBusy) {
+		s.recordRefused(ctx, r, canonical, OutcomeBusy)
+	}
+	return c, err
+}
+
+// authenticateAgain begins again when the credential was changed meanwhile.
+func (s *Service) authenticateAgain(ctx context.Context, r LoginRequest, canonical string) (Credential, error) {
 	for range changeAttempts {
-		c, err := s.authenticate(ctx, r)
+		c, err := s.authenticate(ctx, r, canonical)
 		if !errors.Is(err, ErrChanged) {
 			return c, err
 		}
@@ -34,11 +62,7 @@ func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential,
 	return Credential{}, outage.New("mongodb", "log in", ErrChanged)
 }
 
-func (s *Service) authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
-	canonical, err := Canonical(r.Username)
-	if err != nil {
-		canonical = "" // which nobody is called
-	}
+func (s *Service) authenticate(ctx context.Context, r LoginRequest, canonical string) (Credential, error) {
 	c, err := s.store.Credential(ctx, canonical)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Credential{}, fmt.Errorf("read credential: %w", err)
@@ -50,14 +74,14 @@ func (s *Service) authenticate(ctx context.Context, r LoginRequest) (Credential,
 	if err != nil {
 		return Credential{}, fmt.Errorf("verify password: %w", err)
 	}
-	outcome := judge(known, right && possible, c.Disabled)
-	if outcome == OutcomeSuccess {
+	outcome := judge(known, right && possible, c, s.now())
+	if outcome.opens() {
 		if c, err = s.catchUp(ctx, c); err != nil {
 			return Credential{}, err
 		}
 	}
 	s.record(ctx, r, c.UserID, outcome)
-	if outcome != OutcomeSuccess {
+	if !outcome.opens() {
 		return Credential{}, ErrBadCredentials
 	}
 	s.refresh(ctx, c, normal)
@@ -84,18 +108,24 @@ func (s *Service) catchUp(ctx context.Context, c Credential) (Credential, error)
 	return raised, nil
 }
 
-func judge(known, right, disabled bool) Outcome {
+func judge(known, right bool, c Credential, now time.Time) Outcome {
 	switch {
 	case !known:
 		return OutcomeUnknownUser
 	case !right:
 		return OutcomeWrongPassword
-	case disabled:
+	case c.Disabled:
 		return OutcomeDisabled
+	case c.OneTime() && now.UnixMilli() >= c.OneTimeUntil:
+		return OutcomeOneTimeExpired
+	case c.OneTime():
+		return OutcomeOneTime
 	default:
 		return OutcomeSuccess
 	}
 }
+
+func (o Outcome) opens() bool { return o == OutcomeSuccess || o == OutcomeOneTime }
 
 // verify does the work of one hash, whoever asks. A stored password that
 // cannot be read lets nobody in and costs the same.

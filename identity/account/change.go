@@ -92,8 +92,9 @@ type ChangeRequest struct {
 
 // ChangePassword stores a new password and ends every token that the user has.
 // It fails with an *InvalidError of the field "current" or "new", with
-// ErrNotFound, with the hasher's error when it is busy, or with an
-// *outage.Error, and then ErrNotAnnounced when it is done all the same.
+// ErrNotFound, with a *limit.LimitedError, with the hasher's error when it is
+// busy, or with an *outage.Error, and then ErrNotAnnounced when it is done all
+// the same.
 func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	if s.revoker == nil {
 		return errors.New("account service has no revoker")
@@ -107,8 +108,27 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 		return fmt.Errorf("user %q: %w", r.UserID, err)
 	}
 	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
+	pass, err := s.limiter.Take(ctx, u.Canonical, r.IP)
+	if err != nil {
+		s.recordRefused(ctx, audit, u.Canonical, OutcomeLimited)
+		return fmt.Errorf("change password: %w", err)
+	}
+	err = s.replacePassword(ctx, r, u, next, audit)
+	var invalid *InvalidError
+	switch {
+	case err == nil || errors.Is(err, ErrNotAnnounced):
+		pass.Succeeded(ctx)
+		s.record(ctx, audit, r.UserID, OutcomePasswordChanged)
+	case errors.As(err, &invalid) && invalid.Field == "current":
+	default:
+		pass.Undecided(ctx)
+	}
+	return err
+}
+
+func (s *Service) replacePassword(ctx context.Context, r ChangeRequest, u User, next string, audit LoginRequest) error {
 	checked, hash := "", "" // of what was stored, which a second attempt may find unchanged
-	err = endTokens(ctx, s.store, s.revoker, u.Canonical, func(c Credential) (Credential, error) {
+	return endTokens(ctx, s.store, s.revoker, u.Canonical, func(c Credential) (Credential, error) {
 		if c.UserID != r.UserID || c.Disabled {
 			return Credential{}, ErrNotFound
 		}
@@ -119,17 +139,14 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 			checked = c.Password
 		}
 		if hash == "" {
-			if hash, err = s.hasher.Hash(ctx, next); err != nil {
-				return Credential{}, fmt.Errorf("hash password: %w", err)
+			var err error
+			if hash, err = s.hashNew(ctx, next, "new", u.Username, u.Canonical); err != nil {
+				return Credential{}, err
 			}
 		}
-		c.Password = hash
+		c.Password, c.OneTimeUntil = hash, 0
 		return c, nil
 	})
-	if err == nil || errors.Is(err, ErrNotAnnounced) {
-		s.record(ctx, audit, r.UserID, OutcomePasswordChanged)
-	}
-	return err
 }
 
 // newPassword returns the form of the new password that is hashed.
@@ -155,8 +172,8 @@ func (s *Service) verifyCurrent(ctx context.Context, c Credential, current strin
 	if err != nil {
 		return fmt.Errorf("verify password: %w", err)
 	}
-	if !right || !possible {
-		s.record(ctx, audit, c.UserID, OutcomeWrongPassword)
+	if outcome := judge(true, right && possible, c, s.now()); !outcome.opens() {
+		s.record(ctx, audit, c.UserID, outcome)
 		return &InvalidError{Field: "current", Reason: "is not your password"}
 	}
 	return nil

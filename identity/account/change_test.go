@@ -111,7 +111,7 @@ func newChanging(t *testing.T) changing {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.user, err = c.Register(t.Context(), "Alice", secret); err != nil {
+	if c.user, err = c.Register(t.Context(), account.Registration{Username: "Alice", Password: secret}); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/earlybird/earlybird/identity/limit"
+	"github.com/earlybird/earlybird/identity/password"
 )
 
 // auditTimeout bounds how long the audit of an attempt may hold up its answer.
@@ -17,6 +20,9 @@ const auditTimeout = 2 * time.Second
 type Hasher interface {
 	// Hash returns a string to store.
 	Hash(ctx context.Context, password string) (string, error)
+	// HashIf is Hash when admit returns nil, and else returns its error. What
+	// admit does is bounded like hashing.
+	HashIf(ctx context.Context, password string, admit func() error) (string, error)
 	// Verify reports whether encoded, as Hash returned it, is of password. It
 	// fails with password.ErrMalformed when encoded cannot be read.
 	Verify(ctx context.Context, encoded, password string) (bool, error)
@@ -26,6 +32,13 @@ type Hasher interface {
 	Stale(encoded string) bool
 }
 
+// Limiter refuses whoever tries too often: a *limit.Limiter.
+type Limiter interface {
+	// Take counts an attempt at an account, or at none when it is empty, from an
+	// address, or fails with a *limit.LimitedError.
+	Take(ctx context.Context, account, address string) (*limit.Pass, error)
+}
+
 // ServiceConfig configures a Service. Store and Hasher are required, Revoker for
 // ChangePassword.
 type ServiceConfig struct {
@@ -33,7 +46,9 @@ type ServiceConfig struct {
 	Hasher            Hasher
 	Revoker           Revoker
 	Generations       Generations      // nil: credentials are never behind
+	Limiter           Limiter          // nil: nobody is limited
 	MinPasswordLength int              // code points; zero: MinPassword
+	MinPasswordScore  int              // least password.Strength of a new password, to password.MaxScore; zero: any
 	Now               func() time.Time // nil: time.Now
 	Log               *slog.Logger     // nil: slog.Default
 }
@@ -44,9 +59,12 @@ type Service struct {
 	hasher      Hasher
 	revoker     Revoker
 	generations Generations
+	limiter     Limiter
 	minPassword int
+	minScore    int
 	now         func() time.Time
 	log         *slog.Logger
+	refused     refusals
 }
 
 // NewService checks the configuration.
@@ -60,6 +78,12 @@ func NewService(c ServiceConfig) (*Service, error) {
 	if c.MinPasswordLength < MinPassword || c.MinPasswordLength > MaxPassword {
 		return nil, fmt.Errorf("minimum password length %d: must be %d to %d", c.MinPasswordLength, MinPassword, MaxPassword)
 	}
+	if c.MinPasswordScore < 0 || c.MinPasswordScore > password.MaxScore {
+		return nil, fmt.Errorf("minimum password score %d: must be 0 to %d", c.MinPasswordScore, password.MaxScore)
+	}
+	if c.Limiter == nil {
+		c.Limiter = limit.New(limit.Config{}) // which has no limits
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -68,32 +92,61 @@ func NewService(c ServiceConfig) (*Service, error) {
 	}
 	return &Service{
 		store: c.Store, hasher: c.Hasher, revoker: c.Revoker, generations: c.Generations,
-		minPassword: c.MinPasswordLength, now: c.Now, log: c.Log,
+		limiter: c.Limiter, minPassword: c.MinPasswordLength, minScore: c.MinPasswordScore, now: c.Now, log: c.Log,
 	}, nil
 }
 
+// Registration asks for an account. IP is the address that is limited.
+type Registration struct {
+	Username string
+	Password string
+	IP       string
+}
+
 // Register creates an account. It fails with an *InvalidError (two, joined,
-// when name and password are both invalid), with ErrUsernameTaken, with the
-// hasher's error when it is busy, or with an *outage.Error.
-func (s *Service) Register(ctx context.Context, username, password string) (User, error) {
-	canonical, nameErr := Canonical(username)
-	normal, passwordErr := normalise(password, s.minPassword)
+// when name and password are both invalid), with ErrUsernameTaken, with a
+// *limit.LimitedError, with the hasher's error when it is busy, or with an
+// *outage.Error.
+func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
+	canonical, nameErr := Canonical(r.Username)
+	normal, passwordErr := normalise(r.Password, s.minPassword)
 	if err := errors.Join(nameErr, passwordErr); err != nil {
 		return User{}, err
+	}
+	if _, err := s.limiter.Take(ctx, "", r.IP); err != nil {
+		return User{}, fmt.Errorf("register: %w", err)
 	}
 	if err := s.free(ctx, canonical); err != nil {
 		return User{}, err
 	}
-	hash, err := s.hasher.Hash(ctx, normal)
+	hash, err := s.hashNew(ctx, normal, "password", r.Username, canonical)
 	if err != nil {
-		return User{}, fmt.Errorf("hash password: %w", err)
+		return User{}, err
 	}
-	u := User{ID: rand.Text(), Username: username, Canonical: canonical, CreatedAt: s.now().UTC().Truncate(time.Millisecond)}
+	u := User{ID: rand.Text(), Username: r.Username, Canonical: canonical, CreatedAt: s.now().UTC().Truncate(time.Millisecond)}
 	c := Credential{Canonical: canonical, UserID: u.ID, Password: hash}
 	if err := s.store.CreateUser(ctx, u, c); err != nil {
 		return User{}, fmt.Errorf("create user %s: %w", u.ID, err)
 	}
 	return u, nil
+}
+
+// hashNew hashes a new password, if it is strong enough for somebody with these
+// names. field is what an *InvalidError calls it.
+func (s *Service) hashNew(ctx context.Context, normal, field string, names ...string) (string, error) {
+	hash, err := s.hasher.HashIf(ctx, normal, func() error {
+		if s.minScore == 0 {
+			return nil
+		}
+		if score, advice := password.Strength(normal, names...); score < s.minScore {
+			return &InvalidError{Field: field, Reason: advice}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
 }
 
 // free looks before the costly hash whether a name is held. It decides

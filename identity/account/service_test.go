@@ -35,6 +35,13 @@ func (h *countingHasher) Hash(_ context.Context, secret string) (string, error) 
 	return h.prefix + secret, h.err
 }
 
+func (h *countingHasher) HashIf(ctx context.Context, secret string, admit func() error) (string, error) {
+	if err := admit(); err != nil {
+		return "", err
+	}
+	return h.Hash(ctx, secret)
+}
+
 func (h *countingHasher) Verify(ctx context.Context, encoded, secret string) (bool, error) {
 	_, stored, ok := strings.Cut(encoded, ":")
 	if !ok {
@@ -108,7 +115,7 @@ const secret = "correct horse"
 
 func (f fixture) register(t *testing.T, username string) account.User {
 	t.Helper()
-	u, err := f.Register(t.Context(), username, secret)
+	u, err := f.Register(t.Context(), account.Registration{Username: username, Password: secret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +145,7 @@ func TestRegisterTaken(t *testing.T) {
 	f := newFixture(t)
 	f.register(t, "Alice")
 	for _, name := range []string{"Alice", "alice", "ａｌｉｃｅ", "ALICE"} {
-		if _, err := f.Register(t.Context(), name, secret); !errors.Is(err, account.ErrUsernameTaken) {
+		if _, err := f.Register(t.Context(), account.Registration{Username: name, Password: secret}); !errors.Is(err, account.ErrUsernameTaken) {
 			t.Errorf("register %q: %v, want ErrUsernameTaken", name, err)
 		}
 	}
@@ -158,7 +165,7 @@ func TestRegisterInvalid(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
-			_, err := f.Register(t.Context(), test.username, test.password)
+			_, err := f.Register(t.Context(), account.Registration{Username: test.username, Password: test.password})
 			var invalid *account.InvalidError
 			if !errors.As(err, &invalid) || invalid.Field != test.fields[0] {
 				t.Fatalf("register: %v, want an InvalidError of %s", err, test.fields[0])
@@ -182,7 +189,7 @@ func TestRegisterFailures(t *testing.T) {
 	busy := &password.BusyError{RetryAfter: 3 * time.Second}
 	f := newFixture(t)
 	f.hasher.err = busy
-	if _, err := f.Register(t.Context(), "alice", secret); !errors.Is(err, password.ErrBusy) {
+	if _, err := f.Register(t.Context(), account.Registration{Username: "alice", Password: secret}); !errors.Is(err, password.ErrBusy) {
 		t.Errorf("busy: %v", err)
 	}
 	if _, err := f.store.Credential(t.Context(), "alice"); !errors.Is(err, account.ErrNotFound) {
@@ -190,7 +197,7 @@ func TestRegisterFailures(t *testing.T) {
 	}
 	f = newFixture(t)
 	f.store.lookup = outage.New("mongodb", "find", errors.New("down"))
-	if _, err := f.Register(t.Context(), "alice", secret); !outage.Is(err) {
+	if _, err := f.Register(t.Context(), account.Registration{Username: "alice", Password: secret}); !outage.Is(err) {
 		t.Errorf("store down: %v, want an outage", err)
 	}
 }
@@ -263,7 +270,7 @@ func TestAuthenticate(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
-			u, err := f.Register(t.Context(), "Zo\u00eb", "caf\u00e9 au lait")
+			u, err := f.Register(t.Context(), account.Registration{Username: "Zo\u00eb", Password: "caf\u00e9 au lait"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -382,7 +389,7 @@ func TestNewService(t *testing.T) {
 				return
 			}
 			var invalid *account.InvalidError
-			if _, err := s.Register(t.Context(), "alice", "only 14 chars!"); !errors.As(err, &invalid) || !strings.Contains(invalid.Reason, "15 to 128") {
+			if _, err := s.Register(t.Context(), account.Registration{Username: "alice", Password: "only 14 chars!"}); !errors.As(err, &invalid) || !strings.Contains(invalid.Reason, "15 to 128") {
 				t.Errorf("register with a short password: %v", err)
 			}
 		})
@@ -404,7 +411,7 @@ func TestWithArgon2id(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Register(t.Context(), "alice", secret); err != nil && !errors.Is(err, account.ErrUsernameTaken) {
+		if _, err := s.Register(t.Context(), account.Registration{Username: "alice", Password: secret}); err != nil && !errors.Is(err, account.ErrUsernameTaken) {
 			t.Fatal(err)
 		}
 		if _, err := s.Authenticate(t.Context(), login); err != nil {

@@ -25,7 +25,7 @@ const DefaultExpectTimeout = 2 * time.Second
 
 // Accounts registers people and lets them in: *account.Service.
 type Accounts interface {
-	Register(ctx context.Context, username, password string) (account.User, error)
+	Register(ctx context.Context, r account.Registration) (account.User, error)
 	Authenticate(ctx context.Context, r account.LoginRequest) (account.Credential, error)
 	User(ctx context.Context, id string) (account.User, error)
 	ChangePassword(ctx context.Context, r account.ChangeRequest) error

@@ -144,6 +144,10 @@ var kinds = map[int][]*Problem{
 	http.StatusUnprocessableEntity: {
 		invalidFields(FieldError{Field: "username", Message: "must have 3 to 64 characters"}),
 	},
+	http.StatusTooManyRequests: {
+		typedProblem(typeLimited, "Too many attempts", http.StatusTooManyRequests,
+			"There were too many attempts; try again after the time that Retry-After says."),
+	},
 	http.StatusServiceUnavailable: {
 		unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", outageRetry),
 		unavailable(typePending, "Done, not in force everywhere yet", "It is done and stored; earlier tokens may be accepted until the gateways can be told, which happens by itself.", outageRetry),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
@@ -26,6 +27,7 @@ const (
 	typeCredentials  = "tag:earlybird.example,2026:wrong-credentials" //nolint:gosec // the name of a problem, not a credential
 	typeUnauthorized = "tag:earlybird.example,2026:unauthorized"
 	typeNoGrant      = "tag:earlybird.example,2026:no-grant"
+	typeLimited      = "tag:earlybird.example,2026:too-many-attempts"
 	typeBusy         = "tag:earlybird.example,2026:busy"
 	typePending      = "tag:earlybird.example,2026:pending"
 	typeUnavailable  = "tag:earlybird.example,2026:unavailable"
@@ -110,9 +112,13 @@ func invalidFields(errs ...FieldError) *Problem {
 
 // unavailable says that nothing was decided and when to ask again.
 func unavailable(kind, title, detail string, after time.Duration) *Problem {
-	seconds := max(1, int(math.Ceil(after.Seconds())))
 	return typedProblem(kind, title, http.StatusServiceUnavailable, detail).
-		with("Retry-After", strconv.Itoa(seconds))
+		with("Retry-After", retrySeconds(after))
+}
+
+// retrySeconds is a time to wait as Retry-After says it: whole seconds.
+func retrySeconds(after time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(after.Seconds()))))
 }
 
 // problemOf maps an error of the domain to its answer. An error it does not
@@ -125,6 +131,8 @@ func problemOf(err error) *Problem {
 		done *Problem
 		busy *password.BusyError
 		late *revocation.PendingError
+
+		limited *limit.LimitedError
 	)
 	switch {
 	case errors.As(err, &done):
@@ -140,6 +148,10 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, campaign.ErrNoGrant):
 		return typedProblem(typeNoGrant, "No promotion", http.StatusNotFound,
 			"You hold no grant of the current campaign.")
+	case errors.As(err, &limited):
+		return typedProblem(typeLimited, "Too many attempts", http.StatusTooManyRequests,
+			"There were too many attempts; try again after the time that Retry-After says.").
+			with("Retry-After", retrySeconds(limited.RetryAfter))
 	case errors.As(err, &busy):
 		return unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", busy.RetryAfter)
 	case errors.As(err, &late):

@@ -14,6 +14,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
@@ -35,6 +36,7 @@ func TestProblemOf(t *testing.T) {
 		"wrong credentials": {account.ErrBadCredentials, 401, typeCredentials, `WWW-Authenticate: Bearer realm="earlybird"`, ""},
 		"not found":         {account.ErrNotFound, 404, "about:blank", "", ""},
 		"no grant":          {campaign.ErrNoGrant, 404, typeNoGrant, "", ""},
+		"too many attempts": {&limit.LimitedError{Limit: limit.ByAccount, RetryAfter: 4100 * time.Millisecond}, 429, typeLimited, "Retry-After: 5", ""},
 		"busy":              {&password.BusyError{RetryAfter: 4100 * time.Millisecond}, 503, typeBusy, "Retry-After: 5", ""},
 		"outage":            {outage.New("redis", "x", errors.New("down")), 503, typeUnavailable, "Retry-After: 2", ""},
 		"pending":           {&revocation.PendingError{Err: outage.New("redis", "x", errors.New("down"))}, 503, typePending, "Retry-After: 2", ""},

@@ -88,7 +88,9 @@ func (a *API) addUsers() {
 }
 
 func (a *API) register(ctx context.Context, in *registerInput) (*registerOutput, error) {
-	u, err := a.backend.Load().Accounts.Register(ctx, in.Body.Username, in.Body.Password)
+	u, err := a.backend.Load().Accounts.Register(ctx, account.Registration{
+		Username: in.Body.Username, Password: in.Body.Password, IP: clientAddress(ctx),
+	})
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}

@@ -23,6 +23,8 @@ type credential struct {
 	Password   string `bson:"password"`
 	Generation int64  `bson:"generation"`
 	Disabled   bool   `bson:"disabled"`
+	// OneTimeUntil is not there when it is zero, which is nearly always.
+	OneTimeUntil int64 `bson:"one_time_until,omitempty"`
 }
 
 // user is a document of the collection users.
@@ -123,11 +125,13 @@ func (s *Store) ReplaceCredential(ctx context.Context, old, next account.Credent
 		{Key: "password", Value: old.Password},
 		{Key: "generation", Value: old.Generation},
 		{Key: "disabled", Value: old.Disabled},
+		{Key: "one_time_until", Value: orNull(old.OneTimeUntil)}, // null: not there
 	}
 	change := bson.D{{Key: "$set", Value: bson.D{
 		{Key: "password", Value: next.Password},
 		{Key: "generation", Value: next.Generation},
 		{Key: "disabled", Value: next.Disabled},
+		{Key: "one_time_until", Value: orNull(next.OneTimeUntil)},
 	}}}
 	if _, err := s.credentials().UpdateOne(ctx, filter, change); err != nil {
 		return classify("update credentials", err)
@@ -137,6 +141,14 @@ func (s *Store) ReplaceCredential(ctx context.Context, old, next account.Credent
 		err = fmt.Errorf("update credentials: %w", account.ErrChanged)
 	}
 	return err
+}
+
+// orNull is how a number that is absent when it is zero is looked for.
+func orNull(n int64) any {
+	if n == 0 {
+		return nil
+	}
+	return n
 }
 
 // User implements account.Store.

@@ -217,6 +217,7 @@ func testReplaceCredential(t *testing.T, s account.Store) {
 		"generation": func(c *account.Credential) { c.Generation-- },
 		"disabled":   func(c *account.Credential) { c.Disabled = true },
 		"user":       func(c *account.Credential) { c.UserID = "another" },
+		"one time":   func(c *account.Credential) { c.OneTimeUntil = 1 },
 	} {
 		old, third := second, second
 		stale(&old)
@@ -226,6 +227,17 @@ func testReplaceCredential(t *testing.T, s account.Store) {
 		}
 	}
 	wantAccount(t, s, u, second)
+	oneTime := second
+	oneTime.OneTimeUntil = 1_790_000_000_123
+	for _, step := range [][2]account.Credential{{second, oneTime}, {oneTime, second}, {second, oneTime}} {
+		if err := s.ReplaceCredential(t.Context(), step[0], step[1]); err != nil {
+			t.Fatalf("one-time password: %v", err)
+		}
+		wantAccount(t, s, u, step[1])
+	}
+	if err := s.ReplaceCredential(t.Context(), second, first); !errors.Is(err, account.ErrChanged) {
+		t.Errorf("replace a one-time password that is not expected: %v, want ErrChanged", err)
+	}
 	wantAccount(t, s, other, otherCredential)
 }
 

@@ -1,0 +1,232 @@
+package limit
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed lua/take.lua
+	takeLua string
+	//go:embed lua/settle.lua
+	settleLua string
+
+	takeScript   = redis.NewScript(takeLua)
+	settleScript = redis.NewScript(settleLua)
+)
+
+const (
+	// knownFor is how long an address is remembered after a login from it.
+	knownFor = 30 * 24 * time.Hour
+	// knownMost is how many addresses of an account are remembered.
+	knownMost = 16
+	// spared is how long Redis is left alone after it has not answered.
+	spared = time.Second
+)
+
+// Config configures a Limiter. A zero Rate allows everything.
+type Config struct {
+	Redis                  redis.UniversalClient // nil: the limits are kept in memory alone
+	Address, Account, Both Rate
+	Timeout                time.Duration    // for one answer of Redis; zero: 250 ms
+	Size                   int              // keys kept in memory while Redis is down; zero: 65,536
+	Now                    func() time.Time // of the limits kept in memory; nil: time.Now
+	Log                    *slog.Logger     // nil: slog.Default
+}
+
+// Limiter keeps the limits. It is safe for concurrent use.
+type Limiter struct {
+	cfg    Config
+	local  *memory
+	resume atomic.Int64 // when Redis may be asked again; Unix nanoseconds
+	down   atomic.Bool
+}
+
+// New returns a Limiter.
+func New(c Config) *Limiter {
+	if c.Timeout <= 0 {
+		c.Timeout = 250 * time.Millisecond
+	}
+	if c.Size <= 0 {
+		c.Size = 1 << 16
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return &Limiter{cfg: c, local: newMemory(c.Size)}
+}
+
+// Take counts an attempt at an account from an address, or fails with a
+// *LimitedError and counts nothing. The account is a canonical username, or
+// whatever was typed in its place; empty when there is none yet, and then only
+// the limit by address applies.
+//
+// It never fails for want of Redis.
+func (l *Limiter) Take(ctx context.Context, account, address string) (*Pass, error) {
+	a := l.attempt(account, address)
+	if len(a.limits) == 0 {
+		return &Pass{limiter: l, names: a.names}, nil
+	}
+	decided, err := l.ask(ctx, a)
+	if err != nil {
+		decided = l.local.take(a, l.cfg.Now())
+	}
+	if decided.refused != "" {
+		return nil, &LimitedError{Limit: decided.refused, RetryAfter: max(decided.wait, time.Millisecond)}
+	}
+	return &Pass{limiter: l, names: a.names, taken: a.refundable(decided.known), inMemory: err != nil}, nil
+}
+
+// limit is one limit of an attempt.
+type limit struct {
+	kind  Kind
+	key   string
+	rate  Rate
+	spare bool // known addresses
+}
+
+// attempt is what is asked at once.
+type attempt struct {
+	names
+	limits []limit
+}
+
+// decision is the answer.
+type decision struct {
+	refused Kind // empty: nothing refused
+	wait    time.Duration
+	known   bool
+}
+
+func (l *Limiter) attempt(account, address string) attempt {
+	a := attempt{names: keysOf(account, address)}
+	all := []limit{{ByAddress, a.address, l.cfg.Address, false}}
+	if account != "" {
+		all = append(all, limit{ByAccount, a.account, l.cfg.Account, true}, limit{ByBoth, a.both, l.cfg.Both, false})
+	}
+	for _, one := range all {
+		if one.rate != (Rate{}) {
+			a.limits = append(a.limits, one)
+		}
+	}
+	return a
+}
+
+// refundable are the limits that a success gives back to.
+func (a attempt) refundable(known bool) []limit {
+	var back []limit
+	for _, one := range a.limits {
+		if one.kind != ByAddress && !(one.spare && known) {
+			back = append(back, one)
+		}
+	}
+	return back
+}
+
+// ask has Redis decide.
+func (l *Limiter) ask(ctx context.Context, a attempt) (decision, error) {
+	keys := []string{a.knownKey()}
+	args := []any{a.member, int64(knownFor.Seconds())}
+	for _, one := range a.limits {
+		keys = append(keys, one.key)
+		args = append(args, one.rate.Every.Microseconds(), one.rate.Burst, flag(one.spare))
+	}
+	answer, err := l.run(ctx, takeScript, keys, args)
+	if err != nil {
+		return decision{}, err
+	}
+	d := decision{wait: time.Duration(answer[1]) * time.Microsecond, known: answer[2] == 1}
+	if n := answer[0]; n > 0 {
+		d.refused = a.limits[n-1].kind
+	}
+	return d, nil
+}
+
+// knownKey is a key of the right hash tag also where there is no account.
+func (n names) knownKey() string {
+	if n.known == "" {
+		return prefix + "known:"
+	}
+	return n.known
+}
+
+func flag(set bool) int {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// run runs a script within the time limit, unless Redis has just failed.
+func (l *Limiter) run(ctx context.Context, script *redis.Script, keys []string, args []any) ([]int64, error) {
+	if l.cfg.Redis == nil || l.cfg.Now().UnixNano() < l.resume.Load() {
+		return nil, errSpared
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Timeout)
+	defer cancel()
+	raw, err := script.Run(bounded, l.cfg.Redis, keys, args...).Result()
+	if err == nil {
+		if l.down.CompareAndSwap(true, false) {
+			l.cfg.Log.InfoContext(ctx, "limits are kept in redis again")
+		}
+		return numbers(raw)
+	}
+	l.resume.Store(l.cfg.Now().Add(spared).UnixNano())
+	if !l.down.Swap(true) {
+		l.cfg.Log.WarnContext(ctx, "limits are kept by this process alone until redis answers", "err", err)
+	}
+	return nil, fmt.Errorf("limit: %w", err)
+}
+
+// Pass is an attempt that was let through.
+type Pass struct {
+	limiter  *Limiter
+	names    names
+	taken    []limit
+	inMemory bool
+}
+
+// Succeeded gives back what the attempt took from the limits on failures, and
+// remembers its address as one of the owner's.
+func (p *Pass) Succeeded(ctx context.Context) {
+	if p.limiter.cfg.Account == (Rate{}) {
+		p.settle(ctx, "") // there is nothing to spare the owner
+		return
+	}
+	p.limiter.local.remember(p.names, p.limiter.cfg.Now())
+	p.settle(ctx, p.names.member)
+}
+
+// Undecided gives back what the attempt took, for one that neither succeeded
+// nor failed.
+func (p *Pass) Undecided(ctx context.Context) { p.settle(ctx, "") }
+
+func (p *Pass) settle(ctx context.Context, member string) {
+	if p.names.known == "" {
+		return
+	}
+	if p.inMemory {
+		p.limiter.local.giveBack(p.taken, p.limiter.cfg.Now())
+		p.taken = nil
+	}
+	if len(p.taken) == 0 && member == "" {
+		return
+	}
+	keys := []string{p.names.known}
+	args := []any{member, int64(knownFor.Seconds()), knownMost}
+	for _, one := range p.taken {
+		keys = append(keys, one.key)
+		args = append(args, one.rate.Every.Microseconds())
+	}
+	// What is lost with Redis is a little of the owner's patience.
+	_, _ = p.limiter.run(ctx, settleScript, keys, args)
+}
