@@ -173,9 +173,7 @@ func (b *Board) grantedAt(ctx context.Context, campaignID, userID string) (time.
 	}
 	for _, e := range entries {
 		if e.Values["user"] == userID && e.Values["campaign"] == campaignID && e.Values["rank"] != nil {
-			text, _ := e.Values["at"].(string)
-			ms, _ := strconv.ParseInt(text, 10, 64)
-			return fromMilli(ms), nil
+			return entryTime(e.ID), nil
 		}
 	}
 	return time.Time{}, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -61,7 +62,7 @@ func (c *Claimer) Claim(ctx context.Context, userID string) Outcome {
 func (c *Claimer) claim(ctx context.Context, userID string) (Outcome, error) {
 	keys := []string{KeyCampaign, KeyArrivals, KeyOutbox}
 	if c.cfg.Replicas == 0 {
-		reply, err := claimScript.Run(ctx, c.cfg.Redis, keys, userID, "0").Slice()
+		reply, err := claimScript.Run(ctx, c.cfg.Redis, keys, userID, "0").Text()
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -76,23 +77,23 @@ func (c *Claimer) claim(ctx context.Context, userID string) (Outcome, error) {
 
 // durably runs the claim and a WAIT on one connection: WAIT speaks of the
 // writes of the connection it is sent on, and on another one answers at once.
-func (c *Claimer) durably(ctx context.Context, keys []string, userID string) ([]any, error) {
+func (c *Claimer) durably(ctx context.Context, keys []string, userID string) (string, error) {
 	conn, err := c.conn(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer func() { _ = conn.Close() }() // back to the pool
-	run := func(eval func(redis.Pipeliner) *redis.Cmd) ([]any, error) {
+	run := func(eval func(redis.Pipeliner) *redis.Cmd) (string, error) {
 		pipe := conn.Pipeline()
 		claim := eval(pipe)
 		wait := pipe.Do(ctx, "WAIT", c.cfg.Replicas, c.cfg.Timeout.Milliseconds())
 		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, err
+			return "", err
 		}
 		if n, err := wait.Int(); err != nil || n < c.cfg.Replicas {
-			return nil, fmt.Errorf("%d of %d replicas hold the claim", n, c.cfg.Replicas)
+			return "", fmt.Errorf("%d of %d replicas hold the claim", n, c.cfg.Replicas)
 		}
-		return claim.Slice()
+		return claim.Text()
 	}
 	reply, err := run(func(p redis.Pipeliner) *redis.Cmd { return claimScript.EvalSha(ctx, p, keys, userID, "1") })
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -119,11 +120,10 @@ func (c *Claimer) conn(ctx context.Context) (*redis.Conn, error) {
 
 var errReply = errors.New("unexpected answer of a script")
 
-func parseClaim(reply []any) (Outcome, error) {
-	if len(reply) == 0 {
-		return Outcome{}, errReply
-	}
-	state, _ := reply[0].(string)
+// parseClaim reads the answer of claim.lua: the state, and after "granted"
+// the campaign id, the rank and the discount.
+func parseClaim(reply string) (Outcome, error) {
+	state, rest, _ := strings.Cut(reply, " ")
 	switch State(state) {
 	case StateFull, StateNone, StatePaused, StateEnded, StatePending:
 		return Outcome{State: State(state)}, nil
@@ -131,14 +131,11 @@ func parseClaim(reply []any) (Outcome, error) {
 	default:
 		return Outcome{}, errReply
 	}
-	if len(reply) != 4 {
-		return Outcome{}, errReply
-	}
-	id, _ := reply[1].(string)
-	rank, _ := reply[2].(int64)
-	text, _ := reply[3].(string)
-	discount, err := strconv.ParseInt(text, 10, 64)
-	if id == "" || rank < 1 || err != nil {
+	id, numbers, _ := strings.Cut(rest, " ")
+	first, second, _ := strings.Cut(numbers, " ")
+	rank, err := strconv.ParseInt(first, 10, 64)
+	discount, err2 := strconv.ParseInt(second, 10, 64)
+	if id == "" || rank < 1 || err != nil || err2 != nil {
 		return Outcome{}, errReply
 	}
 	return Outcome{State: StateGranted, CampaignID: id, Rank: rank, Discount: discount}, nil

@@ -10,10 +10,10 @@ const (
 	keyStaging     = "earlybird:{earlybird}:staging:"    // what a restore prepares, by its token
 )
 
-// The types of entries in the outbox.
+// The types of entries in the outbox. When it happened is in an entry's id.
 const (
-	EntryArrival  = "arrival"  // campaign, user, position, at; rank when a slot was free
-	EntryGrant    = "grant"    // campaign, user, rank, at: granted when slots were raised, or by a restore
+	EntryArrival  = "arrival"  // campaign, user, position: on the waiting list
+	EntryGrant    = "grant"    // campaign, user, rank: at the first login, when slots were raised, or by a restore
 	EntryCampaign = "campaign" // campaign, version: the settings changed
 	EntryRestored = "restored" // campaign: arrivals were rebuilt, forget what you know of them
 )

@@ -142,9 +142,9 @@ type Entry struct {
 	Type       string // EntryArrival, ...
 	CampaignID string
 	UserID     string
-	Position   int64 // of an arrival; of a grant it is the rank
-	Rank       int64 // 0: turned away
-	At         time.Time
+	Position   int64     // in the order of first logins; of a grant it is the rank
+	Rank       int64     // 0: turned away
+	At         time.Time // by the clock of Redis
 }
 
 // Backlog yields what the outbox holds, the oldest first. A malformed entry
@@ -197,22 +197,11 @@ func ParseEntry(m redis.XMessage) (Entry, error) {
 	if e.CampaignID == "" || e.UserID == "" {
 		return Entry{}, fmt.Errorf("outbox entry %s: campaign or user is missing", m.ID)
 	}
-	var at int64
-	if err := number("at", &at); err != nil {
-		return Entry{}, err
+	e.At = entryTime(m.ID)
+	if e.Type == EntryArrival {
+		return e, number("position", &e.Position)
 	}
-	e.At = fromMilli(at)
-	if text("rank") != "" {
-		if err := number("rank", &e.Rank); err != nil {
-			return Entry{}, err
-		}
-	}
-	if e.Type == EntryGrant {
-		e.Position = e.Rank
-		if e.Rank == 0 {
-			return Entry{}, fmt.Errorf("outbox entry %s: a grant without a rank", m.ID)
-		}
-		return e, nil
-	}
-	return e, number("position", &e.Position)
+	err := number("rank", &e.Rank)
+	e.Position = e.Rank
+	return e, err
 }

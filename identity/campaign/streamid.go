@@ -3,6 +3,7 @@ package campaign
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Older reports whether stream id a comes before b. An id is milliseconds, a
@@ -18,4 +19,10 @@ func splitID(id string) (ms, seq uint64) {
 	ms, _ = strconv.ParseUint(left, 10, 64)
 	seq, _ = strconv.ParseUint(right, 10, 64)
 	return ms, seq
+}
+
+// entryTime is when an entry was added, by the clock of Redis.
+func entryTime(id string) time.Time {
+	ms, _ := splitID(id)
+	return time.UnixMilli(int64(ms)).UTC() //nolint:gosec // G115: milliseconds are far from the limit
 }

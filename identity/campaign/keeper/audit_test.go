@@ -53,7 +53,7 @@ func TestAudit(t *testing.T) {
 			}
 		}, nil},
 		{"a rank given twice", func(t *testing.T, b *bench) {
-			xadd(t, b, map[string]any{"type": "grant", "campaign": "1", "user": "a2", "rank": 1, "at": 1})
+			xadd(t, b, map[string]any{"type": "grant", "campaign": "1", "user": "a2", "rank": 1})
 			b.drain(t)
 		}, []keeper.Kind{keeper.KindConflict}},
 		{"a gap", func(t *testing.T, b *bench) {

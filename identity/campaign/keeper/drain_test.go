@@ -94,7 +94,7 @@ func TestDrainRecordsConflicts(t *testing.T) {
 		b.start(t, 3, 0)
 		b.claim(t, "a")
 		for _, values := range []map[string]any{
-			{"type": "arrival", "campaign": "1", "user": "twin", "position": 1, "rank": 1, "at": 5},
+			{"type": "grant", "campaign": "1", "user": "twin", "rank": 1},
 			{"type": "nonsense"},
 			{"type": "grant", "campaign": "1", "user": "half"},
 		} {
@@ -122,7 +122,7 @@ func TestTrim(t *testing.T) {
 		add := func(ms int64, user string, rank int) {
 			t.Helper()
 			if err := b.redis.XAdd(ctx, &redis.XAddArgs{Stream: campaign.KeyOutbox, ID: strconv.FormatInt(ms, 10) + "-1", Values: map[string]any{
-				"type": "arrival", "campaign": "1", "user": user, "position": rank, "rank": rank, "at": ms,
+				"type": "grant", "campaign": "1", "user": user, "rank": rank,
 			}}).Err(); err != nil {
 				t.Fatal(err)
 			}

@@ -23,11 +23,10 @@ redis.call('XADD', KEYS[3], '*', 'type', 'campaign', 'campaign', ARGV[1], 'versi
 -- Those who were turned away and are within the slots now, in their order.
 local upto = math.min(slots, last)
 if upto > old_slots then
-  local now = now_ms()
   local raised = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. old_slots, upto, 'WITHSCORES')
   for i = 1, #raised, 2 do
     redis.call('XADD', KEYS[3], '*', 'type', 'grant', 'campaign', ARGV[1], 'user', raised[i],
-      'rank', raised[i + 1], 'at', now)
+      'rank', raised[i + 1])
   end
 end
 return 'applied'

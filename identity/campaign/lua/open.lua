@@ -19,23 +19,19 @@ if redis.call('EXISTS', KEYS[4]) == 1 then
   redis.call('RENAME', KEYS[4], KEYS[2])
   redis.call('PERSIST', KEYS[2])
 end
-local id, now = redis.call('HGET', KEYS[1], 'id'), now_ms()
+local id = redis.call('HGET', KEYS[1], 'id')
 redis.call('XADD', KEYS[3], '*', 'type', 'restored', 'campaign', id)
 
--- Staged entries come in threes: type, user, position; an arrival within the
--- slots is a grant.
+-- Staged entries come in threes: type, user, position; whoever is within the
+-- slots is granted.
 local slots = tonumber(redis.call('HGET', KEYS[1], 'slots'))
 local entries = redis.call('LRANGE', KEYS[5], 0, -1)
 for i = 1, #entries, 3 do
   local kind, user, position = entries[i], entries[i + 1], tonumber(entries[i + 2])
-  if kind == 'grant' then
-    redis.call('XADD', KEYS[3], '*', 'type', 'grant', 'campaign', id, 'user', user, 'rank', position, 'at', now)
-  elseif position <= slots then
-    redis.call('XADD', KEYS[3], '*', 'type', 'arrival', 'campaign', id, 'user', user,
-      'position', position, 'at', now, 'rank', position)
+  if kind == 'grant' or position <= slots then
+    redis.call('XADD', KEYS[3], '*', 'type', 'grant', 'campaign', id, 'user', user, 'rank', position)
   else
-    redis.call('XADD', KEYS[3], '*', 'type', 'arrival', 'campaign', id, 'user', user,
-      'position', position, 'at', now)
+    redis.call('XADD', KEYS[3], '*', 'type', 'arrival', 'campaign', id, 'user', user, 'position', position)
   end
 end
 redis.call('DEL', KEYS[5])

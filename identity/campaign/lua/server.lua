@@ -2,9 +2,7 @@
 
 -- server_run_id names the running server: another one after every restart and
 -- fail-over. A server that cannot tell (miniredis, which keeps nothing over a
--- restart anyway) has the name 'none'. The search starts behind the fields that
--- come before run_id, because a pattern match over the whole text costs more
--- than the rest of a claim.
+-- restart anyway) has the name 'none'.
 local function server_run_id()
   local info = redis.pcall('INFO', 'server')
   if type(info) ~= 'string' then return 'none' end
