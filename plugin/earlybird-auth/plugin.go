@@ -93,15 +93,24 @@ func (p *plugin) remembered() float64 {
 // start starts an instance. One whose configuration cannot work refuses every
 // request with 503, and the log says why.
 func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instance, error) {
-	s, err := p.settings(config)
+	i, err := p.build(ctx, config)
 	if err != nil {
 		p.process.Log.ErrorContext(ctx, "configuration cannot work, every request is refused", slog.Any("err", err))
-		return refusing{p}, nil
+		return pluginserver.NewRetry(pluginserver.RetryConfig{
+			Start: p.build, Config: config, Otherwise: refusing{p}, Log: p.process.Log,
+		}), nil
+	}
+	return i, nil
+}
+
+func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instance, error) {
+	s, err := p.settings(config)
+	if err != nil {
+		return nil, err
 	}
 	c, release, err := p.checks.Acquire(s)
 	if err != nil {
-		p.process.Log.ErrorContext(ctx, "configuration cannot work, every request is refused", slog.Any("err", err))
-		return refusing{p}, nil
+		return nil, err
 	}
 	c.wait(ctx)
 	return &instance{plugin: p, check: c, release: release}, nil

@@ -52,23 +52,30 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 // start starts an instance. It never fails: that would turn every login into a
 // 500. One whose configuration cannot work says pending, and the log says why.
 func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instance, error) {
+	i, err := p.build(ctx, config)
+	if err != nil {
+		p.process.Log.ErrorContext(ctx, "configuration cannot work, the status of every login is pending", slog.Any("err", err))
+		useless := &instance{plugin: p, tag: func(context.Context, []byte) string { return edge.Pending }, release: func() {}}
+		return pluginserver.NewRetry(pluginserver.RetryConfig{
+			Start: p.build, Config: config, Otherwise: useless, Log: p.process.Log,
+		}), nil
+	}
+	return i, nil
+}
+
+func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instance, error) {
 	s, err := p.settings(config)
 	if err != nil {
-		return p.useless(ctx, err), nil
+		return nil, err
 	}
 	t, release, err := p.taggers.Acquire(s)
 	if err != nil {
-		return p.useless(ctx, err), nil
+		return nil, err
 	}
 	wait, cancel := context.WithTimeout(ctx, s.ClaimTimeoutDuration())
 	defer cancel()
 	_ = t.keys.WaitReady(wait) // without keys the status is pending
 	return &instance{plugin: p, tag: t.Tag, release: release}, nil
-}
-
-func (p *plugin) useless(ctx context.Context, err error) *instance {
-	p.process.Log.ErrorContext(ctx, "configuration cannot work, the status of every login is pending", slog.Any("err", err))
-	return &instance{plugin: p, tag: func(context.Context, []byte) string { return edge.Pending }, release: func() {}}
 }
 
 func (p *plugin) settings(config []byte) (settings.Tag, error) {
