@@ -132,8 +132,8 @@ func campaignExtend(c *cli.Context) error {
 		do:   func(ctx context.Context, a *campaign.Admin) (campaign.Change, error) { return a.Extend(ctx, slots) },
 		what: func(now standing, next campaign.Campaign) string {
 			what := fmt.Sprintf("This raises %s from %d to %d slots.", now, now.Slots, next.Slots)
-			if now.counts != nil {
-				what += fmt.Sprintf(" %d who were turned away are granted at once, in the order they logged in.",
+			if now.counts != nil && now.counts.Waiting > 0 {
+				what += fmt.Sprintf(" Of those who were turned away the first %d are granted at once, in the order they logged in.",
 					min(now.counts.Waiting, next.Slots-now.counts.Granted))
 			}
 			return what + " It cannot be taken back."
@@ -213,7 +213,7 @@ func lostRace(ctx context.Context, s *stores, err error) error {
 	}
 	return withHint(
 		fmt.Errorf("nothing was changed: %s was faster; campaign %s %q is %s now, with %d slots: %w",
-			newest.ChangedBy, newest.ID, newest.Name, newest.StatusAt(time.Now()), newest.Slots, err),
+			newest.ChangedBy, newest.ID, newest.Name, newest.StatusAt(time.Now()), newest.Slots, campaign.ErrConflict),
 		`look at it with "earlybird campaign status", then decide again`)
 }
 

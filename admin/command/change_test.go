@@ -27,15 +27,18 @@ func TestTwoAdminsAtOnce(t *testing.T) {
 	}{
 		{
 			"two starts", "", "campaign start --name Mine --slots 5 --discount 10", "campaign start --yes --as bob --name Theirs --slots 7 --discount 10",
-			[]string{`nothing was changed: bob was faster; campaign 1 "Theirs" is active now, with 7 slots`, `hint: look at it with "earlybird campaign status"`}, campaign.Active, 7,
+			[]string{`nothing was changed: bob was faster; campaign 1 "Theirs" is active now, with 7 slots`, `hint: look at it with "earlybird campaign status"`},
+			campaign.Active, 7,
 		},
 		{
 			"two extensions", "campaign start --yes --name L --slots 5 --discount 10", "campaign extend --slots 6", "campaign extend --slots 8 --yes --as bob",
-			[]string{"bob was faster", "with 8 slots"}, campaign.Active, 8,
+			[]string{"bob was faster", "with 8 slots"},
+			campaign.Active, 8,
 		},
 		{
 			"paused before it is ended", "campaign start --yes --name L --slots 5 --discount 10", "campaign end", "campaign pause --yes --as bob",
-			[]string{"bob was faster", "is paused now"}, campaign.Paused, 5,
+			[]string{"bob was faster", "is paused now"},
+			campaign.Paused, 5,
 		},
 	}
 	for _, tt := range tests {

@@ -146,7 +146,7 @@ func wrongs(s doctor.RedisSettings) int {
 func settingsOf(ctx context.Context, client redis.Cmdable) (doctor.RedisSettings, error) {
 	var s doctor.RedisSettings
 	for section, fields := range map[string]map[string]*string{
-		"memory":      {"maxmemory_policy": &s.Policy, "maxmemory": &s.MaxMemory},
+		"memory":      {"maxmemory_policy": &s.Policy, "maxmemory": &s.MaxMemory, "used_memory": &s.UsedMemory},
 		"persistence": {"aof_enabled": &s.AppendOnly},
 	} {
 		text, err := client.Info(ctx, section).Result()

@@ -28,7 +28,7 @@ func recorded(c *cli.Context, s *stores, name, campaignID string, do func(contex
 			At: time.Now().UTC().Truncate(time.Millisecond), By: s.by, Name: name, CampaignID: campaignID, Result: result, Detail: detail,
 		})
 	}
-	if err := c.Context.Err(); err != nil {
+	if err := c.Err(); err != nil {
 		return err
 	}
 	if err := record(campaign.ResultBegun, ""); err != nil {

@@ -37,7 +37,7 @@ func campaignWatch(c *cli.Context) error {
 			Look: s.sample, View: viewFor(c.App.Writer, f), Ticks: ticks.C, Now: time.Now,
 		})
 	})
-	if c.Context.Err() != nil {
+	if c.Err() != nil {
 		return nil
 	}
 	return err

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/earlybird/earlybird/identity/mongostore"
@@ -12,6 +13,7 @@ import (
 type RedisSettings struct {
 	Policy        string // maxmemory-policy
 	MaxMemory     string // in bytes, 0: as much as there is
+	UsedMemory    string // in bytes
 	AppendOnly    string // yes or no
 	AppendFsync   string // always, everysec or no
 	MinReplicas   string // min-replicas-to-write
@@ -27,6 +29,11 @@ func (s RedisSettings) Eviction() (string, error) {
 	switch {
 	case s.Policy == "":
 		return "", &Warning{s.unreadable("maxmemory-policy"), lookYourself + "maxmemory-policy noeviction"}
+	case s.Policy == "noeviction" && s.full():
+		return "", &Advised{
+			fmt.Sprintf("memory is full, %s of %s bytes: logins are told pending", s.UsedMemory, s.MaxMemory),
+			"CONFIG SET maxmemory to more, and the same in redis.conf; the logins are made good by themselves then",
+		}
 	case s.Policy == "noeviction":
 		return "maxmemory-policy noeviction: when full it refuses, and forgets nothing", nil
 	case s.MaxMemory == "0":
@@ -34,6 +41,13 @@ func (s RedisSettings) Eviction() (string, error) {
 	default:
 		return "", &Advised{fmt.Sprintf("maxmemory-policy %s: when full it deletes what it was told to keep", s.Policy), fix}
 	}
+}
+
+// full reports whether Redis refuses writes for want of memory.
+func (s RedisSettings) full() bool {
+	used, err1 := strconv.ParseInt(s.UsedMemory, 10, 64)
+	most, err2 := strconv.ParseInt(s.MaxMemory, 10, 64)
+	return err1 == nil && err2 == nil && most > 0 && used >= most
 }
 
 // Append judges whether Redis writes down what it decides.

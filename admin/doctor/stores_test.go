@@ -25,6 +25,8 @@ func TestRedisSettings(t *testing.T) {
 		hint     string
 	}{
 		{"noeviction", RedisSettings{Policy: "noeviction", MaxMemory: "100"}, RedisSettings.Eviction, "ok", "noeviction", ""},
+		{"full", RedisSettings{Policy: "noeviction", MaxMemory: "100", UsedMemory: "101"}, RedisSettings.Eviction, "failed", "memory is full", "maxmemory to more"},
+		{"not full", RedisSettings{Policy: "noeviction", MaxMemory: "100", UsedMemory: "99"}, RedisSettings.Eviction, "ok", "noeviction", ""},
 		{"eviction with a bound", RedisSettings{Policy: "allkeys-lru", MaxMemory: "100"}, RedisSettings.Eviction, "failed", "deletes", "CONFIG SET maxmemory-policy noeviction"},
 		{"eviction without a bound", RedisSettings{Policy: "allkeys-lru", MaxMemory: "0"}, RedisSettings.Eviction, "warning", "harmless only", "noeviction"},
 		{"policy hidden", RedisSettings{WhyUnreadable: "NOPERM"}, RedisSettings.Eviction, "warning", "NOPERM", "console"},
