@@ -54,6 +54,10 @@ fuzz: ## Fuzz the parsers of tokens, keys and frames, FUZZTIME (20s) each
 bench-edge: ## Measure the plugins beside a plugin on go-pdk's own server (deploy/bench/README.md)
 	$(GO) test ./deploy/bench/edge -run '^$$' -bench Edge -benchtime 1x -timeout 60m
 
+.PHONY: bench-claim
+bench-claim: ## Measure claims on a real redis-server beside a script that does nothing (deploy/bench/README.md)
+	$(GO) test ./deploy/bench/claim -run '^$$' -bench Claim -benchtime 1x -timeout 20m
+
 .PHONY: check
 check: ## Formatting, lint, tidy modules: what CI runs before the tests
 	@for m in $(MODULES); do \
