@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
@@ -27,7 +29,12 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{identity: plugintest.NewIdentity(t), redisURL: "redis://" + miniredis.RunT(t).Addr()}
+	return newBenchOn(t, "redis://"+miniredis.RunT(t).Addr())
+}
+
+func newBenchOn(t testing.TB, redisURL string) *bench {
+	t.Helper()
+	b := &bench{identity: plugintest.NewIdentity(t), redisURL: redisURL}
 	b.campaign = plugintest.NewCampaign(t, b.redisURL)
 	b.kong = plugintest.Serve(t, define(), pluginserver.Process{})
 	b.config = b.kong.Configure(t, "a", b.values(), nil)
@@ -164,6 +171,57 @@ func TestSilentRedis(t *testing.T) {
 	b.check(t, b.login(t, "u"), "status=pending")
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("took %v, want about 100 ms", took)
+	}
+}
+
+// While Redis is down logins are pending; the plugin that was started without
+// it, and the one that has lost it, claim again once it is back.
+func TestRedisDownAndBack(t *testing.T) {
+	server := testserver.Redis(t)
+	b := newBenchOn(t, server.URL())
+	b.campaign.Start(t, 5)
+	b.check(t, b.login(t, "one"), `status=granted, campaign="1", rank=1, discount=30`)
+	server.Kill()
+	late := b.kong.Configure(t, "started without Redis", b.values(), nil)
+	for _, config := range []plugintest.Config{b.config, late} {
+		b.config = config
+		b.check(t, b.login(t, "two"), "status=pending")
+	}
+	server.Start()
+	b.campaign.Restore(t)
+	for _, user := range []string{"two", "one"} {
+		deadline := time.Now().Add(10 * time.Second)
+		for r := b.login(t, user); !strings.HasPrefix(r.Downstream["Earlybird"], "status=granted"); {
+			if time.Now().After(deadline) {
+				t.Fatalf("does not heal: %q", r.Downstream)
+			}
+			b.kong.Handle(t, b.config, r)
+		}
+	}
+}
+
+// The file that holds the URL of Redis may come later than the plugin.
+func TestRedisURLFileThatComesLater(t *testing.T) {
+	b := newBench(t)
+	b.campaign.Start(t, 5)
+	var there atomic.Bool
+	b.kong = plugintest.Serve(t, define(), pluginserver.Process{RedisURL: func() (string, error) {
+		if !there.Load() {
+			return "", errors.New("no such file")
+		}
+		return b.redisURL, nil
+	}})
+	values := b.values()
+	delete(values, "redis_url")
+	b.config = b.kong.Configure(t, "a", values, nil)
+	b.check(t, b.login(t, "u"), "status=pending")
+	there.Store(true)
+	r := b.login(t, "u")
+	for deadline := time.Now().Add(15 * time.Second); !strings.HasPrefix(r.Downstream["Earlybird"], "status=granted"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("does not heal: %q", r.Downstream)
+		}
+		b.kong.Handle(t, b.config, r)
 	}
 }
 
