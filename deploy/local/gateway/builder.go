@@ -86,9 +86,6 @@ func (b *builder) service(entity serviceEntity, global []handler) {
 	if entity.Protocol != "" && entity.Protocol != "http" {
 		b.fault("service '%s' in 'protocol': the stand-in speaks http to services, not %s", entity.Name, entity.Protocol)
 	}
-	if entity.Host == "" {
-		b.fault("service '%s' in 'host': required field missing", entity.Name)
-	}
 	port := entity.Port
 	if port == 0 {
 		port = 80
@@ -114,7 +111,7 @@ func (b *builder) service(entity serviceEntity, global []handler) {
 func (b *builder) applyURL(entity *serviceEntity) {
 	u, err := url.Parse(entity.URL)
 	if err != nil {
-		b.fault("service '%s' in 'url': %w", entity.Name, err)
+		b.fault("service '%s' in 'url': not a URL", entity.Name) // which may hold a password
 		return
 	}
 	entity.Protocol, entity.Host, entity.Path = u.Scheme, u.Hostname(), u.Path

@@ -23,13 +23,10 @@ type External struct {
 // nginx_http_lua_socket_read_timeout does.
 const externalTimeout = 10 * time.Second
 
-// external configures one plugin entry: it checks the config against the
-// plugin's schema, fills in defaults and resolves vault references.
+// external configures one plugin entry: it fills in defaults and resolves vault
+// references.
 func (b *builder) external(where string, entity pluginEntity, external External) handler {
 	where += "plugin '" + entity.Name + "' "
-	for _, fault := range schema.Validate(external.Info.Schema, entity.Config) {
-		b.fault("%s%s", where, fault)
-	}
 	b.sequence++
 	id, sequence := uuid(), b.sequence
 	config := schema.Fill(external.Info.Schema, entity.Config)

@@ -7,6 +7,17 @@
 // leads to, which headers are dropped when, how upstreams fail. It is for
 // trying and testing. It speaks HTTP/1.1 without TLS and answers errors as
 // JSON only.
+//
+// Requests are read by net/http, not by nginx, and differ where the former
+// judges before the gateway does:
+//
+//   - A header that is folded over two lines (obs-fold, RFC 9112 section 5.2)
+//     is joined and taken; Kong answers 400.
+//   - Content-Length beside Transfer-Encoding: the former is dropped and the
+//     request taken; nginx answers 400.
+//   - A NUL in a header, a space before a header's colon, two different
+//     Content-Lengths: 400 as with Kong, but as text, without Kong's JSON body
+//     and without X-Kong-Request-Id.
 package gateway
 
 import (
@@ -17,6 +28,9 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/earlybird/earlybird/kong"
+	"github.com/earlybird/earlybird/plugin/schema"
 )
 
 // Config is what a Gateway is made of.
@@ -39,7 +53,8 @@ type Gateway struct {
 }
 
 // New checks the declarative file and builds the gateway. The error lists every
-// fault in the file, in Kong's words where Kong has any.
+// fault in the file, as `earlybird kong validate` does, or what of it the
+// stand-in does not know.
 func New(cfg Config) (*Gateway, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -49,6 +64,9 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	if cfg.Getenv == nil {
 		cfg.Getenv = func(string) string { return "" }
+	}
+	if err := checkFile(cfg); err != nil {
+		return nil, err
 	}
 	file, err := parse(cfg.Declarative)
 	if err != nil {
@@ -60,6 +78,22 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("kong.yml is wrong:\n%w", err)
 	}
 	return b.gateway, nil
+}
+
+// checkFile holds the file against what Kong accepts, with these plugins.
+func checkFile(cfg Config) error {
+	plugins := map[string]schema.Schema{}
+	for name, external := range cfg.External {
+		plugins[name] = external.Info.Schema
+	}
+	result, err := kong.Check(cfg.Declarative, plugins)
+	if err != nil {
+		return fmt.Errorf("read kong.yml: %w", err)
+	}
+	if len(result.Faults) > 0 {
+		return fmt.Errorf("kong.yml is wrong:\n%w", result.Faults)
+	}
+	return nil
 }
 
 // NotEmulated names what is in the file and has no effect here.

@@ -1,9 +1,11 @@
 package gateway_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -359,5 +361,40 @@ func TestRateLimit(t *testing.T) {
 	a.want(t, 429, `"message":"API rate limit exceeded"`)
 	if a.Header.Get("Retry-After") != "40" {
 		t.Errorf("Retry-After: %q, want 40", a.Header.Get("Retry-After"))
+	}
+}
+
+// TestWhereRequestsAreReadDifferently holds the differences from Kong that the
+// package's comment names.
+func TestWhereRequestsAreReadDifferently(t *testing.T) {
+	s := newSetup(t, settings{})
+	for name, c := range map[string]struct {
+		head   string
+		status int
+		kind   string
+	}{
+		"obs-fold":                          {"X-A: a\r\n b\r\n", 200, "text/plain; charset=utf-8"},
+		"Content-Length, Transfer-Encoding": {"Content-Length: 9\r\nTransfer-Encoding: chunked\r\n", 200, "text/plain; charset=utf-8"},
+		"NUL":                               {"X-A: a\x00b\r\n", 400, "text/plain; charset=utf-8"},
+		"a space before the colon":          {"X-A : a\r\n", 400, "text/plain; charset=utf-8"},
+		"two lengths":                       {"Content-Length: 1\r\nContent-Length: 2\r\n", 400, "text/plain; charset=utf-8"},
+		"two Authorization lines":           {"Authorization: a\r\nAuthorization: b\r\n", 400, "application/json; charset=utf-8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, _ = fmt.Fprintf(conn, "GET /open HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s\r\n0\r\n\r\n", c.head)
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = response.Body.Close() }()
+			if got := response.Header.Get("Content-Type"); response.StatusCode != c.status || got != c.kind {
+				t.Errorf("%d %s, want %d %s", response.StatusCode, got, c.status, c.kind)
+			}
+		})
 	}
 }
