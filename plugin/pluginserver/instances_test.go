@@ -49,7 +49,8 @@ func TestInstancesComeAndGo(t *testing.T) {
 		return stub{closed: &closed, handle: func(context.Context, *pluginserver.Event) pluginserver.Verdict { return pluginserver.Continue }}, nil
 	})
 	plugin := newKong(t, s)
-	ctx := ctxFor(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // it is a lot for a busy machine
+	defer cancel()
 	for seq := int64(1); seq <= changes; seq++ {
 		e := event(&kong{}, "access")
 		e.Sequence, e.Config = seq, fmt.Appendf(nil, `{"__seq__":%d}`, seq)
