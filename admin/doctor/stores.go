@@ -20,7 +20,7 @@ type RedisSettings struct {
 	WhyUnreadable string // what the server says when settings are not shown
 }
 
-const lookYourself = "a managed server hides its settings: look in its console for "
+const lookYourself = "an embedded server has no such setting, a managed one hides it: look in its console for "
 
 // Eviction judges what Redis does when its memory is full: it may refuse, but
 // never forget who was among the first.
