@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/settings"
 )
 
@@ -19,6 +20,7 @@ type kongPlugin struct {
 	Name   string
 	Config struct {
 		Issuer, Audience string
+		AlsoAudience     string `yaml:"also_audience"`
 		JWKSURL          string `yaml:"jwks_url"`
 		Remove           struct{ Headers []string }
 		HeaderName       string `yaml:"header_name"`
@@ -239,6 +241,14 @@ func TestKongYMLFitsCompose(t *testing.T) {
 			c := p.Config
 			if c.Issuer != env["EARLYBIRD_ISSUER"] || c.Audience != env["EARLYBIRD_AUDIENCE"] || c.JWKSURL != "http://"+address+"/.well-known/jwks.json" {
 				t.Errorf("%s on %s: %+v", p.Name, r.Name, c)
+			}
+			// What a one-time password buys opens the change of password alone.
+			also := ""
+			if r.Name == "password" {
+				also = token.PasswordAudience(c.Audience)
+			}
+			if c.AlsoAudience != also {
+				t.Errorf("%s on %s also accepts %q, want %q", p.Name, r.Name, c.AlsoAudience, also)
 			}
 		}
 	}

@@ -91,7 +91,29 @@ func (b *backend) run(ctx context.Context, api *httpapi.API) error {
 	group.Go(func() error { return keeper.Run(running) })
 	group.Go(func() error { return b.revoked.Run(running) })
 	group.Go(func() error { return b.publisher().Run(running) })
+	group.Go(func() error { return b.pruneAudit(running) })
 	return group.Wait()
+}
+
+// pruneEvery is the time between two looks for login attempts that are too old.
+const pruneEvery = time.Hour
+
+// pruneAudit removes login attempts that are too old, where the server does not
+// do so by itself, until ctx ends.
+func (b *backend) pruneAudit(ctx context.Context) error {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		err := b.store.Load().PruneAttempts(ctx, time.Now().Add(-b.config.Mongo.AuditRetention))
+		if err != nil && ctx.Err() == nil {
+			b.log.WarnContext(ctx, "old login attempts not removed", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
 }
 
 func (b *backend) open(ctx context.Context, api *httpapi.API) error {
@@ -165,13 +187,15 @@ func (b *backend) services() (httpapi.Backend, error) {
 	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
 		Issuer: b.config.Issuer, Audience: b.config.Audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
 	})
+	passwordIssuer, passwordVerifier, passwordErr := b.passwordTokens(ring)
 	promotions := campaign.NewPromotions(campaign.PromotionsConfig{
 		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
 	})
 	return httpapi.Backend{
 		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Verifier: verifier, Revocations: revocations{b.revoked, writer},
+		PasswordIssuer: passwordIssuer, PasswordVerifier: passwordVerifier,
 		Promotions: promotions, Keys: publicKeys{ring},
-	}, errors.Join(cacheErr, accountErr, issuerErr, verifierErr)
+	}, errors.Join(cacheErr, accountErr, issuerErr, verifierErr, passwordErr)
 }
 
 // accounts is the service as httpapi asks for it: its logins counted, its users
@@ -190,10 +214,34 @@ func (a accounts) User(ctx context.Context, id string) (account.User, error) {
 	return a.users.User(ctx, id)
 }
 
-func (b *backend) limiter() *limit.Limiter {
-	return limit.New(limit.Config{
-		Redis: b.redis, Address: b.config.AddressLimit, Account: b.config.AccountLimit, Both: b.config.AccountAddressLimit, Log: b.log,
+// passwordTokens returns who makes the tokens that one-time passwords buy, of
+// an audience of their own, and who accepts them beside all others.
+func (b *backend) passwordTokens(ring *keyring.Ring) (*token.Issuer, *token.Verifier, error) {
+	audience := token.PasswordAudience(b.config.Audience)
+	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
+		Issuer: b.config.Issuer, Audience: audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
 	})
+	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
+		Issuer: b.config.Issuer, Audience: b.config.Audience, AlsoAudience: audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
+	})
+	return issuer, verifier, errors.Join(issuerErr, verifierErr)
+}
+
+func (b *backend) limiter() account.Limiter {
+	return limiter{limit.New(limit.Config{
+		Redis: b.redis, Address: b.config.AddressLimit, Account: b.config.AccountLimit, Both: b.config.AccountAddressLimit, Log: b.log,
+	})}
+}
+
+// limiter is a *limit.Limiter as account asks for it.
+type limiter struct{ *limit.Limiter }
+
+func (l limiter) Take(ctx context.Context, name, address string) (account.Pass, error) {
+	pass, err := l.Limiter.Take(ctx, name, address)
+	if err != nil {
+		return nil, err
+	}
+	return pass, nil
 }
 
 // clockLeeway is how far the clocks of two replicas may differ, as at the edge.

@@ -98,6 +98,9 @@ var settingsTable = []setting{
 		}
 		return setCollector(&c.OTLPEndpoint, v)
 	}},
+	{"audit-retention", "400d", "`DURATION` for which login attempts are kept, in days or hours", func(c *config, v string) error {
+		return setDays(&c.Mongo.AuditRetention, v)
+	}},
 	{"log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error", setLevel},
 	{"shutdown-delay", "0s", "`DURATION` for which a service that was told to stop is unready but still serves", func(c *config, v string) error { return setDuration(&c.ShutdownDelay, v) }},
 	{"shutdown-grace", "15s", "`DURATION` that requests in flight have to finish", func(c *config, v string) error { return setDuration(&c.ShutdownGrace, v) }},
@@ -177,6 +180,23 @@ func setNumber[T int | uint32 | uint8](to *T, text string, least, most int) erro
 		return fmt.Errorf("must be a number from %d to %d", least, most)
 	}
 	*to = T(n)
+	return nil
+}
+
+// setDays reads a long duration: in days, such as 90d, or as any other.
+func setDays(to *time.Duration, text string) error {
+	const most = 10 * 365 * 24 * time.Hour
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		n = max(min(n, 1<<16), 0)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d < time.Hour || d > most {
+		return errors.New("must be a duration from 1h to 3650d, such as 90d")
+	}
+	*to = d
 	return nil
 }
 

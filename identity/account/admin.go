@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -12,7 +13,7 @@ import (
 type Action struct {
 	At     time.Time
 	By     string // who
-	Name   string // "disable", "enable" or "revoke"
+	Name   string // "disable", "enable", "revoke" or "reset-password"
 	UserID string
 	Result string // ResultBegun, then one of the others
 }
@@ -33,14 +34,21 @@ type AdminStore interface {
 	// RecordAction appends to the log of actions. It may fail with an
 	// *outage.Error.
 	RecordAction(ctx context.Context, a Action) error
+	// LatestAttempts returns the last n attempts at an account, the latest
+	// first. It may fail with an *outage.Error.
+	LatestAttempts(ctx context.Context, userID string, n int) ([]Attempt, error)
 }
 
-// AdminConfig configures an Admin. Store, Revoker and By are required.
+// AdminConfig configures an Admin. Store, Revoker and By are required, Hasher
+// for ResetPassword.
 type AdminConfig struct {
 	Store   AdminStore
 	Revoker Revoker
-	By      string           // who is at work
-	Now     func() time.Time // nil: time.Now
+	Hasher  interface {
+		Hash(ctx context.Context, password string) (string, error)
+	}
+	By  string           // who is at work
+	Now func() time.Time // nil: time.Now
 }
 
 // Admin changes other people's accounts, on record.
@@ -62,6 +70,9 @@ type Account struct {
 	User
 	Generation int64
 	Disabled   bool
+	// OneTimeUntil is until when a one-time password is good; zero: the password
+	// is the user's own.
+	OneTimeUntil time.Time
 }
 
 // Show returns the account of a username as it is typed anywhere: case and
@@ -79,7 +90,51 @@ func (a *Admin) Show(ctx context.Context, username string) (Account, error) {
 	if err != nil {
 		return Account{}, fmt.Errorf("read user: %w", err)
 	}
-	return Account{User: u, Generation: c.Generation, Disabled: c.Disabled}, nil
+	shown := Account{User: u, Generation: c.Generation, Disabled: c.Disabled}
+	if c.OneTime() {
+		shown.OneTimeUntil = time.UnixMilli(c.OneTimeUntil).UTC()
+	}
+	return shown, nil
+}
+
+// Attempts returns the last n attempts at an account, the latest first.
+func (a *Admin) Attempts(ctx context.Context, userID string, n int) ([]Attempt, error) {
+	all, err := a.cfg.Store.LatestAttempts(ctx, userID, n)
+	if err != nil {
+		return nil, fmt.Errorf("read login attempts: %w", err)
+	}
+	return all, nil
+}
+
+// OneTimeLifetime is how long a one-time password is good.
+const OneTimeLifetime = 24 * time.Hour
+
+// ResetPassword replaces a user's password with a new one-time password, which
+// it returns, and ends every token of the user.
+//
+// A login with it answers with a token that opens PUT /users/{id}/password and
+// nothing else, at the edge and behind it (token.PasswordAudience), and counts
+// for no promotion. There the one-time password is the current one, and once
+// another is chosen it is gone. So it works once, within OneTimeLifetime, and
+// whoever sees it later has nothing.
+func (a *Admin) ResetPassword(ctx context.Context, username string) (Account, string, error) {
+	if a.cfg.Hasher == nil {
+		return Account{}, "", errors.New("account admin has no hasher")
+	}
+	oneTime := rand.Text()
+	hash, err := a.cfg.Hasher.Hash(ctx, oneTime)
+	if err != nil {
+		return Account{}, "", fmt.Errorf("hash one-time password: %w", err)
+	}
+	until := a.cfg.Now().Add(OneTimeLifetime).UnixMilli()
+	found, err := a.end(ctx, "reset-password", username, func(c Credential) (Credential, error) {
+		c.Password, c.OneTimeUntil = hash, until
+		return c, nil
+	})
+	if err != nil && !errors.Is(err, ErrNotAnnounced) {
+		return Account{}, "", err
+	}
+	return found, oneTime, err
 }
 
 // Disable keeps a user from logging in and ends their tokens. It is done again

@@ -16,13 +16,24 @@ import (
 	"github.com/earlybird/earlybird/identity/password"
 )
 
+// limiter is a *limit.Limiter as the service asks for it.
+type limiter struct{ *limit.Limiter }
+
+func (l limiter) Take(ctx context.Context, name, address string) (account.Pass, error) {
+	pass, err := l.Limiter.Take(ctx, name, address)
+	if err != nil {
+		return nil, err
+	}
+	return pass, nil
+}
+
 // limited is a fixture with limits, kept in memory.
 func limited(t *testing.T, c limit.Config) changing {
 	t.Helper()
 	f := changing{store: &changeStore{Store: memstore.New()}, hasher: &countingHasher{prefix: "new:"}, generations: newGenerations()}
 	var err error
 	f.Service, err = account.NewService(account.ServiceConfig{
-		Store: f.store, Hasher: f.hasher, Revoker: f.generations, Limiter: limit.New(c), MinPasswordScore: 2,
+		Store: f.store, Hasher: f.hasher, Revoker: f.generations, Limiter: limiter{limit.New(c)}, MinPasswordScore: 2,
 		Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -7,6 +7,31 @@ import (
 	"time"
 )
 
+// Limiter refuses whoever tries too often: a *limit.Limiter.
+type Limiter interface {
+	// Take counts an attempt at an account, or at none when it is empty, from an
+	// address, or fails with a *limit.LimitedError.
+	Take(ctx context.Context, account, address string) (Pass, error)
+}
+
+// Pass is an attempt that a Limiter let through. One that failed is left as it
+// is.
+type Pass interface {
+	// Succeeded reports the attempt as the owner's.
+	Succeeded(ctx context.Context)
+	// Undecided reports that it neither succeeded nor failed.
+	Undecided(ctx context.Context)
+}
+
+// unlimited lets everything through.
+type unlimited struct{}
+
+func (unlimited) Take(context.Context, string, string) (Pass, error) { return unlimited{}, nil }
+
+func (unlimited) Succeeded(context.Context) {}
+
+func (unlimited) Undecided(context.Context) {}
+
 // limitedName is what attempts at a name are limited by. A name that nobody can
 // have is limited like one that somebody may have.
 func limitedName(canonical, typed string) string {

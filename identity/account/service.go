@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/password"
 )
 
@@ -30,13 +29,6 @@ type Hasher interface {
 	VerifyNobody(ctx context.Context, password string) error
 	// Stale reports whether Hash would return a stronger string today.
 	Stale(encoded string) bool
-}
-
-// Limiter refuses whoever tries too often: a *limit.Limiter.
-type Limiter interface {
-	// Take counts an attempt at an account, or at none when it is empty, from an
-	// address, or fails with a *limit.LimitedError.
-	Take(ctx context.Context, account, address string) (*limit.Pass, error)
 }
 
 // ServiceConfig configures a Service. Store and Hasher are required, Revoker for
@@ -82,7 +74,7 @@ func NewService(c ServiceConfig) (*Service, error) {
 		return nil, fmt.Errorf("minimum password score %d: must be 0 to %d", c.MinPasswordScore, password.MaxScore)
 	}
 	if c.Limiter == nil {
-		c.Limiter = limit.New(limit.Config{}) // which has no limits
+		c.Limiter = unlimited{}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -17,13 +17,26 @@ type claimsKey struct{}
 // authenticate lets a request through that carries a valid access token, and
 // leaves its claims in the context.
 func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
-	a.admitToken(ctx, next, func(c token.Claims) error { return a.backend.Load().Revocations.Check(c) })
+	a.admitToken(ctx, next, a.backend.Load().Verifier, a.current)
 }
+
+// authenticatePassword also lets a token through that a one-time password has
+// bought. It is for the change of password alone.
+func (a *API) authenticatePassword(ctx huma.Context, next func(huma.Context)) {
+	verifier := a.backend.Load().PasswordVerifier
+	if verifier == nil {
+		verifier = a.backend.Load().Verifier
+	}
+	a.admitToken(ctx, next, verifier, a.current)
+}
+
+// current refuses a token that was ended.
+func (a *API) current(c token.Claims) error { return a.backend.Load().Revocations.Check(c) }
 
 // authenticateAgain also lets a token through that was ended while the edges
 // could not be told: its logout was answered with 503, and may be repeated.
 func (a *API) authenticateAgain(ctx huma.Context, next func(huma.Context)) {
-	a.admitToken(ctx, next, func(c token.Claims) error {
+	a.admitToken(ctx, next, a.backend.Load().Verifier, func(c token.Claims) error {
 		revocations := a.backend.Load().Revocations
 		err := revocations.Check(c)
 		if errors.Is(err, revocation.ErrRevoked) && revocations.Pending(c.ID) {
@@ -33,9 +46,9 @@ func (a *API) authenticateAgain(ctx huma.Context, next func(huma.Context)) {
 	})
 }
 
-func (a *API) admitToken(ctx huma.Context, next func(huma.Context), check func(token.Claims) error) {
+func (a *API) admitToken(ctx huma.Context, next func(huma.Context), verifier Verifier, check func(token.Claims) error) {
 	r, w := humago.Unwrap(ctx)
-	claims, err := a.bearer(r)
+	claims, err := bearer(r, verifier)
 	if err == nil {
 		err = check(claims)
 	}
@@ -48,7 +61,7 @@ func (a *API) admitToken(ctx huma.Context, next func(huma.Context), check func(t
 
 // bearer verifies the one token of a request. Two Authorization lines could be
 // read as either by whoever stands in between: they are refused, as Kong does.
-func (a *API) bearer(r *http.Request) (token.Claims, error) {
+func bearer(r *http.Request, verifier Verifier) (token.Claims, error) {
 	lines := r.Header.Values("Authorization")
 	if len(lines) > 1 {
 		return token.Claims{}, problem(http.StatusBadRequest, "Send one Authorization header.").
@@ -61,7 +74,7 @@ func (a *API) bearer(r *http.Request) (token.Claims, error) {
 	if err != nil {
 		return token.Claims{}, err
 	}
-	return a.backend.Load().Verifier.Verify(raw)
+	return verifier.Verify(raw)
 }
 
 // caller returns the claims that authenticate has left.

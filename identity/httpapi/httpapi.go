@@ -71,11 +71,17 @@ type Keys interface {
 }
 
 // Backend is what the operations on accounts, logins, promotions and keys
-// need. Every field is required.
+// need. Every field is required but those of one-time passwords.
 type Backend struct {
-	Accounts    Accounts
-	Issuer      Issuer
-	Verifier    Verifier
+	Accounts Accounts
+	Issuer   Issuer
+	Verifier Verifier
+	// PasswordIssuer makes the tokens that one-time passwords buy, which
+	// Verifier refuses; nil: one-time passwords let nobody in. PasswordVerifier
+	// accepts them and what Verifier accepts, and serves the change of password
+	// alone; nil: Verifier.
+	PasswordIssuer   Issuer
+	PasswordVerifier Verifier
 	Revocations Revocations
 	Promotions  Promotions
 	Keys        Keys

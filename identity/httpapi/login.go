@@ -37,7 +37,8 @@ func (a *API) addLogin() {
 		Summary: "Log in",
 		Description: "Behind the gateway the answer also has the header Earlybird, a dictionary (RFC 9651) that says " +
 			"how the login stands in the promotion: status=granted with campaign, rank and discount, or " +
-			"status=full, none, paused, ended or pending.",
+			"status=full, none, paused, ended or pending. The token of a one-time password opens " +
+			"PUT /users/{id}/password alone and counts for no promotion.",
 		Tags:             []string{"accounts"},
 		Responses:        a.answers(bodyStatuses, http.StatusUnauthorized, http.StatusServiceUnavailable),
 		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
@@ -53,11 +54,19 @@ func (a *API) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	raw, _, err := a.backend.Load().Issuer.Issue(credential.UserID, credential.Generation)
+	issuer := a.backend.Load().Issuer
+	if credential.OneTime() {
+		if issuer = a.backend.Load().PasswordIssuer; issuer == nil {
+			return nil, a.fail(ctx, account.ErrBadCredentials)
+		}
+	}
+	raw, _, err := issuer.Issue(credential.UserID, credential.Generation)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	a.expect(ctx, credential.UserID)
+	if !credential.OneTime() { // it is no login yet, and counts for no promotion
+		a.expect(ctx, credential.UserID)
+	}
 	return &loginOutput{CacheControl: noStore, ContentType: jsonMediaType, Body: tokenBody{Token: raw}}, nil
 }
 

@@ -55,7 +55,7 @@ func (a *API) addPassword() {
 		Responses: a.answers(bodyStatuses, http.StatusUnauthorized, http.StatusNotFound,
 			http.StatusServiceUnavailable),
 		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
-		Middlewares: huma.Middlewares{a.opened, a.authenticate, a.admitBody},
+		Middlewares: huma.Middlewares{a.opened, a.authenticatePassword, a.admitBody},
 	}, a.changePassword)
 }
 

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/earlybird/earlybird/identity/account"
 )
@@ -35,20 +33,8 @@ type user struct {
 	CreatedAt time.Time `bson:"created_at"`
 }
 
-// login is a document of the collection logins. Its `_id` is made here, not by
-// the driver, so that a repeated insert is the same document.
-type login struct {
-	ID        bson.ObjectID `bson:"_id"`
-	UserID    string        `bson:"user_id"`
-	At        time.Time     `bson:"at"`
-	Outcome   string        `bson:"outcome"`
-	IP        string        `bson:"ip"`
-	RequestID string        `bson:"request_id"`
-}
-
 func (s *Store) credentials() *mongo.Collection { return s.db.Collection("credentials") }
 func (s *Store) users() *mongo.Collection       { return s.db.Collection("users") }
-func (s *Store) logins() *mongo.Collection      { return s.db.Collection("logins") }
 
 // CreateUser implements account.Store. The user is stored first, where nobody
 // can see it, and the insert of the credential decides who holds the name.
@@ -164,17 +150,6 @@ func (s *Store) User(ctx context.Context, id string) (account.User, error) {
 	return account.User{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt.UTC()}, nil
 }
 
-// RecordAttempt implements account.Store.
-func (s *Store) RecordAttempt(ctx context.Context, a account.Attempt) error {
-	err := s.insert(ctx, s.logins(), login{
-		ID: bson.NewObjectID(), UserID: a.UserID, At: a.At, Outcome: string(a.Outcome), IP: a.IP, RequestID: a.RequestID,
-	})
-	if errors.Is(err, errExists) {
-		return nil
-	}
-	return err
-}
-
 // action is a document of the collection actions: what operators did.
 type action struct {
 	ID     bson.ObjectID `bson:"_id"`
@@ -194,31 +169,6 @@ func (s *Store) RecordAction(ctx context.Context, a account.Action) error {
 		return nil
 	}
 	return err
-}
-
-// prepareLogins has the server delete old attempts, where it can: one that has
-// no such index keeps them.
-func (s *Store) prepareLogins(ctx context.Context, retention time.Duration) error {
-	_, err := s.logins().Indexes().CreateOne(ctx, mongo.IndexModel{
-		Keys:    bson.D{{Key: "at", Value: 1}},
-		Options: options.Index().SetName("retention").SetExpireAfterSeconds(int32(retention.Seconds())),
-	})
-	var refused mongo.CommandError
-	if errors.As(err, &refused) && !unreachable(err) && !unable(err) {
-		s.log.LogAttrs(ctx, refusal(refused), "login attempts do not expire as configured: the server refused the index", slog.Any("err", err))
-		return nil
-	}
-	return classify("index logins", err)
-}
-
-// refusal is the level at which a refused index is logged: a server that has
-// none of the kind is not worth a warning at every start.
-func refusal(err mongo.CommandError) slog.Level {
-	const notImplemented, commandNotSupported = 238, 115
-	if err.HasErrorCode(notImplemented) || err.HasErrorCode(commandNotSupported) {
-		return slog.LevelInfo
-	}
-	return slog.LevelWarn
 }
 
 func notFound(err error) error {

@@ -29,6 +29,7 @@ type Store struct {
 	profiles *mongo.Database // reads as the URL says
 	behind   bool            // profiles may be read from a secondary, behind the primary
 	changing turns           // whose it is to update a credential
+	expires  bool            // the server deletes old login attempts by itself
 	log      *slog.Logger
 }
 
@@ -55,9 +56,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	if c.AuditRetention == 0 {
-		c.AuditRetention = auditRetention
-	}
+
 	if err := s.prepare(ctx, c.AuditRetention); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}

@@ -16,13 +16,21 @@ import (
 // allow for.
 const MaxLeeway = 60 * time.Second
 
-// VerifierConfig configures a Verifier. Every field but Leeway is required.
+// PasswordAudience is the aud of a token that a one-time password buys, in
+// place of audience. A verifier that was not told of it refuses such a token,
+// so it opens nothing but the change of password.
+func PasswordAudience(audience string) string { return audience + "/password" }
+
+// VerifierConfig configures a Verifier. Every field but AlsoAudience and Leeway is required.
 type VerifierConfig struct {
-	Issuer   string        // the only iss that is accepted
-	Audience string        // what aud must be, or hold
-	Leeway   time.Duration // how far clocks may differ, 0 to MaxLeeway
-	Keys     KeySource
-	Now      func() time.Time
+	Issuer   string // the only iss that is accepted
+	Audience string // what aud must be, or hold
+	// AlsoAudience, when not empty, is accepted in place of Audience. It is for
+	// whoever serves the change of password (see PasswordAudience).
+	AlsoAudience string
+	Leeway       time.Duration // how far clocks may differ, 0 to MaxLeeway
+	Keys         KeySource
+	Now          func() time.Time
 }
 
 // Verifier checks tokens. It is safe for concurrent use.
@@ -76,10 +84,14 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 	if claims.Issuer != v.cfg.Issuer {
 		return Claims{}, ErrIssuer
 	}
-	if !slices.Contains(audience, v.cfg.Audience) {
+	switch {
+	case slices.Contains(audience, v.cfg.Audience):
+		claims.Audience = v.cfg.Audience
+	case v.cfg.AlsoAudience != "" && slices.Contains(audience, v.cfg.AlsoAudience):
+		claims.Audience = v.cfg.AlsoAudience
+	default:
 		return Claims{}, ErrAudience
 	}
-	claims.Audience = v.cfg.Audience
 	if err := v.checkTimes(claims); err != nil {
 		return Claims{}, err
 	}

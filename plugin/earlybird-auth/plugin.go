@@ -136,7 +136,7 @@ func (p *plugin) open(ctx context.Context, s settings.Auth) (*check, error) {
 		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
 	}
 	verifier, err := token.NewVerifier(token.VerifierConfig{
-		Issuer: s.Issuer, Audience: s.Audience, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
+		Issuer: s.Issuer, Audience: s.Audience, AlsoAudience: s.AlsoAudience, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
 	})
 	if err != nil {
 		release()

@@ -22,9 +22,11 @@ const (
 type Auth struct {
 	Issuer   string `json:"issuer" required:"true" description:"The iss claim a token must have: the identity service's --issuer."`
 	Audience string `json:"audience" required:"true" default:"earlybird" description:"The aud claim a token must have: the identity service's --audience."`
-	JWKSURL  string `json:"jwks_url" required:"true" match:"^https?://" description:"Where the public keys are: the identity service's /.well-known/jwks.json."`
-	RedisURL string `json:"redis_url" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file."`
-	Leeway   int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
+	// AlsoAudience is set on the route that changes a password, and there alone.
+	AlsoAudience string `json:"also_audience" description:"Another aud claim a token may have instead: <audience>/password on the route that changes a password, which is all that a one-time password opens."`
+	JWKSURL      string `json:"jwks_url" required:"true" match:"^https?://" description:"Where the public keys are: the identity service's /.well-known/jwks.json."`
+	RedisURL     string `json:"redis_url" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file."`
+	Leeway       int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
 	// Revocation is RevocationRequired or RevocationOptional.
 	Revocation string `json:"revocation" required:"true" default:"required" one_of:"required,optional" description:"What to do until it is known which tokens were revoked: required answers 503, optional lets tokens pass that may have been revoked."`
 	CacheSize  int    `json:"cache_size" required:"true" default:"100000" between:"1,10000000" description:"How many verified tokens each plugin process remembers."`

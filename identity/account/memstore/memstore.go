@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
 )
@@ -125,6 +126,34 @@ func (s *Store) Attempts() []account.Attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.attempts)
+}
+
+// LatestAttempts implements account.AdminStore.
+func (s *Store) LatestAttempts(ctx context.Context, userID string, n int) ([]account.Attempt, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("latest attempts: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []account.Attempt
+	for _, a := range slices.Backward(s.attempts) {
+		if a.UserID == userID {
+			found = append(found, a)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b account.Attempt) int { return b.At.Compare(a.At) })
+	return found[:min(n, len(found))], nil
+}
+
+// PruneAttempts forgets the attempts before a time.
+func (s *Store) PruneAttempts(ctx context.Context, before time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("prune attempts: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts = slices.DeleteFunc(s.attempts, func(a account.Attempt) bool { return a.At.Before(before) })
+	return nil
 }
 
 // RecordAction implements account.AdminStore.

@@ -22,3 +22,5 @@ func TestAttempts(t *testing.T) {
 		t.Errorf("attempts = %+v, want %+v", got, want)
 	}
 }
+
+func TestAudit(t *testing.T) { storetest.RunAudit(t, memstore.New()) }
