@@ -47,7 +47,8 @@ func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := origin{requestID: requestID(r.Header), address: clientOf(r, a.TrustedProxies)}
 		w.Header().Set(RequestIDHeader, o.requestID)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(traced(r), originKey{}, o)))
+		ctx := context.WithValue(traced(r), originKey{}, o)
+		next.ServeHTTP(w, r.WithContext(ctx)) //nolint:contextcheck // traced gives the request's own context
 	})
 }
 
