@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -104,14 +105,19 @@ func (k *Keeper) Restore(ctx context.Context) (Result, error) {
 const maxExpected = 100_000
 
 func (k *Keeper) restore(ctx context.Context, why string, patience time.Duration) (Result, error) {
-	if _, err := k.current(ctx); err != nil { // closing is for nothing while the ledger is down
+	current, err := k.current(ctx)
+	if err != nil { // closing is for nothing while the ledger is down
 		return Result{}, fmt.Errorf("restore: %w", err)
 	}
 	r, err := k.board.Close(ctx, k.consumer, patience)
 	if err != nil || r == nil {
 		return Result{}, err
 	}
-	k.cfg.Log.WarnContext(ctx, "restoring the campaign in redis", "reason", why)
+	level := slog.LevelWarn
+	if current.ID == "" { // nothing was lost: there never was a campaign
+		level = slog.LevelInfo
+	}
+	k.cfg.Log.Log(ctx, level, "restoring the campaign in redis", "reason", why)
 	plan, result, err := k.plan(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("restore: %w", err)
