@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -74,13 +73,6 @@ func flags() []cli.Flag {
 }
 
 func runStack(c *cli.Context, stdout, stderr io.Writer) error {
-	if c.NArg() > 0 {
-		return usageError{fmt.Errorf("unknown command %q; see earlybird-local --help", c.Args().First())}
-	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return usageError{fmt.Errorf("--log-level %q: must be debug, info, warn or error", c.String("log-level"))}
-	}
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program's folder: %w", err)
@@ -88,10 +80,29 @@ func runStack(c *cli.Context, stdout, stderr io.Writer) error {
 	cfg := stack.Config{
 		Gateway: c.String("gateway"), Identity: c.String("identity"), Mongo: c.String("mongo"), Redis: c.String("redis"),
 		Data: c.String("data"), Programs: filepath.Dir(program), Miniredis: c.Bool("miniredis"),
-		LogLevel: level, Stdout: stdout, Stderr: stderr,
+		Stdout: stdout, Stderr: stderr,
 	}
 	if c.Bool("no-gateway") {
 		cfg.Gateway = ""
 	}
+	if err := check(c, &cfg); err != nil {
+		return usageError{err}
+	}
 	return stack.Run(c.Context, cfg)
+}
+
+// check reports everything that is wrong with the command line, and sets the
+// level.
+func check(c *cli.Context, cfg *stack.Config) error {
+	var faults []error
+	if c.NArg() > 0 {
+		faults = append(faults, fmt.Errorf("unknown command %q; see earlybird-local --help", c.Args().First()))
+	}
+	if err := cfg.LogLevel.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		faults = append(faults, fmt.Errorf("--log-level %q: must be debug, info, warn or error", c.String("log-level")))
+	}
+	if !c.Bool("no-gateway") && cfg.Gateway == "" {
+		faults = append(faults, errors.New("--gateway: must not be empty; --no-gateway runs everything else"))
+	}
+	return errors.Join(append(faults, cfg.Validate())...)
 }

@@ -320,9 +320,20 @@ func TestWrongCommandLines(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown flag":    {[]string{"--nothing"}, "nothing"},
-		"an unknown command": {[]string{"nothing"}, `unknown command "nothing"`},
-		"a wrong level":      {[]string{"--log-level", "loud"}, "--log-level"},
+		"an unknown flag":     {[]string{"--nothing"}, "nothing"},
+		"an unknown command":  {[]string{"nothing"}, `unknown command "nothing"`},
+		"a wrong level":       {[]string{"--log-level", "loud"}, "--log-level"},
+		"an address":          {[]string{"--identity", "127.0.0.1"}, `--identity "127.0.0.1": must be host:port`},
+		"a port":              {[]string{"--mongo", "127.0.0.1:70000"}, `--mongo "127.0.0.1:70000": must be host:port`},
+		"a port's name":       {[]string{"--redis", "127.0.0.1:redis"}, `--redis "127.0.0.1:redis"`},
+		"a URL":               {[]string{"--gateway", "http://127.0.0.1:8000"}, "--gateway"},
+		"no gateway":          {[]string{"--gateway", ""}, "--no-gateway"},
+		"no address":          {[]string{"--redis", ""}, "--redis"},
+		"one address twice":   {[]string{"--identity", "127.0.0.1:6479"}, "--identity and --redis are both 127.0.0.1:6479"},
+		"one port twice":      {[]string{"--identity", ":6479"}, "--identity and --redis are both"},
+		"no folder":           {[]string{"--data", ""}, "--data"},
+		"a file":              {[]string{"--data", "main_test.go"}, `--data "main_test.go": is a file`},
+		"a folder that fails": {[]string{"--data", "what?"}, "there must be no ?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := run(t.Context(), append([]string{"earlybird-local"}, c.args...), io.Discard, io.Discard)
@@ -332,4 +343,63 @@ func TestWrongCommandLines(t *testing.T) {
 			}
 		})
 	}
+	t.Run("everything at once", func(t *testing.T) {
+		err := run(t.Context(), strings.Fields("earlybird-local --log-level loud --gateway x --mongo y:0 --data what? extra"), io.Discard, io.Discard)
+		for _, want := range []string{"--log-level", "--gateway", "--mongo", "--data", `"extra"`} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v does not name %s", err, want)
+			}
+		}
+	})
+	t.Run("a variable", func(t *testing.T) {
+		t.Setenv("EARLYBIRD_MINIREDIS", "perhaps")
+		err := run(t.Context(), []string{"earlybird-local", "extra"}, io.Discard, io.Discard)
+		var usage usageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), "perhaps") {
+			t.Errorf("error %v, want a usage error about perhaps", err)
+		}
+	})
+	if _, err := os.Stat("what?"); err == nil {
+		t.Error("a refused folder was made")
+	}
+}
+
+// TestAProgramThatCannotStartEndsTheStart: identity refuses a key secret that is
+// none, and says so.
+func TestAProgramThatCannotStartEndsTheStart(t *testing.T) {
+	l := newLocal(t, "--miniredis")
+	if err := os.WriteFile(filepath.Join(l.flag("--data"), "key-secret"), []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, code := l.run(t)
+	last := out[strings.LastIndex(strings.TrimSpace(out), "earlybird-local: "):]
+	if code != 1 || !strings.Contains(last, "identity ended before it was ready (exit status ") || !strings.Contains(last, "key-secret-file") {
+		t.Errorf("status %d, %s", code, out)
+	}
+	if strings.Contains(out, "started again") {
+		t.Errorf("it was started again: %s", out)
+	}
+}
+
+// TestSettingsOfTheCommandLineDoNotBreakTheStack: who runs bin/earlybird
+// against other stores has these variables set.
+func TestSettingsOfTheCommandLineDoNotBreakTheStack(t *testing.T) {
+	for name, value := range map[string]string{
+		"MONGO_URL": "mongodb://127.0.0.1:1/x", "MONGO_USER": "u", "MONGO_PASSWORD_FILE": "/nonexistent", "MONGO_CA_FILE": "/nonexistent",
+		"REDIS_URL": "rediss://127.0.0.1:1/0", "REDIS_PASSWORD_FILE": "/nonexistent", "REDIS_CA_FILE": "/nonexistent", "REDIS_REPLICAS": "2",
+		"ISSUER": "https://other.example", "AUDIENCE": "other", "LISTEN": "127.0.0.1:1", "CLIENT_ID": "", "KEY_SECRET_FILE": "/nonexistent",
+	} {
+		t.Setenv("EARLYBIRD_"+name, value)
+	}
+	l := newLocal(t, "--miniredis")
+	l.start(t)
+	if out := l.output.String(); out != "" {
+		t.Errorf("a first start logs: %s", out)
+	}
+	l.request(t, "POST", "/users", "", ada)
+	token := l.login(t)
+	if status, _, body := l.request(t, "GET", "/promotion", token, ""); status != http.StatusOK {
+		t.Errorf("GET /promotion: %d %s", status, body)
+	}
+	l.end(t, os.Interrupt)
 }

@@ -32,17 +32,26 @@ type Server struct {
 	log *slog.Logger
 }
 
+// CheckDir refuses a folder that the server cannot keep its files in. FerretDB
+// and SQLite take some characters for parts of a URL.
+func CheckDir(dir string) error {
+	if strings.ContainsAny(dir, "?%#") {
+		return fmt.Errorf("mongodb folder %s: there must be no ?, %% or # in its path", dir)
+	}
+	return nil
+}
+
 // New opens the files and the listener; it serves once Run is called.
 func New(cfg Config) (*Server, error) {
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("mongodb folder: %w", err)
 	}
+	if err := CheckDir(dir); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("mongodb folder: %w", err)
-	}
-	if strings.ContainsAny(dir, "?%#") { // FerretDB and SQLite take them for parts of a URL
-		return nil, fmt.Errorf("mongodb folder %s: there must be no ?, %% or # in its path", dir)
 	}
 	query := url.Values{}
 	if cfg.Volatile {

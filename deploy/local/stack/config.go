@@ -10,7 +10,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
+
+	"github.com/earlybird/earlybird/deploy/local/mongodb"
 )
 
 // Config says where everything is. Addresses are host:port.
@@ -39,14 +45,78 @@ func (c Config) endpoints() []endpoint {
 	}
 }
 
+// used are the endpoints that this stack listens on.
+func (c Config) used() []endpoint {
+	return slices.DeleteFunc(c.endpoints(), func(e endpoint) bool { return e.address == "" && e.flag == "--gateway" })
+}
+
+// Validate reports everything that is wrong with the settings themselves,
+// whatever else runs on this machine.
+func (c Config) Validate() error {
+	var faults []error
+	used := c.used()
+	for i, e := range used {
+		faults = append(faults, e.validate())
+		for _, before := range used[:i] {
+			if same(before.address, e.address) {
+				faults = append(faults, fmt.Errorf("%s and %s are both %s: give each an address of its own, such as %s %s",
+					before.flag, e.flag, e.address, e.flag, e.instead))
+			}
+		}
+	}
+	return errors.Join(append(faults, c.validateData())...)
+}
+
+func (c Config) validateData() error {
+	if c.Data == "" {
+		return errors.New("--data: must name a folder, such as var")
+	}
+	data, err := filepath.Abs(c.Data)
+	if err != nil {
+		return fmt.Errorf("--data %q: %w", c.Data, err)
+	}
+	if info, err := os.Stat(data); err == nil && !info.IsDir() {
+		return fmt.Errorf("--data %q: is a file; name a folder", c.Data)
+	}
+	if err := mongodb.CheckDir(data); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	return nil
+}
+
+// hostForm is what a host name may be made of, or nothing for every address.
+var hostForm = regexp.MustCompile(`^[0-9A-Za-z._-]*$`)
+
+func (e endpoint) validate() error {
+	host, port, err := net.SplitHostPort(e.address)
+	number, errPort := strconv.ParseUint(port, 10, 16)
+	bare, _, _ := strings.Cut(host, "%")
+	if err != nil || errPort != nil || number == 0 || net.ParseIP(bare) == nil && !hostForm.MatchString(host) {
+		return fmt.Errorf("%s %q: must be host:port with a port from 1 to 65535, such as %s", e.flag, e.address, e.instead)
+	}
+	return nil
+}
+
+// same reports whether only one of two addresses can be listened on. That two
+// names are one host shows when they are listened on.
+func same(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	return errA == nil && errB == nil && portA == portB &&
+		(reachable(a) == reachable(b) || wildcard(hostA) || wildcard(hostB))
+}
+
 // check reports every address that cannot be listened on, and every program
-// that is not there.
+// that is not there. It listens on all at once, to find two that are one.
 func (c Config) check() error {
 	var faults []error
-	for _, e := range c.endpoints() {
-		if e.address != "" {
-			faults = append(faults, e.check())
+	for _, e := range c.used() {
+		listener, err := e.listen()
+		if err != nil {
+			faults = append(faults, err)
+			continue
 		}
+		defer func() { _ = listener.Close() }()
 	}
 	programs := []string{identityProgram}
 	if c.Gateway != "" {
@@ -60,20 +130,17 @@ func (c Config) check() error {
 	return errors.Join(faults...)
 }
 
-func (e endpoint) check() error {
-	_, port, err := net.SplitHostPort(e.address)
-	if err != nil || port == "" || port == "0" {
-		return fmt.Errorf("%s %q: must be host:port, such as %s", e.flag, e.address, e.instead)
-	}
+func (e endpoint) listen() (net.Listener, error) {
 	listener, err := net.Listen("tcp", e.address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("port %s, for %s, is in use at %s: stop what listens there, or choose another address, such as %s %s",
+		_, port, _ := net.SplitHostPort(e.address)
+		return nil, fmt.Errorf("port %s, for %s, is in use at %s: stop what listens there, or choose another address, such as %s %s",
 			port, e.what, e.address, e.flag, e.instead)
 	case err != nil:
-		return fmt.Errorf("%s %s: %w", e.flag, e.address, err)
+		return nil, fmt.Errorf("%s %s: %w", e.flag, e.address, err)
 	}
-	return listener.Close()
+	return listener, nil
 }
 
 func (c Config) program(name string) string { return filepath.Join(c.Programs, name+executableSuffix) }
@@ -88,10 +155,16 @@ func (c Config) redisURL() string { return "redis://" + reachable(c.Redis) + "/0
 // not one.
 func reachable(address string) string {
 	host, port, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+	if err == nil && wildcard(host) {
 		return net.JoinHostPort("127.0.0.1", port)
 	}
 	return address
+}
+
+// wildcard reports whether a host stands for every address of this machine.
+func wildcard(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 // The default addresses, which are the command line's defaults too.

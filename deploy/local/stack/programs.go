@@ -27,28 +27,26 @@ func (s *stack) startIdentity(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.child(ctx, supervise.Program{
-		Name: "identity", Path: s.cfg.program(identityProgram), Env: identityEnvironment(), Grace: 20 * time.Second,
+	client := &http.Client{Timeout: 2 * time.Second}
+	defer client.CloseIdleConnections()
+	return s.child(ctx, supervise.Program{
+		Name: "identity", Path: s.cfg.program(identityProgram), Env: identityEnvironment(os.Environ()), Grace: 20 * time.Second,
 		Args: []string{
 			"--listen", s.cfg.Identity, "--mongo-url", s.cfg.mongoURL(), "--redis-url", s.cfg.redisURL(),
 			"--key-secret-file", secret, "--log-level", s.cfg.LogLevel.String(),
 		},
-	})
-	if err != nil {
-		return err
-	}
-	client := &http.Client{Timeout: 2 * time.Second}
-	defer client.CloseIdleConnections()
-	return s.await(ctx, "the identity service", func(ctx context.Context) error {
-		return answersOK(ctx, client, s.cfg.identityURL()+"/readyz")
-	})
+	}, func(ctx context.Context) error { return answersOK(ctx, client, s.cfg.identityURL()+"/readyz") })
 }
 
 // identityEnvironment is this process's own, so that every setting of identity
-// can be tried here, but without the access to other stores.
-func identityEnvironment() []string {
-	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		return strings.HasPrefix(variable, "EARLYBIRD_MONGO_") || strings.HasPrefix(variable, "EARLYBIRD_REDIS_")
+// can be tried here, but without the access to other stores, which the admin's
+// command line takes from the same variables. An empty variable is one that is
+// not set: the gateway, too, has the default then.
+func identityEnvironment(own []string) []string {
+	return slices.DeleteFunc(slices.Clone(own), func(variable string) bool {
+		name, value, _ := strings.Cut(variable, "=")
+		return strings.HasPrefix(name, "EARLYBIRD_MONGO_") || strings.HasPrefix(name, "EARLYBIRD_REDIS_") ||
+			strings.HasPrefix(name, "EARLYBIRD_") && value == ""
 	})
 }
 
@@ -144,11 +142,7 @@ func (s *stack) startPlugin(ctx context.Context, name, prefix string) (gateway.E
 	err = s.child(ctx, supervise.Program{
 		Name: name, Path: path, Env: []string{}, Grace: 10 * time.Second,
 		Args: []string{"-kong-prefix", prefix, "-log-level", s.cfg.LogLevel.String()},
-	})
-	if err != nil {
-		return gateway.External{}, err
-	}
-	err = s.await(ctx, name, func(ctx context.Context) error {
+	}, func(ctx context.Context) error {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", dump.SocketPath)
 		if err != nil {
 			return err

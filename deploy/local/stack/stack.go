@@ -124,9 +124,11 @@ func (s *stack) stopAll() {
 	}
 }
 
-// child runs a program as a part of the stack and returns once it runs.
-func (s *stack) child(ctx context.Context, p supervise.Program) error {
-	p.Lines, p.Log = s.lines, s.log
+// child runs a program as a part of the stack and returns once ready says nil.
+// A program that ends before that ends the stack.
+func (s *stack) child(ctx context.Context, p supervise.Program, ready func(context.Context) error) error {
+	isReady := make(chan struct{})
+	p.Lines, p.Log, p.Ready = s.lines, s.log, isReady
 	started := make(chan struct{}, 1)
 	s.start(ctx, func(ctx context.Context) error {
 		return p.Run(ctx, func() {
@@ -138,10 +140,14 @@ func (s *stack) child(ctx context.Context, p supervise.Program) error {
 	})
 	select {
 	case <-started:
-		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if err := s.await(ctx, p.Name, ready); err != nil {
+		return err
+	}
+	close(isReady)
+	return nil
 }
 
 // await polls until ready says nil, and gives up after startTimeout.

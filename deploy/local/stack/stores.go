@@ -54,19 +54,15 @@ func (s *stack) startRedis(ctx context.Context) error {
 		args = append(args, "--bind", host)
 	}
 	s.redis = "redis-server (" + program + "), append-only in " + dir
-	err = s.child(ctx, supervise.Program{
-		Name: "redis", Path: program, Args: args, Env: supervise.PathOnly(), Grace: 10 * time.Second,
-		Quiet: s.cfg.LogLevel > slog.LevelInfo, // it greets at its highest level
-	})
-	if err != nil {
-		return err
-	}
 	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.cfg.redisURL(), PoolSize: 1})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	return s.await(ctx, "redis-server", func(ctx context.Context) error { return ping(ctx, client) })
+	return s.child(ctx, supervise.Program{
+		Name: "redis", Path: program, Args: args, Env: supervise.PathOnly(), Grace: 10 * time.Second,
+		Quiet: s.cfg.LogLevel > slog.LevelInfo, // it greets at its highest level
+	}, func(ctx context.Context) error { return ping(ctx, client) })
 }
 
 func ping(ctx context.Context, client redis.UniversalClient) error {

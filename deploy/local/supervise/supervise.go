@@ -30,11 +30,35 @@ type Program struct {
 	Grace time.Duration // between SIGTERM and SIGKILL when it is to stop
 	Lines *Lines        // where its output goes
 	Quiet bool          // show its output only when it ended by itself
+	// Ready is closed once the program has done what it was started for. Until
+	// then it is not started again. Nil: it always is.
+	Ready <-chan struct{}
 	Log   *slog.Logger
 }
 
+// EndedError reports a program that ended before it was ready.
+type EndedError struct {
+	Name string
+	Last string // the last line it wrote, if any
+	Err  error  // how it ended; nil: with status 0
+}
+
+func (e *EndedError) Error() string {
+	text := e.Name + " ended before it was ready"
+	if e.Err != nil {
+		text += " (" + e.Err.Error() + ")"
+	}
+	if e.Last != "" {
+		text += ": " + e.Last
+	}
+	return text
+}
+
+func (e *EndedError) Unwrap() error { return e.Err }
+
 // Run runs the program until ctx ends and the program has stopped. A program
-// that ends by itself is started again. The error is of the first start alone.
+// that ends by itself is started again. The error is of the first start, or an
+// [EndedError].
 func (p Program) Run(ctx context.Context, started func()) error {
 	// The kernel kills the child when the thread that started it ends, so that
 	// thread is kept for as long as the child runs.
@@ -42,13 +66,16 @@ func (p Program) Run(ctx context.Context, started func()) error {
 	defer runtime.UnlockOSThread()
 	for first := true; ; first = false {
 		at := time.Now()
-		err := p.once(ctx, started)
+		last, err := p.once(ctx, started)
 		if ctx.Err() != nil {
 			return nil
 		}
 		var exit *exec.ExitError
 		if first && err != nil && !errors.As(err, &exit) {
 			return fmt.Errorf("start %s: %w", p.Name, err)
+		}
+		if !p.ready() {
+			return &EndedError{Name: p.Name, Last: last, Err: err}
 		}
 		p.Log.WarnContext(ctx, "a program ended and is started again", "program", p.Name, "err", err)
 		select {
@@ -59,8 +86,21 @@ func (p Program) Run(ctx context.Context, started func()) error {
 	}
 }
 
-// once runs the program to its end, which ctx brings about.
-func (p Program) once(ctx context.Context, started func()) error {
+func (p Program) ready() bool {
+	if p.Ready == nil {
+		return true
+	}
+	select {
+	case <-p.Ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// once runs the program to its end, which ctx brings about, and returns the
+// last line it wrote.
+func (p Program) once(ctx context.Context, started func()) (last string, err error) {
 	command := exec.CommandContext(ctx, p.Path, p.Args...) //nolint:gosec // the caller names the program
 	command.Env, command.Dir = p.Env, p.Dir
 	command.Cancel = func() error { return terminate(command.Process) }
@@ -68,13 +108,13 @@ func (p Program) once(ctx context.Context, started func()) error {
 	command.SysProcAttr = attributes()
 	output := p.Lines.writer(p.Name)
 	output.hold = p.Quiet
-	defer func() { output.flush(ctx.Err() == nil) }()
+	defer func() { last = output.flush(ctx.Err() == nil) }()
 	command.Stdout, command.Stderr = output, output
 	if err := command.Start(); err != nil {
-		return err
+		return "", err
 	}
 	started()
-	return command.Wait()
+	return "", command.Wait()
 }
 
 // Lines writes whole lines of several programs to one writer, each with its
@@ -102,6 +142,7 @@ type prefixed struct {
 	mu      sync.Mutex
 	partial []byte
 	held    [][]byte
+	last    string // the last line that is not blank
 }
 
 const (
@@ -124,6 +165,9 @@ func (w *prefixed) Write(p []byte) (int, error) {
 }
 
 func (w *prefixed) line(line []byte) {
+	if text := bytes.TrimSpace(line); len(text) > 0 {
+		w.last = string(text)
+	}
 	if !w.hold {
 		w.lines.print(w.name, line)
 		return
@@ -134,8 +178,9 @@ func (w *prefixed) line(line []byte) {
 	}
 }
 
-// flush prints what has no line break yet, and what was held if it is wanted.
-func (w *prefixed) flush(held bool) {
+// flush prints what has no line break yet, and what was held if it is wanted,
+// and returns the last line of all.
+func (w *prefixed) flush(held bool) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.partial) > 0 {
@@ -147,6 +192,7 @@ func (w *prefixed) flush(held bool) {
 			w.lines.print(w.name, line)
 		}
 	}
+	return w.last
 }
 
 func (l *Lines) print(name string, line []byte) {

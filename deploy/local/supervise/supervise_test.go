@@ -89,6 +89,29 @@ func TestADeadProgramIsStartedAgainAfterASecond(t *testing.T) {
 	}
 }
 
+func TestAProgramThatEndsBeforeItIsReadyIsAnError(t *testing.T) {
+	program := supervise.Program{
+		Name: "child", Path: "/bin/sh", Args: []string{"-c", "echo first; echo why; echo; exit 3"}, Env: supervise.PathOnly(),
+		Ready: make(chan struct{}), Lines: supervise.NewLines(&output{}), Log: slog.New(slog.DiscardHandler),
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	starts := 0
+	err := program.Run(ctx, func() { starts++ })
+	var ended *supervise.EndedError
+	if !errors.As(err, &ended) || err.Error() != "child ended before it was ready (exit status 3): why" || starts != 1 {
+		t.Errorf("after %d starts: %v", starts, err)
+	}
+}
+
+func TestAProgramThatWasReadyIsStartedAgain(t *testing.T) {
+	ready := make(chan struct{})
+	close(ready)
+	_, starts, _ := shell(t, `exit 3`, func(p *supervise.Program) { p.Ready = ready })
+	<-starts
+	<-starts
+}
+
 func TestAProgramThatCannotStartIsAnError(t *testing.T) {
 	program := supervise.Program{
 		Name: "child", Path: filepath.Join(t.TempDir(), "missing"),
