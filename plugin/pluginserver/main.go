@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -67,16 +69,41 @@ func parseOptions(args []string, stderr io.Writer, name string) (options, error)
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
-	if flags.NArg() > 0 {
-		err := fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	if opts.socket == "" {
+		opts.socket = filepath.Join(prefix, name+".socket")
+	}
+	if err := opts.validate(flags.Args()); err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s: %v\n", name, err) // as the flag package does for its own
 		flags.Usage()
 		return options{}, err
 	}
-	if opts.socket == "" {
-		opts.socket = filepath.Join(prefix, name+".socket")
-	}
 	return opts, nil
+}
+
+// maxSocketPath is what Linux takes for a socket's path, in bytes.
+const maxSocketPath = 107
+
+// validate reports everything that is wrong with the options themselves. That
+// an address is in use, or a file of a secret not there yet, is found later and
+// tried again: neither must end the process.
+func (o options) validate(arguments []string) error {
+	var faults []error
+	if len(arguments) > 0 {
+		faults = append(faults, fmt.Errorf("unexpected argument %q", arguments[0]))
+	}
+	if len(o.socket) > maxSocketPath {
+		faults = append(faults, fmt.Errorf("-socket: the path has %d bytes, a socket's can have %d", len(o.socket), maxSocketPath))
+	}
+	if o.metrics != "" {
+		_, port, err := net.SplitHostPort(o.metrics)
+		if _, errPort := strconv.ParseUint(port, 10, 16); err != nil || errPort != nil {
+			faults = append(faults, fmt.Errorf("-metrics-listen %q: must be host:port, such as 127.0.0.1:9542", o.metrics))
+		}
+	}
+	if info, err := os.Stat(o.redisURLFile); o.redisURLFile != "" && err == nil && info.IsDir() {
+		faults = append(faults, fmt.Errorf("-redis-url-file %s: is a folder; name a file", o.redisURLFile))
+	}
+	return errors.Join(faults...)
 }
 
 // run serves the plugin until ctx ends.

@@ -62,6 +62,11 @@ func TestUsage(t *testing.T) {
 		{"unknown flag", []string{"-nonsense"}, 2},
 		{"argument", []string{"nonsense"}, 2},
 		{"wrong level", []string{"-log-level", "loud"}, 2},
+		{"no address", []string{"-metrics-listen", "zzz", "-redis-url-file", "/nonexistent"}, 2},
+		{"no port", []string{"-metrics-listen", "127.0.0.1:http"}, 2},
+		{"a folder for a file", []string{"-redis-url-file", "/"}, 2},
+		{"a path too long for a socket", []string{"-socket", "/" + strings.Repeat("x", 200)}, 2},
+		{"a wrong flag for a dump", []string{"-dump", "-metrics-listen", "zzz"}, 2},
 		{"no folder", []string{"-socket", "/nonexistent/folder/p.socket"}, 1},
 	}
 	for _, tt := range tests {
@@ -74,6 +79,18 @@ func TestUsage(t *testing.T) {
 				t.Error("nothing is said")
 			}
 		})
+	}
+}
+
+func TestUsageNamesEveryFault(t *testing.T) {
+	var stderr strings.Builder
+	if got := pluginserver.Main([]string{"-metrics-listen", "zzz", "-redis-url-file", "/", "extra"}, io.Discard, &stderr, definition); got != 2 {
+		t.Errorf("exit status %d", got)
+	}
+	for _, want := range []string{`-metrics-listen "zzz": must be host:port`, "-redis-url-file /: is a folder", `unexpected argument "extra"`} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q is not in %s", want, stderr.String())
+		}
 	}
 }
 
