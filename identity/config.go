@@ -70,7 +70,7 @@ var settingsTable = []setting{
 	{"redis-password-file", "", "`FILE` with the Redis password", func(c *config, v string) error { c.Redis.PasswordFile = v; return nil }},
 	{"redis-ca-file", "", "`FILE` with the PEM certificates that Redis's is signed by, for rediss://", func(c *config, v string) error { c.Redis.CAFile = v; return nil }},
 	{"redis-replicas", "0", "`NUMBER` of replicas that must hold a grant before it is told, 0 to 5", func(c *config, v string) error { return setNumber(&c.RedisReplicas, v, 0, 5) }},
-	{"issuer", "https://earlybird.example", "`URL` that names this service in tokens (iss)", func(c *config, v string) error { return setURL(&c.Issuer, v) }},
+	{"issuer", "https://earlybird.example", "`URL` that names this service in tokens (iss)", func(c *config, v string) error { return setIssuer(&c.Issuer, v) }},
 	{"audience", "earlybird", "`NAME` of whom tokens are for (aud)", func(c *config, v string) error { return setText(&c.Audience, v) }},
 	{"client-id", "earlybird", "`NAME` of the client in tokens (client_id)", func(c *config, v string) error { return setText(&c.ClientID, v) }},
 	{"key-secret-file", "", "`FILE` with the secret that seals signing keys: 32 random bytes as hex or base64 (required)", setSecret},
@@ -156,13 +156,21 @@ func setAddress(to *string, text string) error {
 	return nil
 }
 
-func setURL(to *string, text string) error {
+// setIssuer takes an issuer identifier (RFC 8414 section 2), and for trying on
+// one machine also one with http.
+func setIssuer(to *string, text string) error {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("must be a URL with https, a host, and neither query nor fragment (RFC 9068, RFC 8414)")
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		return errors.New("must be a URL with https, a host, and neither user, query nor fragment (RFC 8414 section 2); http is for localhost alone")
 	}
 	*to = text
 	return nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func setCollector(to *string, text string) error {
