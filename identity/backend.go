@@ -160,7 +160,7 @@ func (b *backend) openStore(ctx context.Context) error {
 
 func (b *backend) openRing(ctx context.Context) error {
 	ring, err := keyring.Open(ctx, keyring.Config{
-		Store: b.store.Load(), Secret: b.config.Secret, Now: time.Now, Log: b.log,
+		Store: b.store.Load(), Secret: b.config.Secret, OldSecret: b.config.OldSecret, MaxAge: b.config.KeyMaxAge, Now: time.Now, Log: b.log,
 	})
 	if err == nil {
 		b.ring.Store(ring)

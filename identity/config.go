@@ -31,7 +31,8 @@ type config struct {
 	RedisReplicas int
 
 	Issuer, Audience, ClientID string
-	Secret                     [keyring.SecretSize]byte
+	Secret, OldSecret          [keyring.SecretSize]byte // OldSecret is zero when there is none
+	KeyMaxAge                  time.Duration            // 0: keys are not rotated by age
 
 	Hash              password.Config
 	MinPasswordLength int // code points
@@ -74,6 +75,18 @@ var settingsTable = []setting{
 	{"audience", "earlybird", "`NAME` of whom tokens are for (aud)", func(c *config, v string) error { return setText(&c.Audience, v) }},
 	{"client-id", "earlybird", "`NAME` of the client in tokens (client_id)", func(c *config, v string) error { return setText(&c.ClientID, v) }},
 	{"key-secret-file", "", "`FILE` with the secret that seals signing keys: 32 random bytes as hex or base64 (required)", setSecret},
+	{"key-old-secret-file", "", "`FILE` with the secret from before, while it is being changed: keys that it sealed are opened too", func(c *config, v string) (err error) {
+		if v != "" {
+			c.OldSecret, err = keyring.LoadSecret(v)
+		}
+		return err
+	}},
+	{"key-max-age", "90d", "`DURATION` after which the signing key is rotated, in days or hours; 0: never", func(c *config, v string) error {
+		if v == "0" {
+			return nil
+		}
+		return setDays(&c.KeyMaxAge, v)
+	}},
 	{"argon2-memory-kib", "19456", "`KIB` of memory of a password hash", func(c *config, v string) error { return setNumber(&c.Hash.Params.MemoryKiB, v, 8, 1<<20) }},
 	{"argon2-time", "2", "`NUMBER` of passes of a password hash", func(c *config, v string) error { return setNumber(&c.Hash.Params.Time, v, 1, 100) }},
 	{"argon2-parallelism", "1", "`NUMBER` of lanes of a password hash", func(c *config, v string) error { return setNumber(&c.Hash.Params.Parallelism, v, 1, 64) }},

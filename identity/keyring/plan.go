@@ -29,6 +29,26 @@ type plan []openKey
 // that was withdrawn is as if it were not there, so that the key before it goes
 // on or returns.
 func newPlan(s sealer, records []Record, now time.Time) (plan, error) {
+	all, err := schedule(records, now)
+	if err != nil {
+		return nil, err
+	}
+	var p plan
+	for _, key := range all {
+		if key.isRetired(now) {
+			continue
+		}
+		if key.private, err = s.open(key.Record); err != nil {
+			return nil, fmt.Errorf("signing key %s: %w", key.ID, err)
+		}
+		p = append(p, key)
+	}
+	return p, nil
+}
+
+// schedule returns the records in their order, and when each retires. It opens
+// none.
+func schedule(records []Record, now time.Time) (plan, error) {
 	type numbered struct {
 		Record
 		n int
@@ -46,21 +66,10 @@ func newPlan(s sealer, records []Record, now time.Time) (plan, error) {
 	var p plan
 	var successor time.Time // the earliest time at which a later key signs
 	for _, r := range slices.Backward(sorted) {
-		if r.withdrawn(now) {
-			continue
-		}
 		key := openKey{Record: r.Record, kid: r.KeyID(), retired: retirement(r.Record, successor)}
-		if successor.IsZero() || r.SignsAt.Before(successor) {
+		if !r.withdrawn(now) && (successor.IsZero() || r.SignsAt.Before(successor)) {
 			successor = r.SignsAt
 		}
-		if key.isRetired(now) {
-			continue
-		}
-		private, err := s.open(r.Record)
-		if err != nil {
-			return nil, fmt.Errorf("signing key %s: %w", r.ID, err)
-		}
-		key.private = private
 		p = append(p, key)
 	}
 	slices.Reverse(p)
@@ -113,4 +122,15 @@ func (p plan) public(now time.Time) map[string]ed25519.PublicKey {
 		}
 	}
 	return keys
+}
+
+// outdated reports whether every key that was not withdrawn was created age
+// ago or longer.
+func (p plan) outdated(now time.Time, age time.Duration) bool {
+	for _, k := range p {
+		if !k.withdrawn(now) && now.Sub(k.CreatedAt) < age {
+			return false
+		}
+	}
+	return true
 }

@@ -21,6 +21,11 @@ type Config struct {
 	Now    func() time.Time
 	Log    *slog.Logger
 
+	// OldSecret, if it is not zero, opens what Secret does not: while the secret
+	// is being changed (see Reseal). New keys are sealed with Secret.
+	OldSecret [SecretSize]byte
+	// MaxAge is the age at which Run rotates the newest key; zero: never.
+	MaxAge time.Duration
 	// Lead is how long a new key is published before it signs; 10 min, twice the
 	// time in which an edge that hears of nothing fetches the key set again.
 	Lead time.Duration
@@ -87,7 +92,10 @@ func newRing(cfg Config) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newSealer(cfg.Secret)
+	if cfg.MaxAge < 0 || cfg.MaxAge > 0 && cfg.MaxAge <= cfg.Lead {
+		return nil, fmt.Errorf("maximum age %v must be longer than lead %v", cfg.MaxAge, cfg.Lead)
+	}
+	s, err := newSealer(cfg.Secret, cfg.OldSecret)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +153,8 @@ func (r *Ring) Refresh(ctx context.Context) error {
 }
 
 // Run keeps the ring fresh until ctx ends; it returns nil then. While the store
-// is down the ring keeps what it has.
+// is down the ring keeps what it has. When the newest key is older than MaxAge,
+// Run rotates: of several replicas, which all do so, one succeeds.
 func (r *Ring) Run(ctx context.Context) error {
 	ticker := time.NewTicker(r.cfg.Refresh)
 	defer ticker.Stop()
@@ -157,6 +166,10 @@ func (r *Ring) Run(ctx context.Context) error {
 		}
 		if err := r.Refresh(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Log.ErrorContext(ctx, "refreshing the signing keys failed", "err", err)
+			continue
+		}
+		if err := r.rotateByAge(ctx); err != nil && ctx.Err() == nil {
+			r.cfg.Log.ErrorContext(ctx, "rotating the signing key by age failed", "err", err)
 		}
 	}
 }
@@ -169,6 +182,35 @@ func (r *Ring) Rotate(ctx context.Context) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("rotate signing key: %w", err)
 	}
+	return r.rotate(ctx, records)
+}
+
+// rotateByAge rotates if the newest key that was not withdrawn is too old. It
+// decides by the very records that rotate numbers the next key from: who comes
+// late finds that number taken.
+func (r *Ring) rotateByAge(ctx context.Context) error {
+	if r.cfg.MaxAge == 0 || !r.plan.Load().outdated(r.cfg.Now(), r.cfg.MaxAge) {
+		return nil
+	}
+	records, err := r.records(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := schedule(records, r.cfg.Now())
+	if err != nil || !all.outdated(r.cfg.Now(), r.cfg.MaxAge) {
+		return err
+	}
+	next, err := r.rotate(ctx, records)
+	if errors.Is(err, ErrKeyExists) {
+		return nil // another replica's
+	}
+	if err == nil {
+		r.cfg.Log.InfoContext(ctx, "signing key rotated by age", "key_id", next.KeyID(), "signs_at", next.SignsAt)
+	}
+	return err
+}
+
+func (r *Ring) rotate(ctx context.Context, records []Record) (Record, error) {
 	if err := r.load(records); err != nil {
 		return Record{}, fmt.Errorf("rotate signing key: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/earlybird/earlybird/identity/keyring"
 )
 
-var _ keyring.Store = (*Store)(nil)
+var _ keyring.SealedStore = (*Store)(nil)
 
 // key is a document of the collection keys. A key that is not withdrawn has no
 // retires_at.
@@ -67,4 +67,13 @@ func (s *Store) AddKey(ctx context.Context, r keyring.Record) error {
 		return fmt.Errorf("%w: %w", keyring.ErrKeyExists, err)
 	}
 	return err
+}
+
+// ReplaceSealed implements keyring.SealedStore. Only the operator's command
+// calls it: two at once would seal with one and the same secret.
+func (s *Store) ReplaceSealed(ctx context.Context, id string, old, sealed []byte) error {
+	filter := bson.D{{Key: "_id", Value: id}, {Key: "sealed", Value: old}}
+	change := bson.D{{Key: "$set", Value: bson.D{{Key: "sealed", Value: sealed}}}}
+	_, err := s.keys().UpdateOne(ctx, filter, change)
+	return classify("update keys", err)
 }

@@ -20,7 +20,7 @@ type Store struct {
 	err     error
 }
 
-var _ keyring.Store = (*Store)(nil)
+var _ keyring.SealedStore = (*Store)(nil)
 
 // Fail makes every call return err until it is called with nil.
 func (s *Store) Fail(err error) {
@@ -54,6 +54,20 @@ func (s *Store) AddKey(ctx context.Context, r keyring.Record) error {
 		return keyring.ErrKeyExists
 	}
 	s.put(r)
+	return nil
+}
+
+// ReplaceSealed implements keyring.SealedStore.
+func (s *Store) ReplaceSealed(ctx context.Context, id string, old, sealed []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := errors.Join(s.err, ctx.Err()); err != nil {
+		return err
+	}
+	if r, ok := s.records[id]; ok && bytes.Equal(r.Sealed, old) {
+		r.Sealed = sealed
+		s.put(r)
+	}
 	return nil
 }
 
