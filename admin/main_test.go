@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 				},
 				Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 					"exits": exits, "stores": func(*testscript.TestScript, bool, []string) {}, "users": users, "claim": claim, "repair": repair,
-					"announced": announced, "acted": acted,
+					"announced": announced, "acted": acted, "signingkey": signingkey, "attempts": attempts,
 					"changed": changed, "logins": logins, "grant": grant, "emptied": emptied, "redisconfig": redisConfig,
 				},
 			})
