@@ -7,7 +7,7 @@ GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
 
 # The local stack is a module of its own, so that its embedded servers never enter the product.
-MODULES := . deploy/local
+MODULES := . deploy/local deploy/browser
 
 GOBUILD := CGO_ENABLED=0 $(GO)
 
@@ -57,6 +57,10 @@ bench-edge: ## Measure the plugins beside a plugin on go-pdk's own server (deplo
 .PHONY: bench-claim
 bench-claim: ## Measure claims on a real redis-server beside a script that does nothing (deploy/bench/README.md)
 	$(GO) test ./deploy/bench/claim -run '^$$' -bench Claim -benchtime 1x -timeout 20m
+
+.PHONY: bench-login
+bench-login: ## Measure logins, registrations and reads beside raw argon2id (deploy/bench/README.md)
+	$(GO) test ./deploy/bench/login -run '^$$' -bench Login -benchtime 1x -timeout 60m
 
 .PHONY: check
 check: ## Formatting, lint, tidy modules: what CI runs before the tests

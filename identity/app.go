@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -53,6 +55,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			if err != nil {
 				return &usageError{err}
 			}
+			limitMemory(settings)
 			return run(c.Context, settings, stderr, nil)
 		},
 		Commands: []*cli.Command{{
@@ -65,6 +68,23 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			},
 		}},
 	}
+}
+
+// memoryBase is what the service needs beside the hashes that run at once.
+const memoryBase = 56 << 20
+
+// limitMemory has the garbage collector hurry before the heap outgrows the
+// hashes that run at once. Each leaves tens of mebibytes of garbage behind, which
+// would otherwise be kept until the heap has doubled. GOMEMLIMIT wins.
+func limitMemory(c config) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	at := c.Hash.Concurrency
+	if at == 0 {
+		at = runtime.GOMAXPROCS(0)
+	}
+	debug.SetMemoryLimit(memoryBase + int64(at)*int64(c.Hash.Params.MemoryKiB)<<10)
 }
 
 // flags makes a flag of every setting. All are texts: urfave/cli stops at the

@@ -1,0 +1,198 @@
+//go:build linux
+
+package login_test
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// How much is measured; see also plan.
+var (
+	duration = flag.Duration("login.duration", 10*time.Second, "of each measurement")
+	accounts = flag.Int("login.accounts", 100_000, "accounts in the large store")
+)
+
+type plan struct {
+	clients  []int
+	duration time.Duration
+	burst    int
+	accounts []int
+}
+
+// BenchmarkLogin is `make bench-login`.
+func BenchmarkLogin(b *testing.B) {
+	measure(b, plan{[]int{1, 8, 64}, *duration, 1000, []int{1000, *accounts}})
+}
+
+// TestBenchmark holds that the benchmark works, in little time.
+func TestBenchmark(t *testing.T) {
+	measure(t, plan{[]int{2}, 300 * time.Millisecond, 20, []int{50, 100}})
+}
+
+const password = "correct horse battery staple"
+
+func credentials(name string) string {
+	return fmt.Sprintf(`{"username":%q,"password":%q}`, name, password)
+}
+
+// outcome is what one measurement found.
+type outcome struct {
+	rate     float64 // good answers a second
+	p50, p99 time.Duration
+	refused  int // 503
+}
+
+// drive has n clients call until the time is over. Each call returns whether it
+// was served; a refusal is counted, and not fast.
+func drive(n int, limit time.Duration, call func(client, turn int) bool) outcome {
+	var (
+		clients sync.WaitGroup
+		mu      sync.Mutex
+		took    []time.Duration
+		refused atomic.Int64
+	)
+	began := time.Now()
+	for c := range n {
+		clients.Go(func() {
+			var own []time.Duration
+			for turn := 0; time.Since(began) < limit; turn++ {
+				start := time.Now()
+				if call(c, turn) {
+					own = append(own, time.Since(start))
+				} else {
+					refused.Add(1)
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, own...)
+		})
+	}
+	clients.Wait()
+	all := time.Since(began)
+	if len(took) == 0 {
+		return outcome{refused: int(refused.Load())}
+	}
+	slices.Sort(took)
+	return outcome{float64(len(took)) / all.Seconds(), took[len(took)/2], took[len(took)*99/100], int(refused.Load())}
+}
+
+// raw is argon2id with the default parameters, on as many goroutines as there
+// are cores.
+func raw(limit time.Duration) outcome {
+	return drive(cores(), limit, func(int, int) bool {
+		argon2.IDKey([]byte(password), []byte("0123456789abcdef"), 2, 19456, 1, 32)
+		return true
+	})
+}
+
+// measure runs everything and prints the tables.
+func measure(t testing.TB, p plan) {
+	s := newStack(t)
+	people := max(64, p.burst/8)
+	for n := range people {
+		s.register(t, s.identity, fmt.Sprintf("person-%d", n))
+	}
+	person := func(client int) string { return credentials(fmt.Sprintf("person-%d", client%people)) }
+	fmt.Printf("\n%d cores, argon2id of 19456 KiB and 2 passes; each measurement of %s, raw measured before and after each\n\n", cores(), p.duration)
+	fmt.Println("| | clients | a second | of raw | p50 | p99 | 503 |\n|---|---|---|---|---|---|---|")
+	compared := func(name string, n int, call func(client, turn int) bool) {
+		before := raw(p.duration / 2)
+		got := drive(n, p.duration, call)
+		hashes := (before.rate + raw(p.duration/2).rate) / 2
+		fmt.Printf("| %s | %d | %.1f | %.2f | %s | %s | %d |\n", name, n, got.rate, got.rate/hashes,
+			got.p50.Round(time.Millisecond), got.p99.Round(time.Millisecond), got.refused)
+	}
+	alone := raw(p.duration)
+	fmt.Printf("| raw argon2id | %d | %.1f | 1 | %s | %s | |\n", cores(), alone.rate, alone.p50.Round(time.Millisecond), alone.p99.Round(time.Millisecond))
+	for _, n := range p.clients {
+		compared("login", n, func(client, _ int) bool { return s.served(t, s.identity, client, "/login", person(client)) })
+	}
+	for _, n := range p.clients {
+		compared("login through the gateway", n, func(client, _ int) bool { return s.served(t, s.gateway, client, "/login", person(client)) })
+	}
+	for _, n := range p.clients {
+		compared("registration", n, func(client, turn int) bool {
+			return s.served(t, s.identity, client, "/users", credentials(fmt.Sprintf("new-%d-%d-%d", n, client, turn)))
+		})
+	}
+	reads := s.reads(t, p.duration)
+	fmt.Printf("\nGET /users/{id} at 8 clients: %.0f a second, p50 %s, p99 %s\n", reads.rate, reads.p50.Round(time.Microsecond), reads.p99.Round(time.Microsecond))
+	s.burst(t, p.burst, alone.rate, person)
+	s.growing(t, p)
+	fmt.Printf("\npeak memory of identity over all of it: %d MiB\n", s.peak(t)>>10)
+}
+
+// reads is everybody reading their own account.
+func (s *stack) reads(t testing.TB, limit time.Duration) outcome {
+	tokens := make([]string, 8)
+	ids := make([]string, 8)
+	for n := range tokens {
+		ids[n], tokens[n] = s.login(t, fmt.Sprintf("person-%d", n))
+	}
+	return drive(8, limit, func(client, _ int) bool { return s.read(t, client, "/users/"+ids[client], tokens[client]) })
+}
+
+// burst is many logins at one moment.
+func (s *stack) burst(t testing.TB, size int, hashes float64, person func(int) string) {
+	var (
+		clients sync.WaitGroup
+		mu      sync.Mutex
+		good    int
+		last    time.Duration
+		slowest time.Duration
+		live    time.Duration
+	)
+	s.forgetPeak(t)
+	start := time.Now()
+	for c := range size {
+		clients.Go(func() {
+			served := s.served(t, s.identity, c, "/login", person(c))
+			mu.Lock()
+			defer mu.Unlock()
+			slowest = max(slowest, time.Since(start))
+			if served {
+				good++
+				last = max(last, time.Since(start))
+			}
+		})
+	}
+	for range 10 {
+		asked := time.Now()
+		s.read(t, 0, "/livez", "")
+		live = max(live, time.Since(asked))
+	}
+	clients.Wait()
+	rate := float64(good) / max(last.Seconds(), 1e-9)
+	fmt.Printf("\nburst of %d logins: %d got 200 and %d got 503, the last 200 after %.1f s (%.2f of raw), the last answer after %.1f s; /livez at most %s; peak memory %d MiB\n",
+		size, good, size-good, last.Seconds(), rate/hashes, slowest.Seconds(), live.Round(time.Millisecond), s.peak(t)>>10)
+}
+
+// growing is the cost of one login in a store of each size.
+func (s *stack) growing(t testing.TB, p plan) {
+	fmt.Println("\n| accounts in the store | p50 of a login at 1 client | p99 |\n|---|---|---|")
+	var first time.Duration
+	for _, size := range p.accounts {
+		s.fill(t, size)
+		got := drive(1, p.duration, func(_, turn int) bool {
+			return s.served(t, s.identity, 0, "/login", credentials(fmt.Sprintf("filler-%d", turn*7919%size)))
+		})
+		if first == 0 {
+			first = got.p50
+		}
+		fmt.Printf("| %d | %.2f ms (%.3f of the first) | %.2f ms |\n", size, ms(got.p50), float64(got.p50)/float64(first), ms(got.p99))
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func cores() int { return runtime.GOMAXPROCS(0) }
