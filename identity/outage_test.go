@@ -44,7 +44,7 @@ func (c *tally) until(t *testing.T, call string, status, times int) {
 // answered sends a body and returns the status; a 503 must say when to come
 // back.
 func (i *instance) answered(t *testing.T, path, body string) int {
-	r, err := http.NewRequest(http.MethodPost, i.url+path, strings.NewReader(body)) //nolint:noctx // bounded by the service
+	r, err := http.NewRequest(http.MethodPost, i.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Error(err)
 		return 0

@@ -119,7 +119,7 @@ func TestTerminatedUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close(t.Context())
+	defer func() { _ = store.Close(t.Context()) }()
 	created.Range(func(name, _ any) bool {
 		if _, err := store.Credential(t.Context(), name.(string)); err != nil {
 			t.Errorf("%s was created and is not there: %v", name, err)

@@ -36,7 +36,7 @@ func settle() usage {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		now := usage{pprof.Lookup("goroutine").Count(), int64(m.HeapAlloc)} //nolint:gosec // far below 2^63
+		now := usage{pprof.Lookup("goroutine").Count(), int64(m.HeapAlloc)}
 		if now.goroutines == last.goroutines && now.heap >= last.heap-64<<10 {
 			return now
 		}
