@@ -67,8 +67,6 @@ const (
 	OutcomeOneTimeExpired Outcome = "one_time_password_expired"
 	// OutcomeLimited: too many attempts, nothing was looked at.
 	OutcomeLimited Outcome = "limited"
-	// OutcomeBusy: too many passwords were being hashed.
-	OutcomeBusy Outcome = "busy"
 )
 
 // Errors of the domain. Stores and the Service wrap them; compare with

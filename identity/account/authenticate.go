@@ -45,9 +45,6 @@ func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential,
 	case !errors.Is(err, ErrBadCredentials):
 		pass.Undecided(ctx)
 	}
-	if errors.Is(err, password.ErrBusy) {
-		s.recordRefused(ctx, r, canonical, OutcomeBusy)
-	}
 	return c, err
 }
 
