@@ -22,7 +22,7 @@ import (
 func process(t *testing.T, flags ...string) (url string, pid int) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "earlybird-identity")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil { //nolint:gosec // this package
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -31,7 +31,7 @@ func process(t *testing.T, flags ...string) (url string, pid int) {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
-	cmd := exec.Command(program, append(flags, "--listen", address, "--key-secret-file", secretFile(t), "--log-level", "error")...) //nolint:gosec // built here
+	cmd := exec.Command(program, append(flags, "--listen", address, "--key-secret-file", secretFile(t), "--log-level", "error")...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -81,7 +80,7 @@ func keyRotate(c *cli.Context) error {
 			return "", errors.Join(err, errors.New("there is no key yet: the identity service makes the first one when it starts"))
 		}
 		ring, err := keyring.Open(ctx, keyring.Config{
-			Store: s.mongo, Secret: secrets[0], Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Store: s.mongo, Secret: secrets[0], Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			return "", err

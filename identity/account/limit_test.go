@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -34,7 +33,7 @@ func limited(t *testing.T, c limit.Config) changing {
 	var err error
 	f.Service, err = account.NewService(account.ServiceConfig{
 		Store: f.store, Hasher: f.hasher, Revoker: f.generations, Limiter: limiter{limit.New(c)}, MinPasswordScore: 2,
-		Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

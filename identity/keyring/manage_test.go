@@ -3,7 +3,6 @@ package keyring_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -20,7 +19,7 @@ var oldSecret, newSecret = [keyring.SecretSize]byte{1}, [keyring.SecretSize]byte
 func with(t *testing.T, store keyring.Store, clock func() time.Time, secret, old [keyring.SecretSize]byte) (*keyring.Ring, error) {
 	t.Helper()
 	return keyring.Open(t.Context(), keyring.Config{
-		Store: store, Secret: secret, OldSecret: old, Now: clock, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: store, Secret: secret, OldSecret: old, Now: clock, Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -89,12 +89,16 @@ func TestLimits(t *testing.T) {
 			{"both", limit.Config{Account: three, Both: two}, "alice", nil, 0, limit.ByBoth, 2},
 			{"off", limit.Config{}, "alice", nil, 0, "", 10},
 			{
-				"account, from many addresses", limit.Config{Account: three, Both: two}, "alice",
+				"account, from many addresses",
+				limit.Config{Account: three, Both: two},
+				"alice",
 				func(i int) (string, string) { return "alice", fmt.Sprintf("192.0.2.%d", i) },
 				3, limit.ByAccount, 0,
 			},
 			{
-				"another account", limit.Config{Account: three, Both: two}, "alice",
+				"another account",
+				limit.Config{Account: three, Both: two},
+				"alice",
 				func(int) (string, string) { return "bob", "203.0.113.7" },
 				2, limit.ByBoth, 2,
 			},

@@ -125,7 +125,7 @@ func (l *Limiter) attempt(account, address string) attempt {
 func (a attempt) refundable(known bool) []limit {
 	var back []limit
 	for _, one := range a.limits {
-		if one.kind != ByAddress && !(one.spare && known) {
+		if one.kind != ByAddress && (!one.spare || !known) {
 			back = append(back, one)
 		}
 	}

@@ -3,7 +3,6 @@ package password_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -50,7 +49,7 @@ func (withoutDummy) VerifyNobody(context.Context, string) error { return nil }
 func measure(t *testing.T, h account.Hasher) map[string][]time.Duration {
 	t.Helper()
 	store := memstore.New()
-	s, err := account.NewService(account.ServiceConfig{Store: store, Hasher: h, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s, err := account.NewService(account.ServiceConfig{Store: store, Hasher: h, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
