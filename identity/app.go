@@ -70,8 +70,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 }
 
-// memoryBase is what the service needs beside the hashes that run at once.
-const memoryBase = 56 << 20
+// memoryBase is the heap beside the hashes that run at once; the program itself,
+// which no limit counts, takes some 20 MiB more.
+const memoryBase = 40 << 20
 
 // limitMemory has the garbage collector hurry before the heap outgrows the
 // hashes that run at once. Each leaves tens of mebibytes of garbage behind, which
