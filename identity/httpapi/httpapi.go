@@ -82,6 +82,7 @@ type Backend struct {
 	// alone; nil: Verifier.
 	PasswordIssuer   Issuer
 	PasswordVerifier Verifier
+
 	Revocations Revocations
 	Promotions  Promotions
 	Keys        Keys
