@@ -48,34 +48,34 @@ func routeHeader(name string) string {
 	return headerName(name)
 }
 
-// splitHost takes a name or an address with an optional port apart. ok is false
+// splitHost looks at a name or an address with an optional port. ok is false
 // when it is neither.
-func splitHost(s string) (name, port string, isAddress, ok bool) {
+func splitHost(s string) (port string, isAddress, ok bool) {
 	if _, err := netip.ParseAddr(s); err == nil {
-		return s, "", true, true // an IPv6 address without brackets among them
+		return "", true, true // an IPv6 address without brackets among them
 	}
-	name = s
+	name := s
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
 		name, port = s[:i], s[i+1:]
 		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-			return name, port, false, false
+			return port, false, false
 		}
 	}
 	inner, bracketed := strings.CutPrefix(name, "[")
 	inner = strings.TrimSuffix(inner, "]")
 	if _, err := netip.ParseAddr(inner); err == nil && bracketed == strings.Contains(inner, ":") {
-		return name, port, true, true
+		return port, true, true
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
 		if !labelForm.MatchString(label) {
-			return name, port, false, false
+			return port, false, false
 		}
 	}
-	return name, port, false, true
+	return port, false, true
 }
 
 func host(s string) string {
-	switch _, port, _, ok := splitHost(s); {
+	switch port, _, ok := splitHost(s); {
 	case port != "":
 		return "must not have a port"
 	case !ok:
@@ -85,14 +85,14 @@ func host(s string) string {
 }
 
 func hostPort(s string) string {
-	if _, _, _, ok := splitHost(s); !ok {
+	if _, _, ok := splitHost(s); !ok {
 		return "expected a valid host name or address, and a port of at most 65535"
 	}
 	return ""
 }
 
 func upstreamHost(s string) string {
-	switch _, port, isAddress, ok := splitHost(s); {
+	switch port, isAddress, ok := splitHost(s); {
 	case isAddress:
 		return "invalid name: no ip addresses allowed"
 	case port != "":
