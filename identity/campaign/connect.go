@@ -78,6 +78,10 @@ func Connect(cfg ConnectConfig) (redis.UniversalClient, error) {
 // once is how often a command is tried again, and how often a dial is made.
 const once = 1
 
+// clusterLook is how often a client that is in use asks which server of a
+// cluster has which slots. A primary that is gone cannot tell who follows it.
+const clusterLook = time.Second
+
 func singleOptions(opt *redis.Options) *redis.Options {
 	opt.ContextTimeoutEnabled = true
 	opt.MaxRetries = once
@@ -100,7 +104,7 @@ func clusterOptions(opt *redis.Options, t target) *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs: t.addrs, Username: opt.Username, Password: opt.Password,
 		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true,
-		MaxRetries: once, DialerRetries: once,
+		MaxRetries: once, DialerRetries: once, ClusterStateReloadInterval: clusterLook,
 		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
