@@ -26,7 +26,12 @@ type bench struct {
 
 func newBench(t *testing.T, url string) *bench {
 	t.Helper()
-	b := &bench{url: url, redis: connect(t, url), ledger: ledgertest.NewMemory()}
+	return benchOn(t, url, connect(t, url))
+}
+
+func benchOn(t *testing.T, url string, client redis.UniversalClient) *bench {
+	t.Helper()
+	b := &bench{url: url, redis: client, ledger: ledgertest.NewMemory()}
 	b.board = campaign.NewBoard(b.redis)
 	b.keeper = keeper.New(keeper.Config{
 		Ledger: b.ledger, Redis: b.redis, Log: slog.New(slog.DiscardHandler),
