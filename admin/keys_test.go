@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -20,7 +19,7 @@ func signingkey(ts *testscript.TestScript, _ bool, args []string) {
 	secret, err := keyring.LoadSecret(ts.MkAbs(args[0]))
 	ts.Check(err)
 	_, err = keyring.Open(context.Background(), keyring.Config{
-		Store: openStore(ts), Secret: secret, Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: openStore(ts), Secret: secret, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	ts.Check(err)
 }

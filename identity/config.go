@@ -67,7 +67,7 @@ var settingsTable = []setting{
 	{"mongo-user", "", "MongoDB `USER`, with --mongo-password-file", func(c *config, v string) error { c.Mongo.User = v; return nil }},
 	{"mongo-password-file", "", "`FILE` with the MongoDB user's password", func(c *config, v string) error { c.Mongo.PasswordFile = v; return nil }},
 	{"mongo-ca-file", "", "`FILE` with the PEM certificates that MongoDB's is signed by; turns TLS on", func(c *config, v string) error { c.Mongo.CAFile = v; return nil }},
-	{"redis-url", "redis://127.0.0.1:6479/0", "`URL` of Redis", func(c *config, v string) error { return setText(&c.Redis.URL, v) }},
+	{"redis-url", "redis://127.0.0.1:6479/0", "`URL` of Redis: redis://host:port/db, redis+sentinel://host:port,host:port/db?master=name or redis+cluster://host:port,host:port; rediss in place of redis for TLS", func(c *config, v string) error { return setText(&c.Redis.URL, v) }},
 	{"redis-password-file", "", "`FILE` with the Redis password", func(c *config, v string) error { c.Redis.PasswordFile = v; return nil }},
 	{"redis-ca-file", "", "`FILE` with the PEM certificates that Redis's is signed by, for rediss://", func(c *config, v string) error { c.Redis.CAFile = v; return nil }},
 	{"redis-replicas", "0", "`NUMBER` of replicas that must hold a grant before it is told, 0 to 5", func(c *config, v string) error { return setNumber(&c.RedisReplicas, v, 0, 5) }},

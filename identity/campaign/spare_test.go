@@ -15,7 +15,9 @@ import (
 // deaf counts the commands that a client is given, and answers none.
 type deaf struct{ asked int }
 
-func (d *deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (d *deaf) DialHook(next redis.DialHook) redis.DialHook {
+	return next
+}
 
 func (d *deaf) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	return func(context.Context, redis.Cmder) error {
@@ -24,7 +26,9 @@ func (d *deaf) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 // TestExpectSparesADeafRedis: a Redis that hangs delays one login in a second
 // by the time limit, not every one.

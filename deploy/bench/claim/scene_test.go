@@ -110,7 +110,7 @@ func (s *scene) evalTime(t testing.TB) float64 {
 // machine says what the numbers were measured on, and how busy it was.
 func machine(s *scene) string {
 	read := func(file string) string {
-		b, err := os.ReadFile(file) //nolint:gosec // G304: the two files below
+		b, err := os.ReadFile(file)
 		if err != nil {
 			return "unknown"
 		}
