@@ -13,6 +13,18 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 )
 
+// The seven rules and what holds them, here and in the package keeper:
+//
+//	1 never too many    TestClaimConcurrently, TestKillClaimers, TestKillRedisWhileClaiming, TestModel
+//	2 the same rank     TestClaimConcurrently, TestClaimLifecycle, TestModel
+//	3 no gaps, in order TestClaimConcurrently, TestKillClaimers, TestModel
+//	4 what was told     TestKillRedisWhileClaiming, TestClaimWaitsForReplicas, TestSentinelFailover, TestClusterFailover
+//	5 never in the way  TestClaimKeepsItsTimeLimit, TestManyClaimsAtOnceKeepTheTimeLimit, TestExpectSparesADeafRedis,
+//	                    TestSweepClaimsInLoginOrder
+//	6 lost and restored TestClaimOnUnverifiedData, TestCheckedServerIsRemembered, TestRestore, TestSlowRestorerChangesNothing,
+//	                    TestManyRestorersAtOnce
+//	7 raised slots      TestRaisedSlotsReachEveryEdge, TestClaimLifecycle, TestRestoreAppliesRaisedSlots, TestModel
+
 func TestClaimLifecycle(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.expect(t, "a", state(campaign.StateNone))
@@ -194,6 +206,36 @@ func TestClaimKeepsItsTimeLimit(t *testing.T) {
 				t.Errorf("claim took %s with a time limit of 100 ms", d)
 			}
 		})
+	}
+}
+
+// Rule 5 with more logins at once than connections: who waits for a connection
+// keeps the limit of 250 ms too. Checked by a claim without a deadline: the
+// client library alone lets the last wait for 6 s.
+func TestManyClaimsAtOnceKeepTheTimeLimit(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	client, err := campaign.Connect(campaign.ConnectConfig{URL: "redis://" + silent.Addr().String(), PoolSize: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: client})
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			if got := claimer.Claim(t.Context(), fmt.Sprint("user", i)); got != state(campaign.StatePending) {
+				t.Errorf("claim: %+v, want pending", got)
+			}
+		})
+	}
+	wg.Wait()
+	if d := time.Since(begin); d > 2*campaign.DefaultClaimTimeout {
+		t.Errorf("32 claims at once took %s, want about %s", d, campaign.DefaultClaimTimeout)
 	}
 }
 

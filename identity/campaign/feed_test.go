@@ -96,6 +96,40 @@ func TestFeedFollows(t *testing.T) {
 	})
 }
 
+// Rule 7 at every edge: within a second each sees the slots raised, and has
+// heard of who was turned away. Checked by a feed that waits 3 s between two
+// reads. That the ledger hears of it is held by TestClaimConcurrently.
+func TestRaisedSlotsReachEveryEdge(t *testing.T) {
+	b := newBench(t, testserver.Redis(t).URL())
+	b.start(t, 1, 10)
+	const edges = 4
+	var feeds [edges]*campaign.Feed
+	var watchers [edges]*watcher
+	for i := range edges {
+		feeds[i], watchers[i] = follow(t, b.url)
+	}
+	for i, user := range []string{"a", "b", "c", "d"} {
+		if out := b.claim(t, user); (out.State == campaign.StateGranted) != (i == 0) {
+			t.Fatalf("claim of %s: %+v", user, out)
+		}
+	}
+	begin := time.Now()
+	must(t)(b.admin.Extend(t.Context(), 3))
+	for i := range edges {
+		eventually(t, "the edge sees it", func() bool {
+			c, _ := feeds[i].Campaign()
+			p, _ := watchers[i].seen()
+			return c.Slots == 3 && p["b"] == 2 && p["c"] == 3 && p["d"] == 4
+		})
+	}
+	if d := time.Since(begin); d > time.Second {
+		t.Errorf("the last edge saw it after %s, want 1 s at most", d)
+	}
+	for user, want := range map[string]campaign.Outcome{"b": granted("1", 2), "c": granted("1", 3), "d": state(campaign.StateFull)} {
+		b.expect(t, user, want)
+	}
+}
+
 func TestFeedAfterRestore(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		f, w := follow(t, b.url)

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	_ "embed" // the script
 	"errors"
 	"fmt"
 	"strconv"
@@ -167,13 +168,32 @@ func (k *Keeper) record(ctx context.Context, grants []campaign.Grant, waiting []
 	return nil
 }
 
-// tidy stores what a replica that died has left unconfirmed, and trims the
-// outbox behind what is stored.
+// tidy stores what a replica that died has left unconfirmed, forgets that
+// replica, and trims the outbox behind what is stored.
 func (k *Keeper) tidy(ctx context.Context) error {
 	if err := k.takeOver(ctx); err != nil {
 		return err
 	}
+	if err := k.forget(ctx); err != nil {
+		return err
+	}
 	return k.trim(ctx)
+}
+
+var (
+	//go:embed lua/forget.lua
+	forgetLua    string
+	forgetScript = redis.NewScript(forgetLua)
+)
+
+// forget removes the consumers of replicas that have ended: every start makes a
+// new one, and the list would only grow.
+func (k *Keeper) forget(ctx context.Context) error {
+	err := forgetScript.Run(ctx, k.cfg.Redis, []string{campaign.KeyOutbox}, group, k.cfg.Forget.Milliseconds()).Err()
+	if err != nil {
+		return outage.New("redis", "remove consumers", err)
+	}
+	return nil
 }
 
 func (k *Keeper) takeOver(ctx context.Context) error {

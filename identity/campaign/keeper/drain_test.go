@@ -1,6 +1,7 @@
 package keeper_test
 
 import (
+	"log/slog"
 	"slices"
 	"strconv"
 	"testing"
@@ -8,7 +9,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/keeper"
 	"github.com/earlybird/earlybird/identity/outage"
 )
 
@@ -86,6 +89,51 @@ func TestDrainTakesOver(t *testing.T) {
 		eventually(t, "everything is stored", func() bool { return slices.Equal(b.stored(t), []string{"a 1", "b 2", "c 3"}) })
 		eventually(t, "everything is confirmed", func() bool { return b.drained(t) })
 	})
+}
+
+// A replica that ended is forgotten; one that still holds entries, or asked a
+// moment ago, is not. Checked by leaving out forget, the comparison of what is
+// pending (the entry of "holds" is then never stored) and that of the idle time.
+func TestForgetsReplicasThatEnded(t *testing.T) {
+	b := newBench(t, testserver.Redis(t).URL()) // miniredis does not tell who asked when
+	b.start(t, 3, 0)
+	b.drain(t)
+	read := func(consumer string) {
+		b.redis.XReadGroup(t.Context(), &redis.XReadGroupArgs{
+			Group: "identity", Consumer: consumer, Streams: []string{campaign.KeyOutbox, ">"}, Count: 1, Block: -1,
+		})
+	}
+	consumers := func() []string {
+		var names []string
+		for _, c := range b.redis.XInfoConsumers(t.Context(), campaign.KeyOutbox, "identity").Val() {
+			names = append(names, c.Name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	tidy := func(forget time.Duration) {
+		t.Helper()
+		k := keeper.New(keeper.Config{
+			Ledger: b.ledger, Redis: b.redis, Log: slog.New(slog.DiscardHandler), TakeOver: time.Hour, Forget: forget,
+		})
+		if err := k.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.redis.XGroupCreateConsumer(t.Context(), campaign.KeyOutbox, "identity", "ended")
+	b.claim(t, "a")
+	read("holds")
+	tidy(time.Minute)
+	if got := consumers(); len(got) != 3 {
+		t.Errorf("consumers %v, want the keeper's, ended and holds", got)
+	}
+	eventually(t, "only who holds an entry is left", func() bool {
+		tidy(time.Millisecond)
+		return slices.Equal(consumers(), []string{"holds"})
+	})
+	b.claim(t, "b")
+	run(t, b.keeper)
+	eventually(t, "everything is stored", func() bool { return slices.Equal(b.stored(t), []string{"a 1", "b 2"}) })
 }
 
 // A rank that was given twice is recorded, and the drain goes on.

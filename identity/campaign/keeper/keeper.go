@@ -33,6 +33,9 @@ type Config struct {
 	// TakeOver is how long an entry may lie with a replica that does not
 	// confirm it before another takes it over. 15 s.
 	TakeOver time.Duration
+	// Forget is how long a replica that holds no entry may be silent before it
+	// is taken for ended; one that is not is known again when it asks. 10 min.
+	Forget time.Duration
 	// Keep is how long the outbox keeps what is stored, for the edges. 60 s.
 	Keep time.Duration
 	// Patience is how long another restorer is left alone. 10 s.
@@ -62,6 +65,7 @@ func New(cfg Config) *Keeper {
 		{&cfg.SweepAfter, 10 * time.Second},
 		{&cfg.Interval, time.Second},
 		{&cfg.TakeOver, 15 * time.Second},
+		{&cfg.Forget, 10 * time.Minute},
 		{&cfg.Keep, 60 * time.Second},
 		{&cfg.Patience, 10 * time.Second},
 	} {
