@@ -56,7 +56,7 @@ var built bool
 type local struct {
 	args    []string
 	command *exec.Cmd
-	output  bytes.Buffer
+	output  transcript
 	exited  chan error
 }
 
@@ -302,6 +302,30 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 		t.Errorf("key secret: %v, %v; want mode 0600", info, err)
 	}
 	l.end(t, os.Interrupt)
+}
+
+// transcript is what a running program has said so far.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *transcript) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *transcript) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func (o *transcript) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
 }
 
 // run runs the stack to its end and returns its output and exit status.
