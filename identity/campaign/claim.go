@@ -1,10 +1,12 @@
 package campaign
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +28,11 @@ type ClaimerConfig struct {
 	Log     *slog.Logger // nil: slog.Default()
 }
 
-// Claimer decides who is among the first, by one script in Redis.
+// Claimer decides who is among the first, by one script in Redis. It is safe
+// for concurrent use, and a process needs but one: claims share trips to Redis.
 type Claimer struct {
-	cfg ClaimerConfig
+	cfg   ClaimerConfig
+	trips trips
 }
 
 // NewClaimer returns a Claimer.
@@ -51,56 +55,83 @@ func NewClaimer(cfg ClaimerConfig) *Claimer {
 func (c *Claimer) Claim(ctx context.Context, userID string) Outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	out, err := c.claim(ctx, userID)
-	if err != nil {
-		c.cfg.Log.DebugContext(ctx, "claim is pending", "err", err)
+	w := &waiter{left: ctx.Done(), userID: userID, answer: make(chan Outcome, 1)}
+	if c.trips.start(w) {
+		c.carry(ctx, []*waiter{w})
+	}
+	select {
+	case out := <-w.answer:
+		return out
+	case <-ctx.Done():
 		return Outcome{State: StatePending}
 	}
-	return out
 }
 
-func (c *Claimer) claim(ctx context.Context, userID string) (Outcome, error) {
-	keys := []string{KeyCampaign, KeyArrivals, KeyOutbox}
-	if c.cfg.Replicas == 0 {
-		reply, err := claimScript.Run(ctx, c.cfg.Redis, keys, userID, "0").Text()
+// claim runs the script for each of the users, in one pipeline. What cannot be
+// told of a user is StatePending in the answers; the error is the first reason.
+func (c *Claimer) claim(ctx context.Context, users []string) ([]Outcome, error) {
+	answers := slices.Repeat([]Outcome{{State: StatePending}}, len(users))
+	var conn pipeliner = c.cfg.Redis
+	if c.cfg.Replicas > 0 {
+		one, err := c.conn(ctx)
 		if err != nil {
-			return Outcome{}, err
+			return answers, err
 		}
-		return parseClaim(reply)
+		defer func() { _ = one.Close() }() // back to the pool
+		conn = one
 	}
-	reply, err := c.durably(ctx, keys, userID)
+	replies, err := c.run(ctx, conn, users, claimScript.EvalSha)
+	if slices.ContainsFunc(replies, isNoScript) {
+		replies, err = c.run(ctx, conn, users, claimScript.Eval)
+	}
 	if err != nil {
-		return Outcome{}, err
+		return answers, err
 	}
-	return parseClaim(reply)
+	for i, reply := range replies {
+		text, one := reply.Text()
+		if one == nil {
+			answers[i], one = parseClaim(text)
+		}
+		err = cmp.Or(err, one)
+	}
+	return answers, err
 }
 
-// durably runs the claim and a WAIT on one connection: WAIT speaks of the
+// pipeliner is a client, or one connection of it.
+type pipeliner interface{ Pipeline() redis.Pipeliner }
+
+// evaluation calls the script by its text, or by its hash.
+type evaluation func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
+
+// run sends one pipeline. With replicas a WAIT ends it: WAIT speaks of the
 // writes of the connection it is sent on, and on another one answers at once.
-func (c *Claimer) durably(ctx context.Context, keys []string, userID string) (string, error) {
-	conn, err := c.conn(ctx)
-	if err != nil {
-		return "", err
+// The error is of the WAIT; each reply has its own.
+func (c *Claimer) run(ctx context.Context, conn pipeliner, users []string, eval evaluation) ([]*redis.Cmd, error) {
+	durable := c.cfg.Replicas > 0
+	pipe := conn.Pipeline()
+	keys := []string{KeyCampaign, KeyArrivals, KeyOutbox}
+	fence := "0"
+	if durable {
+		fence = "1"
 	}
-	defer func() { _ = conn.Close() }() // back to the pool
-	run := func(eval func(redis.Pipeliner) *redis.Cmd) (string, error) {
-		pipe := conn.Pipeline()
-		claim := eval(pipe)
-		wait := pipe.Do(ctx, "WAIT", c.cfg.Replicas, c.cfg.Timeout.Milliseconds())
-		if _, err := pipe.Exec(ctx); err != nil {
-			return "", err
-		}
-		if n, err := wait.Int(); err != nil || n < c.cfg.Replicas {
-			return "", fmt.Errorf("%d of %d replicas hold the claim", n, c.cfg.Replicas)
-		}
-		return claim.Text()
+	replies := make([]*redis.Cmd, len(users))
+	for i, user := range users {
+		replies[i] = eval(ctx, pipe, keys, user, fence)
 	}
-	reply, err := run(func(p redis.Pipeliner) *redis.Cmd { return claimScript.EvalSha(ctx, p, keys, userID, "1") })
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return run(func(p redis.Pipeliner) *redis.Cmd { return claimScript.Eval(ctx, p, keys, userID, "1") })
+	if !durable {
+		_, _ = pipe.Exec(ctx)
+		return replies, nil
 	}
-	return reply, err
+	wait := pipe.Do(ctx, "WAIT", c.cfg.Replicas, c.cfg.Timeout.Milliseconds())
+	_, _ = pipe.Exec(ctx)
+	n, err := wait.Int()
+	if err == nil && n < c.cfg.Replicas {
+		err = fmt.Errorf("%d of %d replicas hold the claim", n, c.cfg.Replicas)
+	}
+	return replies, err
 }
+
+func isNoScript(reply *redis.Cmd) bool { return redis.HasErrorPrefix(reply.Err(), "NOSCRIPT") }
 
 // conn takes one connection to the server that holds the keys.
 func (c *Claimer) conn(ctx context.Context) (*redis.Conn, error) {
@@ -129,14 +160,14 @@ func parseClaim(reply string) (Outcome, error) {
 		return Outcome{State: State(state)}, nil
 	case StateGranted:
 	default:
-		return Outcome{}, errReply
+		return Outcome{State: StatePending}, errReply
 	}
 	id, numbers, _ := strings.Cut(rest, " ")
 	first, second, _ := strings.Cut(numbers, " ")
 	rank, err := strconv.ParseInt(first, 10, 64)
 	discount, err2 := strconv.ParseInt(second, 10, 64)
 	if id == "" || rank < 1 || err != nil || err2 != nil {
-		return Outcome{}, errReply
+		return Outcome{State: StatePending}, errReply
 	}
 	return Outcome{State: StateGranted, CampaignID: id, Rank: rank, Discount: discount}, nil
 }
