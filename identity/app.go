@@ -70,13 +70,15 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 }
 
-// memoryBase is the heap beside the hashes that run at once; the program itself,
-// which no limit counts, takes some 20 MiB more.
-const memoryBase = 40 << 20
+// memoryBase is the heap beside what hashing takes: with a connection for each of
+// 2,000 logins at once.
+const memoryBase = 64 << 20
 
-// limitMemory has the garbage collector hurry before the heap outgrows the
-// hashes that run at once. Each leaves tens of mebibytes of garbage behind, which
-// would otherwise be kept until the heap has doubled. GOMEMLIMIT wins.
+// limitMemory bounds the heap by what hashing needs at least: for each hash that
+// runs at once its own memory, and that of the one before, which the garbage
+// collector has not freed yet. A lower bound would have the memory of each hash
+// given back to the system and asked for again, page by page, which takes a
+// third of a hash. GOMEMLIMIT wins.
 func limitMemory(c config) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -85,7 +87,7 @@ func limitMemory(c config) {
 	if at == 0 {
 		at = runtime.GOMAXPROCS(0)
 	}
-	debug.SetMemoryLimit(memoryBase + int64(at)*int64(c.Hash.Params.MemoryKiB)<<10)
+	debug.SetMemoryLimit(memoryBase + 2*int64(at)*int64(c.Hash.Params.MemoryKiB)<<10)
 }
 
 // flags makes a flag of every setting. All are texts: urfave/cli stops at the
