@@ -24,6 +24,7 @@ import (
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/tokencache"
 	"github.com/earlybird/earlybird/identity/usercache"
 )
 
@@ -187,15 +188,19 @@ func (b *backend) services() (httpapi.Backend, error) {
 	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
 		Issuer: b.config.Issuer, Audience: b.config.Audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
 	})
+	if verifierErr != nil {
+		return httpapi.Backend{}, verifierErr
+	}
+	tokens, tokensErr := tokencache.New(tokencache.Config{Verifier: verifier, Size: b.config.TokenCacheSize})
 	passwordIssuer, passwordVerifier, passwordErr := b.passwordTokens(ring)
 	promotions := campaign.NewPromotions(campaign.PromotionsConfig{
 		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
 	})
 	return httpapi.Backend{
-		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Verifier: verifier, Revocations: revocations{b.revoked, writer},
+		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Verifier: tokens, Revocations: revocations{b.revoked, writer},
 		PasswordIssuer: passwordIssuer, PasswordVerifier: passwordVerifier,
 		Promotions: promotions, Keys: publicKeys{ring},
-	}, errors.Join(cacheErr, accountErr, issuerErr, verifierErr, passwordErr)
+	}, errors.Join(cacheErr, accountErr, issuerErr, tokensErr, passwordErr)
 }
 
 // accounts is the service as httpapi asks for it: its logins counted, its users

@@ -40,8 +40,8 @@ type config struct {
 
 	AddressLimit, AccountLimit, AccountAddressLimit limit.Rate
 
-	UserCacheSize int
-	UserCacheTTL  time.Duration
+	UserCacheSize, TokenCacheSize int
+	UserCacheTTL                  time.Duration
 
 	LogLevel      slog.Level
 	ShutdownDelay time.Duration // between unready and the end of listening
@@ -98,6 +98,7 @@ var settingsTable = []setting{
 	{"address-limit", "600,600/m", "`BURST,COUNT/UNIT` of logins, registrations and changes of password from one address (of IPv6: a /64), or off", func(c *config, v string) error { return setRate(&c.AddressLimit, v) }},
 	{"account-limit", "100,60/h", "`BURST,COUNT/UNIT` of failures at one account, from addresses where no login has succeeded in 30 days, or off", func(c *config, v string) error { return setRate(&c.AccountLimit, v) }},
 	{"account-address-limit", "100,60/h", "`BURST,COUNT/UNIT` of failures at one account from one address, or off", func(c *config, v string) error { return setRate(&c.AccountAddressLimit, v) }},
+	{"token-cache-size", "10000", "`NUMBER` of verified tokens remembered", func(c *config, v string) error { return setNumber(&c.TokenCacheSize, v, 1, 10_000_000) }},
 	{"user-cache-size", "10000", "`NUMBER` of users remembered for GET /users/{id}", func(c *config, v string) error { return setNumber(&c.UserCacheSize, v, 1, 10_000_000) }},
 	{"user-cache-ttl", "1m", "`DURATION` for which a user is remembered", func(c *config, v string) error {
 		if err := setDuration(&c.UserCacheTTL, v); err != nil || c.UserCacheTTL == 0 {

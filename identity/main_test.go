@@ -56,7 +56,7 @@ func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
 		"argon2-time": "many", "argon2-parallelism": "0", "hash-concurrency": "x", "min-password-length": "7",
 		"min-password-score": "5", "address-limit": "1", "account-limit": "1/h", "account-address-limit": "0,1/h", "audit-retention": "1m",
 		"key-old-secret-file": "/nowhere", "key-max-age": "soon",
-		"user-cache-size": "0", "user-cache-ttl": "0s", "otlp-endpoint": "collector:4318",
+		"user-cache-size": "0", "token-cache-size": "0", "user-cache-ttl": "0s", "otlp-endpoint": "collector:4318",
 		"log-level": "loud", "shutdown-delay": "1", "shutdown-grace": "2h",
 		"mongo-url": "http://a:" + leak + "@b", "redis-url": "http://a:" + leak + "@b",
 	}

@@ -7,13 +7,13 @@
 package usercache
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/earlybird/earlybird/identity/account"
@@ -40,12 +40,9 @@ type Config struct {
 // Cache is a Source that remembers. It is safe for concurrent use.
 type Cache struct {
 	Config
-	flights singleflight.Group
-
-	mu    sync.Mutex
-	known map[string]*list.Element
-	order *list.List // of *entry, the one used last in front
-	stats Stats
+	flights      singleflight.Group
+	known        *lru.Cache[string, entry]
+	hits, misses atomic.Uint64
 }
 
 type entry struct {
@@ -68,7 +65,11 @@ func New(c Config) (*Cache, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Cache{Config: c, known: map[string]*list.Element{}, order: list.New()}, nil
+	known, err := lru.New[string, entry](c.Size)
+	if err != nil {
+		return nil, fmt.Errorf("user cache: %w", err)
+	}
+	return &Cache{Config: c, known: known}, nil
 }
 
 // User returns the user with this id from memory or from the source, which is
@@ -97,44 +98,17 @@ func (c *Cache) User(ctx context.Context, id string) (account.User, error) {
 }
 
 func (c *Cache) recall(id string) (account.User, bool) {
-	now := c.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at, ok := c.known[id]
-	if ok {
-		if held := at.Value.(*entry); now.Before(held.expires) {
-			c.order.MoveToFront(at)
-			c.stats.Hits++
-			return held.user, true
-		}
-		c.forget(at)
+	if held, ok := c.known.Get(id); ok && c.Now().Before(held.expires) {
+		c.hits.Add(1)
+		return held.user, true
 	}
-	c.stats.Misses++
+	c.misses.Add(1)
 	return account.User{}, false
 }
 
-func (c *Cache) remember(u account.User) {
-	expires := c.Now().Add(c.TTL)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if at, ok := c.known[u.ID]; ok {
-		c.forget(at)
-	}
-	c.known[u.ID] = c.order.PushFront(&entry{u, expires})
-	if c.order.Len() > c.Size {
-		c.forget(c.order.Back())
-	}
-}
-
-func (c *Cache) forget(at *list.Element) {
-	delete(c.known, c.order.Remove(at).(*entry).user.ID)
-}
+func (c *Cache) remember(u account.User) { c.known.Add(u.ID, entry{u, c.Now().Add(c.TTL)}) }
 
 // Stats returns the counts.
 func (c *Cache) Stats() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.stats
-	s.Users = c.order.Len()
-	return s
+	return Stats{Users: c.known.Len(), Hits: c.hits.Load(), Misses: c.misses.Load()}
 }
