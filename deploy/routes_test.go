@@ -22,7 +22,7 @@ type kongPlugin struct {
 		Issuer, Audience string
 		AlsoAudience     string `yaml:"also_audience"`
 		JWKSURL          string `yaml:"jwks_url"`
-		Remove           struct{ Headers []string }
+		Access           []string
 		HeaderName       string `yaml:"header_name"`
 		Minute           int
 		Size             int    `yaml:"allowed_payload_size"`
@@ -132,23 +132,29 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestRoutesGuardTheHeader: a client's own Earlybird header reaches nothing,
-// and what removes it does not run where earlybird-auth sets it: request-
-// transformer comes after it.
+// TestRoutesGuardTheHeader: a client's own Earlybird header reaches nothing. It
+// is removed on every route, whatever number of headers comes before it, and
+// before earlybird-auth sets it: pre-function is what Kong runs first, and
+// clear_header looks at all headers, unlike request-transformer.
 func TestRoutesGuardTheHeader(t *testing.T) {
 	f := kongYML(t)
-	global := append(f.Plugins, f.Services[0].Plugins...)
-	for _, p := range global {
-		if p.Name == "request-transformer" || p.Name == settings.AuthName || p.Name == settings.TagName {
+	removes := slices.ContainsFunc(f.Plugins, func(p kongPlugin) bool {
+		return p.Name == "pre-function" && slices.Equal(p.Config.Access, []string{`kong.service.request.clear_header("Earlybird")`})
+	})
+	if !removes {
+		t.Error("a client's Earlybird header is not removed on every route")
+	}
+	for _, p := range f.Plugins {
+		if p.Name == settings.AuthName || p.Name == settings.TagName {
 			t.Errorf("%s runs on every route", p.Name)
 		}
 	}
+	if len(f.Services[0].Plugins) > 0 {
+		t.Error("the service has plugins of its own: they run on every route, and in the place of those above")
+	}
 	for _, r := range f.Services[0].Routes {
-		removes := slices.ContainsFunc(r.Plugins, func(p kongPlugin) bool {
-			return p.Name == "request-transformer" && slices.Equal(p.Config.Remove.Headers, []string{"earlybird"})
-		})
-		if removes == r.has(settings.AuthName) {
-			t.Errorf("route %s: removes the header %v, sets it %v", r.Name, removes, r.has(settings.AuthName))
+		if r.has("pre-function") {
+			t.Errorf("route %s has a pre-function in the place of the one that removes the header", r.Name)
 		}
 		if r.has(settings.TagName) && (r.Name != "login" || !slices.Equal(r.Methods, []string{"POST"})) {
 			t.Errorf("route %s is buffered for %s", r.Name, settings.TagName)

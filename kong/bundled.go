@@ -1,6 +1,7 @@
 package kong
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/earlybird/earlybird/plugin/schema"
@@ -21,13 +22,9 @@ var bundledConfigs = map[string]schema.Spec{
 		field("size_unit", oneOf("megabytes", "kilobytes", "bytes")),
 		field("require_content_length", ofType("boolean")),
 	),
-	"request-transformer": record(
-		field("http_method", text(method)),
-		field("remove", transform(ofType("string"), text(transformHeader))),
-		field("rename", transform(text(pair), text(headerPair))),
-		field("replace", record(append(transform(text(pair), text(headerValue)).Fields, field("uri", ofType("string")))...)),
-		field("add", transform(text(pair), text(headerValue))),
-		field("append", transform(text(pair), text(headerValue))),
+	"pre-function": record(
+		field("certificate", functions), field("rewrite", functions), field("access", functions),
+		field("header_filter", functions), field("body_filter", functions), field("log", functions),
 	),
 	"prometheus": record(
 		field("per_consumer", ofType("boolean")),
@@ -124,39 +121,18 @@ func amount(v any) (float64, bool) {
 	return 0, false
 }
 
-// transform is what request-transformer does to the parts of a request.
-func transform(other, header schema.Spec) schema.Spec {
-	return record(field("body", arrayOf(other)), field("headers", arrayOf(header)), field("querystring", arrayOf(other)))
-}
+// functions is Lua code, which Kong alone can judge.
+var functions = arrayOf(ofType("string"))
 
-func transformHeader(entry string) string {
-	name, _, _ := strings.Cut(entry, ":")
-	return headerName(name)
-}
+// clearHeader is the one function that kong.yml has.
+var clearHeader = regexp.MustCompile(`^kong\.service\.request\.clear_header\("([a-zA-Z0-9_-]+)"\)$`)
 
-// pair checks an entry of a key and a value with a colon between them.
-func pair(entry string) string {
-	if key, value, _ := strings.Cut(entry, ":"); key == "" || strings.Trim(value, ":") == "" {
-		return "the key has no value: write key:value"
+// ClearedHeader returns the name of the request header that Lua code removes,
+// when the code is kong.service.request.clear_header("NAME") and nothing else.
+func ClearedHeader(code string) (name string, ok bool) {
+	match := clearHeader.FindStringSubmatch(strings.TrimSpace(code))
+	if match == nil {
+		return "", false
 	}
-	return ""
-}
-
-func headerValue(entry string) string {
-	name, _, given := strings.Cut(entry, ":")
-	if !given {
-		return "invalid value: write name:value"
-	}
-	return headerName(name)
-}
-
-func headerPair(entry string) string {
-	from, to, given := strings.Cut(entry, ":")
-	if !given {
-		return "invalid value: write old:new"
-	}
-	if problem := headerName(from); problem != "" {
-		return problem
-	}
-	return headerName(to)
+	return match[1], true
 }

@@ -24,6 +24,7 @@ func (c *checker) plugin(n *yaml.Node, path string) {
 	case isKnown:
 		c.config(n, path, ofKong)
 		c.httpOnly(n, path, name.Value)
+		c.lua(n, path, name.Value)
 	case slices.Contains(bundled, name.Value):
 		c.skip("the config of " + path)
 	default:
@@ -52,6 +53,20 @@ func (c *checker) httpOnly(plugin *yaml.Node, path, name string) {
 	for _, p := range items(get(plugin, "protocols")) {
 		if httpOnly[name] && slices.Contains(protocols, p.Value) && !slices.Contains(httpProtocols, p.Value) {
 			c.fault(p, join(path, "protocols"), "%s does not run for %s", name, p.Value)
+		}
+	}
+}
+
+// lua names functions of a pre-function that are more than the one known here.
+func (c *checker) lua(plugin *yaml.Node, path, name string) {
+	if name != "pre-function" {
+		return
+	}
+	for phase, list := range pairs(get(plugin, "config")) {
+		for _, code := range items(list) {
+			if _, known := ClearedHeader(code.Value); !known {
+				c.skip("the Lua of " + join(join(path, "config"), phase.Value))
+			}
 		}
 	}
 }

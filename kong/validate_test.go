@@ -62,9 +62,8 @@ func TestValidateFinds(t *testing.T) {
 		{"a unit", "size_unit: megabytes", "size_unit: MB", []string{"request-size-limiting.config.size_unit: expected one of"}},
 		{"a generator", "generator: uuid", "generator: random", []string{"correlation-id.config.generator: expected one of"}},
 		{"a metric", "latency_metrics: true", "latency_metrics: 1", []string{"prometheus.config.latency_metrics: expected a boolean"}},
-		{"headers that are no list", "headers: [earlybird]", "headers: earlybird", []string{"request-transformer.config.remove.headers: expected an array"}},
-		{"a header that is none", "headers: [earlybird]", `headers: ["early bird"]`, []string{"request-transformer.config.remove.headers[0]: bad header name"}},
-		{"a misspelt transformation", "              remove:\n", "              remov:\n", []string{"request-transformer.config.remov: unknown field"}},
+		{"functions that are no list", "        - kong.service", "        kong.service", []string{"pre-function.config.access: expected an array"}},
+		{"a phase", "      access:\n", "      acces:\n", []string{"pre-function.config.acces: unknown field; remove it, or use one of: access, body_filter"}},
 		{"a plugin that is perhaps on", "  - name: prometheus\n", "  - name: prometheus\n    enabled: perhaps\n", []string{"plugins.prometheus.enabled: expected a boolean"}},
 		{"a plugin's protocol", "  - name: rate-limiting\n", "  - name: rate-limiting\n    protocols: [http, tcp]\n", []string{"plugins.rate-limiting.protocols: rate-limiting does not run for tcp"}},
 		{"a config that is none", "  - name: prometheus\n    config:\n      status", "  - name: prometheus\n    config: 7\n    _comment: x\nvaults:\n    - status", []string{"plugins.prometheus.config: expected a mapping"}},
@@ -161,8 +160,8 @@ services:
 routes:
   - {name: r, service: {name: a}, hosts: ["*.example"], headers: {x-a: [b]}, protocols: [https], snis: [a.example]}
 plugins:
-  - name: request-transformer
-    config: {add: {headers: ["a:b", "c:d:e"]}, rename: {headers: ["a:b"]}, replace: {uri: /x, body: ["k:v"]}}
+  - name: pre-function
+    config: {access: ['kong.service.request.clear_header("X")', 'return'], log: ["return"]}
   - name: rate-limiting
     config: {second: 5, hour: 10000.5, policy: redis, redis: {host: r, password: "{vault://env/redis}"}, sync_rate: 0.5}
   - {name: cors, route: r, config: {whatever: 1}}
@@ -174,7 +173,7 @@ consumers:
 	if err != nil || len(result.Faults) > 0 {
 		t.Errorf("%v\n%v", err, result.Faults)
 	}
-	if got := strings.Join(result.Unchecked, "; "); got != "consumers; the config of plugins.cors" {
+	if got := strings.Join(result.Unchecked, "; "); got != "consumers; the Lua of plugins.pre-function.config.access; the Lua of plugins.pre-function.config.log; the config of plugins.cors" {
 		t.Errorf("said to be unchecked: %s", got)
 	}
 }

@@ -256,7 +256,8 @@ func (e *edge) trailer(t *testing.T) {
 func (e *edge) unprotected(t *testing.T) {
 	for name, headers := range map[string]string{
 		"one": "Earlybird: user=\"admin\"\r\n", "another case, twice": "EARLYBIRD: a\r\nearlybird: b\r\n", "not UTF-8": "Earlybird: \xff\r\n",
-		"underscores": "Early_bird: x\r\nEARLYBIRD_: x\r\n",
+		"after many others": strings.Repeat("X: y\r\n", 150) + "Earlybird: user=\"admin\"\r\n",
+		"underscores":       "Early_bird: x\r\nEARLYBIRD_: x\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, line := range []string{"POST /users", "GET /openapi.json", "DELETE /promotion"} {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/earlybird/earlybird/kong"
 )
 
 // correlationID gives every request an id, unless the client brought one.
@@ -74,19 +76,16 @@ func requestSizeLimiting(o *options) handler {
 	return handler{priority: 951, access: access}
 }
 
-// requestTransformer removes headers; it can do nothing else here.
-func requestTransformer(o *options) handler {
-	remove := take(o, "remove", map[string]any{})
+// preFunction removes headers; other Lua has no effect here.
+func preFunction(o *options) handler {
 	var names []string
-	for what, list := range remove {
-		items, ok := list.([]any)
-		if what != "headers" || !ok {
-			o.builder.skip("plugin request-transformer: config.remove." + what)
+	for _, code := range take(o, "access", []any{}) {
+		name, known := kong.ClearedHeader(fmt.Sprint(code))
+		if !known {
+			o.builder.skip("plugin pre-function: the Lua of config.access")
 			continue
 		}
-		for _, item := range items {
-			names = append(names, fmt.Sprint(item))
-		}
+		names = append(names, name)
 	}
 	access := func(_ context.Context, e *exchange) error {
 		for _, name := range names {
@@ -94,5 +93,5 @@ func requestTransformer(o *options) handler {
 		}
 		return nil
 	}
-	return handler{priority: 801, access: access}
+	return handler{priority: 1_000_000, access: access}
 }

@@ -24,7 +24,7 @@ services:
       - {name: a, paths: ["~/a("]}
       - {name: b, paths: ["b"]}
       - {name: c, paths: ["/c"], plugins: [{name: guard, config: {level: 61, extra: 1}}]}
-      - {name: d, paths: ["/d"], plugins: [{name: request-transformer, config: {remove: {headers: earlybird}}}]}
+      - {name: d, paths: ["/d"], plugins: [{name: pre-function, config: {access: x = 1}}]}
 `
 	_, err := gateway.New(gateway.Config{Declarative: []byte(file), External: map[string]gateway.External{"guard": guard.serve(t)}})
 	if err == nil {
@@ -33,7 +33,7 @@ services:
 	for _, want := range []string{
 		"line 6: services.svc.retries: expected an integer", "routes.a.paths[0]: ", "routes.b.paths[0]: ",
 		"plugins.guard.config.level: value should be between 0 and 60", "config.extra: unknown field", "config.word: required field missing",
-		"request-transformer.config.remove.headers: expected an array",
+		"pre-function.config.access: expected an array",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)

@@ -33,7 +33,7 @@ services:
     read_timeout: 5000
     routes:
       - {name: wrong-method, paths: ["~/tagged$"], strip_path: false}
-      - {name: open, paths: ["~/open(/.*)?$"], strip_path: false, plugins: [{name: request-transformer, config: {remove: {headers: [earlybird]}}}]}
+      - {name: open, paths: ["~/open(/.*)?$"], strip_path: false, plugins: [{name: pre-function, config: {access: ['kong.service.request.clear_header("Earlybird")']}}]}
       - {name: guarded, paths: ["~/guarded$"], methods: [GET, POST], strip_path: false, plugins: [{name: guard, config: {word: x, secret: "{vault://env/guard-secret}"}}]}
       - {name: tagged, paths: ["~/tagged$"], methods: [POST], strip_path: false, plugins: [{name: tagger, config: {word: y}}]}
 plugins:

@@ -24,7 +24,7 @@ var bundled = map[string]func(*options) handler{
 	"correlation-id":        correlationID,
 	"request-size-limiting": requestSizeLimiting,
 	"rate-limiting":         rateLimiting,
-	"request-transformer":   requestTransformer,
+	"pre-function":          preFunction,
 }
 
 // plugins configures the plugins of the file, of a service or of a route;
