@@ -189,6 +189,7 @@ func TestLyingLengths(t *testing.T) {
 		"claims less":    {fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(body)-1, body), 400},
 		"claims more":    {fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(body)+1, body), 400},
 		"claims 1 GB":    {fmt.Sprintf("%sContent-Length: 1000000000\r\n\r\n%s", head, body), 413},
+		"sends 10 MB":    {fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, 10<<20, strings.Repeat("x", 10<<20)), 413},
 		"endless chunks": {head + "Transfer-Encoding: chunked\r\n\r\n4000\r\n" + strings.Repeat("x", 0x4000) + "\r\n4000\r\n" + strings.Repeat("x", 0x4000), 413},
 		"broken chunks":  {head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
 	}
