@@ -7,7 +7,7 @@
 //
 //	GATEWAY_URL            the gateway, such as http://127.0.0.1:8000
 //	EARLYBIRD_MONGO_URL    the stores behind it, for a campaign of the
-//	EARLYBIRD_REDIS_URL    journey's own
+//	EARLYBIRD_REDIS_URL    journey's own; without them those of make run
 //	E2E_RESET=1            end the campaign that is running there
 //
 // It waits where an answer says Retry-After, so it passes under the default

@@ -23,7 +23,7 @@ type stack struct {
 	*gateway
 	bin      string // folder of the built programs
 	own      bool   // started by this test, so it may be restarted and reset
-	mongoURL string
+	mongoURL string // empty: what the environment says, else the defaults
 	redisURL string
 	campaign string // the journey's own, once it has started one
 
@@ -37,13 +37,10 @@ type stack struct {
 // fresh local one that stops with the test.
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{bin: build(t)}
 	if url := os.Getenv("GATEWAY_URL"); url != "" {
-		s.gateway = newGateway(url)
-		s.mongoURL, s.redisURL = os.Getenv("EARLYBIRD_MONGO_URL"), os.Getenv("EARLYBIRD_REDIS_URL")
-		return s
+		return &stack{bin: build(t, "earlybird"), gateway: newGateway(url)}
 	}
-	s.own = true
+	s := &stack{own: true, bin: build(t, "earlybird", "earlybird-identity", "earlybird-auth", "earlybird-tag", "earlybird-local")}
 	ports := freePorts(t, 4)
 	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	s.gateway = newGateway("http://" + address(0))
@@ -56,8 +53,8 @@ func newStack(t *testing.T) *stack {
 	return s
 }
 
-// build compiles the programs into a folder of the test's own.
-func build(t *testing.T) string {
+// build compiles programs into a folder of the test's own.
+func build(t *testing.T, names ...string) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -71,7 +68,8 @@ func build(t *testing.T) string {
 		"earlybird-tag":      {root, "./plugin/earlybird-tag"},
 		"earlybird-local":    {filepath.Join(root, "deploy", "local"), "."},
 	}
-	for name, from := range programs {
+	for _, name := range names {
+		from := programs[name]
 		cmd := exec.Command("go", "-C", from[0], "build", "-o", filepath.Join(bin, name), from[1])
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -142,7 +140,9 @@ func (s *stack) admin(t *testing.T, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the last call is in a cleanup
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "earlybird"), args...)
-	cmd.Env = append(os.Environ(), "EARLYBIRD_MONGO_URL="+s.mongoURL, "EARLYBIRD_REDIS_URL="+s.redisURL)
+	if s.mongoURL != "" {
+		cmd.Env = append(os.Environ(), "EARLYBIRD_MONGO_URL="+s.mongoURL, "EARLYBIRD_REDIS_URL="+s.redisURL)
+	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ type local struct {
 	args    []string
 	command *exec.Cmd
 	output  transcript
+	waits   string // for this on standard output; empty: the end of the greeting
 	exited  chan error
 }
 
@@ -100,7 +102,7 @@ func (l *local) start(t *testing.T) {
 	l.command = exec.Command(l.args[0], l.args[1:]...)
 	l.output.Reset()
 	l.command.Stderr = &l.output
-	l.command.Stdout = &waiter{text: "Ctrl-C", found: ready}
+	l.command.Stdout = &waiter{text: cmp.Or(l.waits, "Ctrl-C"), found: ready}
 	l.command.WaitDelay = 5 * time.Second
 	if err := l.command.Start(); err != nil {
 		t.Fatal(err)
@@ -227,6 +229,28 @@ func TestJourneyAndRestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNoGateway: everything else runs, its port is left to a real Kong, and
+// what to type for that is said.
+func TestNoGateway(t *testing.T) {
+	l := newLocal(t, "--miniredis", "--no-gateway")
+	l.waits = "earlybird kong render --identity http://" + l.flag("--identity") + " --redis redis://" + l.flag("--redis") + "/0 "
+	l.start(t)
+	response, err := http.Get("http://" + l.flag("--identity") + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("GET /readyz: %d", response.StatusCode)
+	}
+	port, err := net.Listen("tcp", l.flag("--gateway"))
+	if err != nil {
+		t.Fatalf("the gateway's port is taken: %v", err)
+	}
+	_ = port.Close()
+	l.end(t, os.Interrupt)
 }
 
 func TestDeadChildrenAreStartedAgainAndNoneIsLeftBehind(t *testing.T) {

@@ -24,10 +24,11 @@ func (s *stack) greet() {
 	if s.seed != "" {
 		fmt.Fprintf(&b, "\n%s\n", s.seed)
 	}
-	fmt.Fprintf(&b, `
-Type next, in another terminal:
-
-  curl -i %[1]s/users -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
+	b.WriteString("\nType next, in another terminal:\n\n")
+	if s.cfg.Gateway == "" {
+		fmt.Fprintf(&b, "  bin/earlybird kong render --identity %s --redis %s   prints kong.yml for a Kong of your own\n", s.cfg.identityURL(), s.cfg.redisURL())
+	}
+	fmt.Fprintf(&b, `  curl -i %[1]s/users -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
   curl -i %[1]s/login -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
   curl -i %[1]s/promotion -H "Authorization: Bearer <the token>"
   %[2]s campaign status
