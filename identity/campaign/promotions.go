@@ -25,7 +25,7 @@ type Promotions struct {
 	mu         sync.Mutex
 	known      Campaign
 	knownAt    time.Time
-	sparedTill time.Time // until when Redis is not asked before a login is answered
+	sparedTill time.Time // until when Redis is not asked before a login is answered; zero: it answers
 }
 
 const (
@@ -34,6 +34,8 @@ const (
 	// spareFor is how long Redis is not asked again after it did not answer in
 	// time: one login in a second pays for finding out, not every one.
 	spareFor = time.Second
+	// probeFor is how long it is waited for then, until it answers again.
+	probeFor = 50 * time.Millisecond
 )
 
 // NewPromotions returns Promotions.
@@ -87,15 +89,24 @@ func (p *Promotions) countsFor(ctx context.Context, userID string, at time.Time)
 // look asks Redis where a user stands, unless it has just failed to answer.
 func (p *Promotions) look(ctx context.Context, userID string) (Standing, verdict) {
 	p.mu.Lock()
-	spared := p.cfg.Now().Before(p.sparedTill)
+	spared, failing := p.cfg.Now().Before(p.sparedTill), !p.sparedTill.IsZero()
 	p.mu.Unlock()
 	if spared {
 		return Standing{}, verdictUnknown
 	}
-	bounded, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	limit := p.cfg.Timeout
+	if failing {
+		limit = min(limit, probeFor)
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s, v, err := p.cfg.Board.look(bounded, userID)
 	if err == nil {
+		if failing {
+			p.mu.Lock()
+			p.sparedTill = time.Time{}
+			p.mu.Unlock()
+		}
 		return s, v
 	}
 	if ctx.Err() == nil { // a client that went away says nothing of Redis

@@ -302,6 +302,28 @@ func TestRedisHangs(t *testing.T) {
 	}
 }
 
+// While Redis goes on not answering, the attempt that asks again waits less
+// than the first did.
+func TestRedisHangsOn(t *testing.T) {
+	client := connect(t, testserver.Redis(t).URL())
+	if err := client.Do(t.Context(), "CLIENT", "PAUSE", "60000", "ALL").Err(); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	l := limit.New(limit.Config{
+		Redis: client, Account: many, Timeout: 2 * time.Second,
+		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+	})
+	for i, want := range []struct{ least, most time.Duration }{{2 * time.Second, time.Minute}, {10 * time.Millisecond, 1500 * time.Millisecond}} {
+		start := time.Now()
+		take(t, l, "alice", "192.0.2.1")
+		if took := time.Since(start); took < want.least || took > want.most {
+			t.Errorf("attempt %d took %s, want between %s and %s", i+1, took, want.least, want.most)
+		}
+		now = now.Add(2 * time.Second)
+	}
+}
+
 // Memory stays bounded whatever names are made up, and what was used last
 // stays in it.
 func TestMemoryIsBounded(t *testing.T) {

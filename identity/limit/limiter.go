@@ -26,8 +26,10 @@ const (
 	knownFor = 30 * 24 * time.Hour
 	// knownMost is how many addresses of an account are remembered.
 	knownMost = 16
-	// spared is how long Redis is left alone after it has not answered.
+	// spared is how long Redis is left alone after it has not answered, and
+	// probe how long it is waited for from then on, until it answers.
 	spared = time.Second
+	probe  = 50 * time.Millisecond
 )
 
 // Config configures a Limiter. A zero Rate allows everything.
@@ -171,7 +173,11 @@ func (l *Limiter) run(ctx context.Context, script *redis.Script, keys []string, 
 	if l.cfg.Redis == nil || l.cfg.Now().UnixNano() < l.resume.Load() {
 		return nil, errSpared
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Timeout)
+	limit := l.cfg.Timeout
+	if l.down.Load() {
+		limit = min(limit, probe)
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	raw, err := script.Run(bounded, l.cfg.Redis, keys, args...).Result()
 	if err == nil {
