@@ -61,7 +61,7 @@ func Render(o Options) ([]byte, error) {
 		o.setIdentity(doc, e),
 		o.setRedis(doc, e),
 		setEverywhere(doc, e, "issuer", o.Issuer),
-		setEverywhere(doc, e, "audience", o.Audience),
+		o.setAudience(doc, e),
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -104,6 +104,20 @@ func (o Options) setRedis(doc *yaml.Node, e *edit) error {
 		return err
 	}
 	return setEverywhere(doc, e, "redis_url", o.RedisURL)
+}
+
+// setAudience gives the plugins o.Audience, and the route that changes a
+// password the audience of one-time passwords, which is made of it.
+func (o Options) setAudience(doc *yaml.Node, e *edit) error {
+	if o.Audience == "" {
+		return nil
+	}
+	for _, p := range pluginNodes(doc) {
+		if also := get(p, "config", "also_audience"); also != nil {
+			e.set(also, o.Audience+strings.TrimPrefix(also.Value, get(p, "config", "audience").Value))
+		}
+	}
+	return setEverywhere(doc, e, "audience", o.Audience)
 }
 
 // setEverywhere gives a config field of the project's own plugins a value,

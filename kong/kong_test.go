@@ -31,6 +31,35 @@ type rendered struct {
 	}
 }
 
+// TestRenderAudience: the audience of one-time passwords, which is accepted on
+// the route that changes a password alone, follows the other.
+func TestRenderAudience(t *testing.T) {
+	out, err := Render(Options{Audience: "the bank"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got rendered
+	if err := yaml.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, r := range got.Services[0].Routes {
+		for _, p := range r.Plugins {
+			seen++
+			var also any
+			if r.Name == "password" {
+				also = "the bank/password"
+			}
+			if p.Config["audience"] != "the bank" || p.Config["also_audience"] != also {
+				t.Errorf("route %s: audience %v, also %v", r.Name, p.Config["audience"], p.Config["also_audience"])
+			}
+		}
+	}
+	if seen != ownPlugins {
+		t.Errorf("%d plugins, want %d", seen, ownPlugins)
+	}
+}
+
 func TestRender(t *testing.T) {
 	tests := []struct {
 		name             string
