@@ -34,8 +34,8 @@ func program(t *testing.T, pkg string) string {
 		return file
 	}
 	file := filepath.Join(programDir, filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-o", file, pkg)
-	cmd.Dir = root
+	cmd := exec.Command("go", "build", "-trimpath", "-o", file, pkg)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0") // as make does, so that the build cache serves both
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}

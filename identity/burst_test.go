@@ -21,10 +21,7 @@ import (
 // process starts the service as a process of its own, as it is shipped.
 func process(t *testing.T, flags ...string) (url string, pid int) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "earlybird-identity")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	program := filepath.Join(testserver.Programs(t, "earlybird-identity"), "earlybird-identity")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

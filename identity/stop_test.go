@@ -39,10 +39,7 @@ func subject(t *testing.T, token string) string {
 // startProgram builds the program and runs it as a process of its own.
 func startProgram(t *testing.T, address string, args ...string) (*exec.Cmd, *logs) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "earlybird-identity")
-	if out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	file := filepath.Join(testserver.Programs(t, "earlybird-identity"), "earlybird-identity")
 	said := &logs{}
 	program := exec.Command(file, append([]string{"--listen", address, "--key-secret-file", secretFile(t)}, args...)...)
 	program.Stderr = said

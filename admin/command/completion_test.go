@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
 )
 
 func completed(words ...string) []string {
@@ -98,11 +99,7 @@ func shell(t *testing.T, name string, args ...string) string {
 	case err != nil:
 		t.Skip(err)
 	}
-	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "earlybird"), "github.com/earlybird/earlybird/admin")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	dir := testserver.Programs(t, "earlybird")
 	command := exec.Command(program, args...)
 	command.Env = append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+dir)
 	command.Dir = dir

@@ -45,7 +45,7 @@ func stack(t *testing.T) string {
 		"earlybird-identity": {root, "./identity"}, "earlybird-auth": {root, "./plugin/earlybird-auth"},
 		"earlybird-tag": {root, "./plugin/earlybird-tag"}, "earlybird-local": {filepath.Join(root, "deploy", "local"), "."},
 	} {
-		command := exec.Command("go", "-C", from[0], "build", "-o", filepath.Join(bin, name), from[1])
+		command := exec.Command("go", "-C", from[0], "build", "-trimpath", "-o", filepath.Join(bin, name), from[1])
 		command.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", name, err, out)

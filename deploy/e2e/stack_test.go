@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
 )
 
 // stack is where the journey runs: a local stack of its own, or somebody
@@ -38,9 +40,9 @@ type stack struct {
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	if url := os.Getenv("GATEWAY_URL"); url != "" {
-		return &stack{bin: build(t, "earlybird"), gateway: newGateway(url)}
+		return &stack{bin: testserver.Programs(t, "earlybird"), gateway: newGateway(url)}
 	}
-	s := &stack{own: true, bin: build(t, "earlybird", "earlybird-identity", "earlybird-auth", "earlybird-tag", "earlybird-local")}
+	s := &stack{own: true, bin: testserver.Programs(t, "earlybird", "earlybird-identity", "earlybird-auth", "earlybird-tag", "earlybird-local")}
 	ports := freePorts(t, 4)
 	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	s.gateway = newGateway("http://" + address(0))
@@ -51,32 +53,6 @@ func newStack(t *testing.T) *stack {
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
 	return s
-}
-
-// build compiles programs into a folder of the test's own.
-func build(t *testing.T, names ...string) string {
-	t.Helper()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	programs := map[string][2]string{ // name: module folder, package
-		"earlybird":          {root, "./admin"},
-		"earlybird-identity": {root, "./identity"},
-		"earlybird-auth":     {root, "./plugin/earlybird-auth"},
-		"earlybird-tag":      {root, "./plugin/earlybird-tag"},
-		"earlybird-local":    {filepath.Join(root, "deploy", "local"), "."},
-	}
-	for _, name := range names {
-		from := programs[name]
-		cmd := exec.Command("go", "-C", from[0], "build", "-o", filepath.Join(bin, name), from[1])
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", name, err, out)
-		}
-	}
-	return bin
 }
 
 // freePorts asks the kernel for n ports that nobody uses.

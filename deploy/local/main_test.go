@@ -33,7 +33,7 @@ var programs = sync.OnceValues(func() (string, error) {
 		"earlybird-tag":      {"../..", "./plugin/earlybird-tag"},
 		"earlybird-local":    {".", "."},
 	} {
-		build := exec.Command("go", "-C", from[0], "build", "-o", filepath.Join(folder, name), from[1])
+		build := exec.Command("go", "-C", from[0], "build", "-trimpath", "-o", filepath.Join(folder, name), from[1])
 		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does, and the cache with it
 		if out, err := build.CombinedOutput(); err != nil {
 			return folder, fmt.Errorf("build %s: %w\n%s", name, err, out)

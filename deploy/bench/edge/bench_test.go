@@ -72,7 +72,7 @@ func newScene(t testing.TB) *scene {
 	if got := s.campaign.Claimer.Claim(t.Context(), "winner"); got.Rank != 1 {
 		t.Fatalf("claim: %+v", got)
 	}
-	s.folder = build(t, "./deploy/bench/stock", "./plugin/earlybird-auth", "./plugin/earlybird-tag")
+	s.folder = testserver.Programs(t, "stock", settings.AuthName, settings.TagName)
 	return s
 }
 

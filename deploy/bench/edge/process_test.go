@@ -29,20 +29,6 @@ type process struct {
 	metrics string // URL
 }
 
-// build builds the programs the way they are shipped.
-func build(t testing.TB, packages ...string) (folder string) {
-	t.Helper()
-	folder = t.TempDir()
-	for _, path := range packages {
-		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(folder, filepath.Base(path)), path)
-		cmd.Dir, cmd.Env = filepath.Join("..", "..", ".."), append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", path, err, out)
-		}
-	}
-	return folder
-}
-
 // start runs a program of the folder until the test ends.
 func start(t testing.TB, folder, name string) *process {
 	t.Helper()

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +22,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
 )
 
 // stack is the local stack, with identity's limits lifted. The gateway's are
@@ -44,7 +45,7 @@ func newStack(t testing.TB) *stack {
 		from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(100+n))}}
 		s.clients[n] = &http.Client{Transport: &http.Transport{DialContext: from.DialContext, MaxIdleConnsPerHost: 64}}
 	}
-	s.process = exec.Command(filepath.Join(build(t), "earlybird-local"),
+	s.process = exec.Command(filepath.Join(testserver.Programs(t, "earlybird-identity", "earlybird-auth", "earlybird-tag", "earlybird-local"), "earlybird-local"),
 		"--gateway", at[0], "--identity", at[1], "--mongo", at[2], "--redis", at[3], "--data", t.TempDir())
 	s.process.Env = append(os.Environ(), "EARLYBIRD_ADDRESS_LIMIT=off", "EARLYBIRD_ACCOUNT_LIMIT=off", "EARLYBIRD_ACCOUNT_ADDRESS_LIMIT=off")
 	var said bytes.Buffer
@@ -76,41 +77,6 @@ func (s *stack) ready() bool {
 	}
 	res.Body.Close()
 	return res.StatusCode == http.StatusUnauthorized
-}
-
-var programs sync.Map // of one test process: the folder
-
-// build compiles the programs, once.
-func build(t testing.TB) string {
-	t.Helper()
-	if dir, ok := programs.Load("dir"); ok {
-		return dir.(string)
-	}
-	dir, err := os.MkdirTemp("", "earlybird-bench-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := filepath.Join("..", "..", "..")
-	for name, from := range map[string][2]string{
-		"earlybird-identity": {root, "./identity"}, "earlybird-auth": {root, "./plugin/earlybird-auth"},
-		"earlybird-tag": {root, "./plugin/earlybird-tag"}, "earlybird-local": {filepath.Join(root, "deploy", "local"), "."},
-	} {
-		command := exec.Command("go", "-C", from[0], "build", "-o", filepath.Join(dir, name), from[1])
-		command.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := command.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", name, err, out)
-		}
-	}
-	programs.Store("dir", dir)
-	return dir
-}
-
-func TestMain(m *testing.M) {
-	status := m.Run()
-	if dir, ok := programs.Load("dir"); ok {
-		_ = os.RemoveAll(dir.(string))
-	}
-	os.Exit(status)
 }
 
 func freeAddresses(t testing.TB, n int) []string {

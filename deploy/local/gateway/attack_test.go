@@ -21,6 +21,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/earlybird/earlybird/deploy/local/gateway"
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/kong"
 	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/plugintest"
@@ -91,12 +92,7 @@ func startAuth(t *testing.T) gateway.External {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	program := filepath.Join(folder, pluginsettings.AuthName)
-	build := exec.Command("go", "build", "-trimpath", "-o", program, "./plugin/"+pluginsettings.AuthName)
-	build.Dir, build.Env = filepath.Join("..", "..", ".."), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := filepath.Join(testserver.Programs(t, pluginsettings.AuthName), pluginsettings.AuthName)
 	dump, err := kongwire.Query(t.Context(), program, "-dump", "-kong-prefix", folder)
 	if err != nil {
 		t.Fatal(err)
