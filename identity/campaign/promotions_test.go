@@ -80,6 +80,15 @@ func TestExpectWhenNothingCanTell(t *testing.T) {
 	})
 }
 
+// lose takes a user's place out of Redis while the ledger is down.
+func (b *bench) lose(t *testing.T, user string) {
+	t.Helper()
+	b.ledger.Down(true)
+	if n := b.redis.ZRem(t.Context(), campaign.KeyArrivals, user).Val(); n != 1 {
+		t.Fatalf("%s had no place to lose", user)
+	}
+}
+
 func TestPromotion(t *testing.T) {
 	down := func(t *testing.T, b *bench) { b.board = campaign.NewBoard(connect(t, "redis://127.0.0.1:1")) }
 	for _, c := range []struct {
@@ -95,6 +104,13 @@ func TestPromotion(t *testing.T) {
 		{"turned away", "c", func(t *testing.T, b *bench) { b.drain(t) }, 0, "no grant"},
 		{"never logged in", "d", func(t *testing.T, b *bench) { b.drain(t) }, 0, "no grant"},
 		{"neither can tell", "b", func(t *testing.T, b *bench) { down(t, b) }, 0, "outage"},
+		// Redis decides: while it is whole it can tell who holds nothing, and
+		// it cannot when a place is missing, whether claims are open or not.
+		{"ledger down, never logged in", "d", func(_ *testing.T, b *bench) { b.ledger.Down(true) }, 0, "no grant"},
+		{"ledger down, a place lost", "a", func(t *testing.T, b *bench) { b.lose(t, "a") }, 0, "outage"},
+		{"ledger down, a place lost, paused", "a", func(t *testing.T, b *bench) { must(t)(b.admin.Pause(t.Context())); b.lose(t, "a") }, 0, "outage"},
+		{"ledger down, a place lost, ended", "a", func(t *testing.T, b *bench) { must(t)(b.admin.End(t.Context())); b.lose(t, "a") }, 0, "outage"},
+		{"ledger down, redis emptied", "a", func(t *testing.T, b *bench) { b.redis.FlushAll(t.Context()); b.ledger.Down(true) }, 0, "outage"},
 		{"redis emptied before the drain", "d", func(t *testing.T, b *bench) { b.redis.FlushAll(t.Context()) }, 0, "outage"},
 		{"raised", "c", func(t *testing.T, b *bench) { must(t)(b.admin.Extend(t.Context(), 3)); b.drain(t) }, 3, ""},
 		{"raised, not stored yet", "c", func(t *testing.T, b *bench) { must(t)(b.admin.Extend(t.Context(), 3)) }, 3, ""},

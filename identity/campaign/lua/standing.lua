@@ -13,8 +13,8 @@ local position = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
 if position and position <= slots then return {'known', id, position, slots} end
 if c[8] ~= server_run_id() then return {'unknown', id, 0, slots} end
 if position then return {'known', id, position, slots} end
+if redis.call('ZCARD', KEYS[2]) ~= last then return {'unknown', id, 0, slots} end
 local open = phase(c[1], tonumber(c[6]), tonumber(c[7]), now_ms())
 if open ~= 'open' then return {'closed', id, 0, slots} end
-if redis.call('ZCARD', KEYS[2]) ~= last then return {'unknown', id, 0, slots} end
 if last >= slots + tonumber(c[4]) then return {'closed', id, 0, slots} end
 return {'open', id, 0, slots}
