@@ -180,7 +180,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 	service, accountErr := account.NewService(account.ServiceConfig{
 		Store: b.metrics.Store(b.store.Load()), Hasher: b.hasher, Revoker: writer, Generations: b.revoked,
 		Limiter: b.limiter(), MinPasswordScore: b.config.MinPasswordScore,
-		MinPasswordLength: b.config.MinPasswordLength, Log: b.log,
+		MinPasswordLength: b.config.MinPasswordLength, Unrecorded: b.metrics.Unaudited, Log: b.log,
 	})
 	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
 		Issuer: b.config.Issuer, Audience: b.config.Audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,

@@ -70,6 +70,7 @@ func TestMetrics(t *testing.T) {
 		`earlybird_logins_total{outcome="wrong_password"} 1`,
 		`earlybird_logins_total{outcome="unknown_user"} 1`,
 		`earlybird_logins_total{outcome="busy"} 0`,
+		`earlybird_logins_unaudited_total{outcome="busy"} 0`,
 		`earlybird_password_hash_seconds_count 4`,
 		`earlybird_password_wait_seconds_count 4`,
 		`earlybird_password_queue 0`,

@@ -67,6 +67,12 @@ const (
 	OutcomeOneTimeExpired Outcome = "one_time_password_expired"
 	// OutcomeLimited: too many attempts, nothing was looked at.
 	OutcomeLimited Outcome = "limited"
+
+	// The outcomes of attempts that could not be decided: too many passwords
+	// were being hashed, something did not answer, the client went away.
+	OutcomeBusy        Outcome = "busy"
+	OutcomeUnavailable Outcome = "unavailable"
+	OutcomeCanceled    Outcome = "canceled"
 )
 
 // Errors of the domain. Stores and the Service wrap them; compare with

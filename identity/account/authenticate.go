@@ -35,7 +35,7 @@ func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential,
 	}
 	pass, err := s.limiter.Take(ctx, limitedName(canonical, r.Username), r.IP)
 	if err != nil {
-		s.recordRefused(ctx, r, canonical, OutcomeLimited)
+		s.recordLimited(ctx, r, canonical)
 		return Credential{}, fmt.Errorf("log in: %w", err)
 	}
 	c, err := s.authenticateAgain(ctx, r, canonical)
@@ -45,10 +45,15 @@ func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential,
 	case !errors.Is(err, ErrBadCredentials):
 		pass.Undecided(ctx)
 	}
-	return c, err
+	if err != nil {
+		s.recordUndecided(ctx, r, c.UserID, err)
+		return Credential{}, err
+	}
+	return c, nil
 }
 
-// authenticateAgain begins again when the credential was changed meanwhile.
+// authenticateAgain begins again when the credential was changed meanwhile. With
+// an error it returns what is known of the credential all the same.
 func (s *Service) authenticateAgain(ctx context.Context, r LoginRequest, canonical string) (Credential, error) {
 	for range changeAttempts {
 		c, err := s.authenticate(ctx, r, canonical)
@@ -69,17 +74,17 @@ func (s *Service) authenticate(ctx context.Context, r LoginRequest, canonical st
 	possible := err == nil // else normal is empty: the same work, on nothing
 	right, err := s.verify(ctx, known, c, normal)
 	if err != nil {
-		return Credential{}, fmt.Errorf("verify password: %w", err)
+		return c, fmt.Errorf("verify password: %w", err)
 	}
 	outcome := judge(known, right && possible, c, s.now())
 	if outcome.opens() {
 		if c, err = s.catchUp(ctx, c); err != nil {
-			return Credential{}, err
+			return c, err
 		}
 	}
 	s.record(ctx, r, c.UserID, outcome)
 	if !outcome.opens() {
-		return Credential{}, ErrBadCredentials
+		return c, ErrBadCredentials
 	}
 	s.refresh(ctx, c, normal)
 	return c, nil
@@ -100,7 +105,7 @@ func (s *Service) catchUp(ctx context.Context, c Credential) (Credential, error)
 		return c, nil
 	}
 	if err := s.store.ReplaceCredential(ctx, c, raised); err != nil {
-		return Credential{}, fmt.Errorf("raise generation of credential: %w", err)
+		return c, fmt.Errorf("raise generation of credential: %w", err)
 	}
 	return raised, nil
 }
@@ -136,17 +141,6 @@ func (s *Service) verify(ctx context.Context, known bool, c Credential, normal s
 		return false, s.hasher.VerifyNobody(ctx, normal)
 	}
 	return right, err
-}
-
-// record writes the audit, also for a client that has gone meanwhile. It never
-// fails a login.
-func (s *Service) record(ctx context.Context, r LoginRequest, userID string, outcome Outcome) {
-	audit, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
-	defer cancel()
-	a := Attempt{UserID: userID, At: s.now().UTC(), Outcome: outcome, IP: r.IP, RequestID: r.RequestID}
-	if err := s.store.RecordAttempt(audit, a); err != nil {
-		s.log.ErrorContext(ctx, "login attempt not recorded", "user_id", userID, "outcome", string(outcome), "err", err)
-	}
 }
 
 // refresh hashes the password anew when the parameters have changed, while it

@@ -110,7 +110,9 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
 	pass, err := s.limiter.Take(ctx, u.Canonical, r.IP)
 	if err != nil {
-		s.recordRefused(ctx, audit, u.Canonical, OutcomeLimited)
+		if s.admitRefused(ctx, OutcomeLimited) {
+			s.record(ctx, audit, r.UserID, OutcomeLimited)
+		}
 		return fmt.Errorf("change password: %w", err)
 	}
 	err = s.replacePassword(ctx, r, u, next, audit)
@@ -122,6 +124,7 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	case errors.As(err, &invalid) && invalid.Field == "current":
 	default:
 		pass.Undecided(ctx)
+		s.recordUndecided(ctx, audit, r.UserID, err)
 	}
 	return err
 }

@@ -1,11 +1,6 @@
 package account
 
-import (
-	"context"
-	"errors"
-	"sync"
-	"time"
-)
+import "context"
 
 // Limiter refuses whoever tries too often: a *limit.Limiter.
 type Limiter interface {
@@ -39,53 +34,4 @@ func limitedName(canonical, typed string) string {
 		return canonical
 	}
 	return "\x00" + typed
-}
-
-// refusedPerSecond bounds how many refused attempts a process audits: an
-// attempt that costs the client nothing must not cost the store a write each.
-// Attempts that were decided are all audited, and are bounded by the hashing.
-const refusedPerSecond = 100
-
-// refusals counts the refused attempts of a second.
-type refusals struct {
-	mu             sync.Mutex
-	second         int64
-	count, dropped int
-}
-
-// admit reports whether one more may be audited, and how many were not in
-// earlier seconds.
-func (r *refusals) admit(now time.Time) (ok bool, dropped int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if second := now.Unix(); second != r.second {
-		r.second, r.count = second, 0
-		dropped, r.dropped = r.dropped, 0
-	}
-	r.count++
-	if r.count > refusedPerSecond {
-		r.dropped++
-		return false, dropped
-	}
-	return true, dropped
-}
-
-// recordRefused audits an attempt that was refused before its password was
-// looked at. It looks for the account whether there is one or not.
-func (s *Service) recordRefused(ctx context.Context, r LoginRequest, canonical string, outcome Outcome) {
-	ok, dropped := s.refused.admit(s.now())
-	if dropped > 0 {
-		s.log.WarnContext(ctx, "refused login attempts were not recorded one by one", "count", dropped)
-	}
-	if !ok {
-		return
-	}
-	lookup, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
-	defer cancel()
-	c, err := s.store.Credential(lookup, canonical)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		s.log.ErrorContext(ctx, "refused login attempt not recorded", "outcome", string(outcome), "err", err)
-		return
-	}
-	s.record(ctx, r, c.UserID, outcome)
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/earlybird/earlybird/identity/password"
 )
 
-// auditTimeout bounds how long the audit of an attempt may hold up its answer.
-const auditTimeout = 2 * time.Second
-
 // Hasher hashes passwords: a *password.Hasher, which bounds how many at once.
 // Each method but Stale fails with a *password.BusyError when there are too many.
 type Hasher interface {
@@ -41,6 +38,7 @@ type ServiceConfig struct {
 	Limiter           Limiter          // nil: nobody is limited
 	MinPasswordLength int              // code points; zero: MinPassword
 	MinPasswordScore  int              // least password.Strength of a new password, to password.MaxScore; zero: any
+	Unrecorded        func(Outcome)    // is told of each attempt that is not in the audit; nil: nobody is
 	Now               func() time.Time // nil: time.Now
 	Log               *slog.Logger     // nil: slog.Default
 }
@@ -54,6 +52,7 @@ type Service struct {
 	limiter     Limiter
 	minPassword int
 	minScore    int
+	unrecorded  func(Outcome)
 	now         func() time.Time
 	log         *slog.Logger
 	refused     refusals
@@ -76,6 +75,9 @@ func NewService(c ServiceConfig) (*Service, error) {
 	if c.Limiter == nil {
 		c.Limiter = unlimited{}
 	}
+	if c.Unrecorded == nil {
+		c.Unrecorded = func(Outcome) {}
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -84,7 +86,8 @@ func NewService(c ServiceConfig) (*Service, error) {
 	}
 	return &Service{
 		store: c.Store, hasher: c.Hasher, revoker: c.Revoker, generations: c.Generations,
-		limiter: c.Limiter, minPassword: c.MinPasswordLength, minScore: c.MinPasswordScore, now: c.Now, log: c.Log,
+		limiter: c.Limiter, minPassword: c.MinPasswordLength, minScore: c.MinPasswordScore,
+		unrecorded: c.Unrecorded, now: c.Now, log: c.Log,
 	}, nil
 }
 

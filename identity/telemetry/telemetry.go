@@ -11,22 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/password"
-)
-
-// The outcomes of logins that ended before they were decided; those that were
-// have the audit's names (account.Outcome).
-const (
-	outcomeBusy        = "busy"        // the hash queue was full
-	outcomeUnavailable = "unavailable" // a dependency did not answer
-	outcomeCanceled    = "canceled"    // the client went away
-	outcomeRefused     = "refused"     // refused otherwise: a limit
 )
 
 // Metrics are the numbers of logins, hashes and the store.
 type Metrics struct {
 	logins   *prometheus.CounterVec
+	lost     *prometheus.CounterVec
 	hash     prometheus.Histogram
 	wait     prometheus.Histogram
 	commands *prometheus.HistogramVec
@@ -37,7 +29,11 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earlybird_logins_total",
-			Help: "Logins by outcome: as in the audit, or busy, unavailable, canceled or refused when it was not decided.",
+			Help: "Logins by outcome, as in the audit.",
+		}, []string{"outcome"}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "earlybird_logins_unaudited_total",
+			Help: "Logins and changes of password that are not in the audit, by outcome: too many at once, or MongoDB did not take them.",
 		}, []string{"outcome"}),
 		hash: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "earlybird_password_hash_seconds", Help: "Time of one password hash, without the wait for it.",
@@ -52,12 +48,13 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"command", "collection", "result"}),
 	}
-	to.MustRegister(m.logins, m.hash, m.wait, m.commands)
-	for _, outcome := range []string{
-		string(account.OutcomeSuccess), string(account.OutcomeWrongPassword), string(account.OutcomeUnknownUser),
-		string(account.OutcomeDisabled), outcomeBusy, outcomeUnavailable,
+	to.MustRegister(m.logins, m.lost, m.hash, m.wait, m.commands)
+	for _, outcome := range []account.Outcome{
+		account.OutcomeSuccess, account.OutcomeWrongPassword, account.OutcomeUnknownUser, account.OutcomeDisabled,
+		account.OutcomeLimited, account.OutcomeBusy, account.OutcomeUnavailable,
 	} {
-		m.logins.WithLabelValues(outcome) // so that a first one is seen to rise from 0
+		m.logins.WithLabelValues(string(outcome)) // so that a first one is seen to rise from 0
+		m.lost.WithLabelValues(string(outcome))
 	}
 	return m
 }
@@ -67,6 +64,10 @@ func (m *Metrics) Hashed(waited, took time.Duration) {
 	m.wait.Observe(waited.Seconds())
 	m.hash.Observe(took.Seconds())
 }
+
+// Unaudited notes an attempt that is not in the audit: the Unrecorded of
+// account.ServiceConfig.
+func (m *Metrics) Unaudited(outcome account.Outcome) { m.lost.WithLabelValues(string(outcome)).Inc() }
 
 // Authenticate is a login: the method of *account.Service.
 type Authenticate func(ctx context.Context, r account.LoginRequest) (account.Credential, error)
@@ -85,21 +86,23 @@ func (m *Metrics) Count(login Authenticate) Authenticate {
 	}
 }
 
+// outcomeOf is the outcome as it was audited, or would have been.
 func outcomeOf(audited string, err error) string {
-	switch {
-	case audited != "":
+	if audited != "" {
 		return audited
-	case err == nil:
-		return string(account.OutcomeSuccess)
-	case errors.Is(err, password.ErrBusy):
-		return outcomeBusy
-	case outage.Is(err):
-		return outcomeUnavailable
-	case errors.Is(err, context.Canceled):
-		return outcomeCanceled
-	default:
-		return outcomeRefused
 	}
+	outcome := account.OutcomeUnavailable
+	switch {
+	case err == nil:
+		outcome = account.OutcomeSuccess
+	case errors.Is(err, limit.ErrLimited):
+		outcome = account.OutcomeLimited
+	case errors.Is(err, password.ErrBusy):
+		outcome = account.OutcomeBusy
+	case errors.Is(err, context.Canceled):
+		outcome = account.OutcomeCanceled
+	}
+	return string(outcome)
 }
 
 // Store returns s with the audited outcomes told to Count.

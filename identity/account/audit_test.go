@@ -1,0 +1,143 @@
+package account_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/account/memstore"
+	"github.com/earlybird/earlybird/identity/limit"
+	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/password"
+)
+
+// audited is a service whose gaps in the audit are counted.
+type audited struct {
+	fixture
+	user account.User
+	lost map[account.Outcome]int
+}
+
+func newAudited(t *testing.T, limits limit.Config) *audited {
+	t.Helper()
+	a := &audited{
+		fixture: fixture{store: &brokenStore{Store: memstore.New()}, hasher: &countingHasher{prefix: "new:"}, log: &bytes.Buffer{}},
+		lost:    map[account.Outcome]int{},
+	}
+	var err error
+	a.Service, err = account.NewService(account.ServiceConfig{
+		Store: a.store, Hasher: a.hasher, Revoker: newGenerations(), Limiter: limiter{limit.New(limits)},
+		Unrecorded: func(o account.Outcome) { a.lost[o]++ },
+		Now:        func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(a.log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.user = a.register(t, "alice")
+	a.store.lookups = 0
+	return a
+}
+
+func (a *audited) login(ctx context.Context, username, password string) error {
+	_, err := a.Authenticate(ctx, account.LoginRequest{Username: username, Password: password, IP: "192.0.2.1", RequestID: "r"})
+	return err
+}
+
+// What could not be decided is in the audit too, without a look into the store
+// beyond the one that every login takes.
+func TestUndecidedAttemptsAreAudited(t *testing.T) {
+	busy := &password.BusyError{RetryAfter: time.Second}
+	for _, test := range []struct {
+		name, username string
+		err            error
+		known          bool
+		want           account.Outcome
+	}{
+		{"busy", "ALICE", busy, true, account.OutcomeBusy},
+		{"busy, unknown name", "bob", busy, false, account.OutcomeBusy},
+		{"client gone", "alice", context.Canceled, true, account.OutcomeCanceled},
+		{"time over", "alice", context.DeadlineExceeded, true, account.OutcomeUnavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newAudited(t, limit.Config{})
+			a.hasher.err = test.err
+			if err := a.login(t.Context(), test.username, secret); !errors.Is(err, test.err) {
+				t.Fatal(err)
+			}
+			want := account.Attempt{At: now.UTC(), Outcome: test.want, IP: "192.0.2.1", RequestID: "r"}
+			if test.known {
+				want.UserID = a.user.ID
+			}
+			if all := a.store.Attempts(); len(all) != 1 || all[0] != want {
+				t.Errorf("audit %+v, want %+v alone", all, want)
+			}
+			if a.store.lookups != 1 || len(a.lost) != 0 {
+				t.Errorf("%d lookups, lost %v", a.store.lookups, a.lost)
+			}
+		})
+	}
+}
+
+func TestUndecidedChangeOfPasswordIsAudited(t *testing.T) {
+	a := newAudited(t, limit.Config{})
+	a.hasher.err = &password.BusyError{RetryAfter: time.Second}
+	err := a.ChangePassword(t.Context(), account.ChangeRequest{UserID: a.user.ID, Current: secret, New: strong, IP: "192.0.2.1", RequestID: "r"})
+	if !errors.Is(err, password.ErrBusy) {
+		t.Fatal(err)
+	}
+	want := account.Attempt{UserID: a.user.ID, At: now.UTC(), Outcome: account.OutcomeBusy, IP: "192.0.2.1", RequestID: "r"}
+	if all := a.store.Attempts(); len(all) != 1 || all[0] != want {
+		t.Errorf("audit %+v, want %+v alone", all, want)
+	}
+}
+
+// A flood of busy answers is no flood of writes; what is not written is counted.
+func TestAuditOfUndecidedIsBounded(t *testing.T) {
+	a := newAudited(t, limit.Config{})
+	a.hasher.err = &password.BusyError{RetryAfter: time.Second}
+	for range 1000 {
+		_ = a.login(t.Context(), "alice", secret)
+	}
+	if n, lost := len(a.store.Attempts()), a.lost[account.OutcomeBusy]; n != 100 || lost != 900 {
+		t.Errorf("%d attempts in the audit and %d counted, want 100 and 900", n, lost)
+	}
+}
+
+// What MongoDB does not take is counted, and logged with what the audit would
+// have held. It is not asked again when it has just not answered.
+func TestAttemptsWithoutMongoDB(t *testing.T) {
+	down := outage.New("mongodb", "find", errors.New("down"))
+	limits := limit.Config{Both: limit.Rate{Burst: 1, Every: time.Hour}}
+	for _, test := range []struct {
+		name, password string
+		spoil          func(a *audited)
+		want           account.Outcome
+	}{
+		{"nothing can be read", secret, func(a *audited) { a.store.lookup = down }, account.OutcomeUnavailable},
+		{"nothing can be written", secret, func(a *audited) { a.store.audit = down }, account.OutcomeSuccess},
+		{"limited", "wrong horse", func(a *audited) { _ = a.login(context.Background(), "alice", "wrong horse"); a.store.lookup = down }, account.OutcomeLimited},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newAudited(t, limits)
+			test.spoil(a)
+			before := len(a.store.Attempts())
+			_ = a.login(t.Context(), "alice", test.password)
+			if a.lost[test.want] != 1 || len(a.lost) != 1 {
+				t.Errorf("counted %v, want one %s", a.lost, test.want)
+			}
+			if n := len(a.store.Attempts()) - before; n != 0 {
+				t.Errorf("%d attempts written", n)
+			}
+			for _, part := range []string{"login attempt not recorded", "outcome=" + string(test.want), "address=192.0.2.1"} {
+				if !strings.Contains(a.log.String(), part) {
+					t.Errorf("no %s in the log: %s", part, a.log)
+				}
+			}
+		})
+	}
+}
