@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/trustelem/zxcvbn/frequency"
 )
 
 func TestStrength(t *testing.T) {
@@ -25,7 +27,7 @@ func TestStrength(t *testing.T) {
 		{"p4$$w0rd", true, "many people use"},
 		{"qwertyuiop", true, ""},
 		{"asdfghjkl;'", true, "keyboard"},
-		{"aaaaaaaaaaaa", true, "repeats"},
+		{"aaaaaaaaaaaa", true, "repeats itself"},
 		{"abcdefghijkl", true, "sequence"},
 		{"alexandrina1998", true, "username"},
 		{"al3x4ndrina", true, "username"},
@@ -43,6 +45,26 @@ func TestStrength(t *testing.T) {
 				t.Errorf("advice %q repeats the password", advice)
 			}
 		})
+	}
+}
+
+// None of the common passwords that zxcvbn knows from breaches passes, whatever
+// was done to it that everybody does (OWASP ASVS 5.0 6.2.4).
+func TestCommonPasswords(t *testing.T) {
+	looked := 0
+	for _, common := range frequency.FrequencyLists["passwords"] {
+		if len(common) < 8 {
+			continue
+		}
+		looked++
+		for _, shown := range []string{common, strings.ToUpper(common[:1]) + common[1:]} {
+			if score, _ := Strength(shown, "alexandrina"); score >= 2 {
+				t.Errorf("%s: score %d", shown, score)
+			}
+		}
+	}
+	if looked < 3000 {
+		t.Errorf("%d common passwords of 8 characters were looked at, want 3000", looked)
 	}
 }
 
