@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -120,6 +121,46 @@ func TestSessionsEnd(t *testing.T) {
 			t.Fatalf("logout with redis back: %d", got)
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// An account that was disabled is closed at every replica, for tokens and logins
+// alike; enabling opens it for new logins and brings no token back.
+func TestDisabledEverywhere(t *testing.T) {
+	redis, mongo := testserver.Redis(t), testserver.Mongo(t)
+	var replicas []*instance
+	for range 2 {
+		i := begin(t, map[string]string{"redis-url": redis.URL(), "mongo-url": mongo})
+		i.until(t, "/readyz", 200)
+		replicas = append(replicas, i)
+	}
+	_, user := replicas[0].do(t, "POST", "/users", alice, "")
+	own := fmt.Sprint("/users/", user["id"])
+	token := replicas[0].login(t, alice)
+	admin := operator(t, mongo, redis.URL())
+	if _, err := admin.Disable(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	change := `{"current":"correct horse battery staple","new":"another battery staple"}`
+	for _, i := range replicas {
+		i.dies(t, own, token)
+		if got := i.send(t, "POST", "/login", alice, ""); got != 401 {
+			t.Errorf("login while disabled: %d", got)
+		}
+		if got := i.send(t, "PUT", own+"/password", change, token); got != 401 {
+			t.Errorf("change of password while disabled: %d", got)
+		}
+	}
+	if _, err := admin.Enable(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range replicas {
+		if got := i.send(t, "GET", own, "", i.login(t, alice)); got != 200 {
+			t.Errorf("after enabling a new token is answered with %d", got)
+		}
+		if got := i.send(t, "GET", own, "", token); got != 401 {
+			t.Errorf("after enabling the old token is answered with %d", got)
+		}
 	}
 }
 
