@@ -64,9 +64,13 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 		listening(listener.Addr())
 	}
 	group, running := errgroup.WithContext(ctx)
-	serve(running, group, c, newServer(tracing.Handler(closing(health, api)), log), listener, health)
+	// What requests rest on, above all to hear of tokens that end, goes on until
+	// the last one is answered.
+	serving, served := context.WithCancel(context.WithoutCancel(ctx))
+	defer served()
+	serve(running, group, c, newServer(tracing.Handler(closing(health, api)), log), listener, health, served)
 	serveMetrics(running, group, c.MetricsListen, registry, log)
-	group.Go(func() error { return b.run(running, api) })
+	group.Go(func() error { return b.run(serving, api) })
 	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
 	stopTracing(context.WithoutCancel(ctx), tracing, log)
 	log.InfoContext(ctx, "stopped")
@@ -86,8 +90,9 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 }
 
 // serve serves until ctx ends. Then the service is unready for the delay, in
-// which whoever balances load can notice, and has the grace to finish.
-func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l net.Listener, health *httpapi.Health) {
+// which whoever balances load can notice, and has the grace to finish; served is
+// called after that.
+func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l net.Listener, health *httpapi.Health, served func()) {
 	group.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
@@ -95,6 +100,7 @@ func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Se
 		return nil
 	})
 	group.Go(func() error {
+		defer served()
 		<-ctx.Done()
 		health.Stop()
 		time.Sleep(c.ShutdownDelay)

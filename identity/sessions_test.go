@@ -164,6 +164,32 @@ func TestDisabledEverywhere(t *testing.T) {
 	}
 }
 
+// A replica that was told to stop still serves, and until it ends it hears of
+// what ends elsewhere.
+func TestSessionsEndWhileStopping(t *testing.T) {
+	redis, mongo := testserver.Redis(t), testserver.Mongo(t)
+	stopping := begin(t, map[string]string{"redis-url": redis.URL(), "mongo-url": mongo, "shutdown-delay": "10s"})
+	stopping.until(t, "/readyz", 200)
+	other := begin(t, map[string]string{"redis-url": redis.URL(), "mongo-url": mongo})
+	other.until(t, "/readyz", 200)
+	_, user := other.do(t, "POST", "/users", alice, "")
+	stopping.stop()
+	stopping.until(t, "/readyz", 503)
+	for range 2 { // the first may be heard by what was waited for when it was told to stop
+		token := other.login(t, alice)
+		if got := stopping.send(t, "GET", fmt.Sprint("/users/", user["id"]), "", token); got != 200 {
+			t.Fatalf("while stopping the token is answered with %d", got)
+		}
+		if got := other.send(t, "POST", "/logout", "", token); got != 204 {
+			t.Fatalf("logout: %d", got)
+		}
+		stopping.dies(t, fmt.Sprint("/users/", user["id"]), token)
+	}
+	if err := stopping.ended(t); err != nil {
+		t.Errorf("run: %v", err)
+	}
+}
+
 // A process that died after it raised a generation, and before it changed
 // anything else, leaves a user who can log in.
 func TestCrashWhileRevoking(t *testing.T) {
