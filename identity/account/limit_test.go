@@ -111,6 +111,27 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Who guesses at a name before it is anybody's does not lock its first owner out.
+func TestNewOwnerIsNotLockedOut(t *testing.T) {
+	f := limited(t, limit.Config{Account: hourly})
+	from := func(address, password string) error {
+		_, err := f.Authenticate(t.Context(), account.LoginRequest{Username: "carol", Password: password, IP: address})
+		return err
+	}
+	for i := range 5 {
+		_ = from(fmt.Sprint("203.0.113.", i), "a guess")
+	}
+	if _, err := f.Register(t.Context(), account.Registration{Username: "Carol", Password: strong, IP: "192.0.2.1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := from("192.0.2.1", strong); err != nil {
+		t.Errorf("from where the account was created: %v", err)
+	}
+	if err := from("203.0.113.9", strong); !errors.Is(err, limit.ErrLimited) {
+		t.Errorf("from elsewhere: %v, want the limit", err)
+	}
+}
+
 // Refused attempts are in the audit, and with the account's id if there is one.
 func TestRefusedAttemptsAreAudited(t *testing.T) {
 	for _, test := range []struct {

@@ -7,6 +7,8 @@ type Limiter interface {
 	// Take counts an attempt at an account, or at none when it is empty, from an
 	// address, or fails with a *limit.LimitedError.
 	Take(ctx context.Context, account, address string) (Pass, error)
+	// Remember notes an address as the owner's.
+	Remember(ctx context.Context, account, address string)
 }
 
 // Pass is an attempt that a Limiter let through. One that failed is left as it
@@ -22,6 +24,8 @@ type Pass interface {
 type unlimited struct{}
 
 func (unlimited) Take(context.Context, string, string) (Pass, error) { return unlimited{}, nil }
+
+func (unlimited) Remember(context.Context, string, string) {}
 
 func (unlimited) Succeeded(context.Context) {}
 

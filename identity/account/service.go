@@ -123,6 +123,8 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	if err := s.store.CreateUser(ctx, u, c); err != nil {
 		return User{}, fmt.Errorf("create user %s: %w", u.ID, err)
 	}
+	// Somebody may have been guessing at this name since before it was anybody's.
+	s.limiter.Remember(ctx, canonical, r.IP)
 	return u, nil
 }
 

@@ -16,9 +16,10 @@
 // # The owner
 //
 // An account that is being attacked stays open to its owner: from an address
-// where a login has succeeded of late, the limit by account does not apply,
-// only the one by account and address. From elsewhere the owner competes with
-// the attacker for the attempts that the rate gives back.
+// where a login has succeeded of late, or where the account was created, the
+// limit by account does not apply, only the one by account and address. From
+// elsewhere the owner competes with the attacker for the attempts that the rate
+// gives back.
 //
 // # Without Redis
 //

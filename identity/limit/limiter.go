@@ -212,6 +212,11 @@ func (p *Pass) Succeeded(ctx context.Context) {
 	p.settle(ctx, p.names.member)
 }
 
+// Remember notes an address as one of the owner's, where the account was created.
+func (l *Limiter) Remember(ctx context.Context, account, address string) {
+	(&Pass{limiter: l, names: keysOf(account, address)}).Succeeded(ctx)
+}
+
 // Undecided gives back what the attempt took, for one that neither succeeded
 // nor failed.
 func (p *Pass) Undecided(ctx context.Context) { p.settle(ctx, "") }
