@@ -143,12 +143,18 @@ func (s *Service) verify(ctx context.Context, known bool, c Credential, normal s
 	return right, err
 }
 
+// refreshTimeout bounds how long a login waits for its password to be hashed
+// anew. It has waited for one hash already, and the next login can do it.
+const refreshTimeout = time.Second
+
 // refresh hashes the password anew when the parameters have changed, while it
 // is at hand. The login has succeeded: no failure here may undo it.
 func (s *Service) refresh(ctx context.Context, c Credential, normal string) {
 	if !s.hasher.Stale(c.Password) {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
 	hash, err := s.hasher.Hash(ctx, normal)
 	if err == nil {
 		err = s.store.ReplacePassword(ctx, c.Canonical, c.Password, hash)

@@ -364,6 +364,34 @@ func TestAuthenticateHashesAnew(t *testing.T) {
 	}
 }
 
+// fullHasher is one that has no place for a second hash.
+type fullHasher struct{ *countingHasher }
+
+func (h fullHasher) Hash(ctx context.Context, _ string) (string, error) {
+	<-ctx.Done()
+	return "", ctx.Err()
+}
+
+// A login does not wait twice for its turn because its hash is to be renewed.
+func TestHashingAnewDoesNotHoldUpALogin(t *testing.T) {
+	f := newFixture(t)
+	service, err := account.NewService(account.ServiceConfig{
+		Store: f.store, Hasher: fullHasher{f.hasher}, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = f.store.CreateUser(t.Context(), account.User{ID: "u", Canonical: "alice"}, account.Credential{Canonical: "alice", UserID: "u", Password: "old:" + secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := service.Authenticate(ctx, account.LoginRequest{Username: "alice", Password: secret}); err != nil || ctx.Err() != nil {
+		t.Errorf("authenticate: %v, %v", err, ctx.Err())
+	}
+}
+
 func TestNewService(t *testing.T) {
 	valid := account.ServiceConfig{Store: memstore.New(), Hasher: &countingHasher{}}
 	for _, test := range []struct {
