@@ -24,8 +24,12 @@ const maxUsernameBytes = MaxUsername * 12
 // full-width form are one name. It refuses with an *InvalidError and never
 // drops a character, so nobody gets another name than they typed.
 //
+// Beyond that the two forms of the Greek sigma are one letter, and so are the
+// Turkish İ and i: typed in capitals, a name would else be another one.
+//
 // A name that mixes scripts is refused unless languages do so (UTS 39
 // section 5.2, Highly Restrictive): a Cyrillic а in a Latin name fools people.
+// So does a dot on a letter that has one.
 func Canonical(username string) (string, error) {
 	if reason := unfit(username, maxUsernameBytes); reason != "" {
 		return "", invalidUsername(reason)
@@ -33,7 +37,7 @@ func Canonical(username string) (string, error) {
 	if strings.ContainsFunc(username, unicode.IsSpace) {
 		return "", invalidUsername("must not contain spaces")
 	}
-	canonical, err := precis.UsernameCaseMapped.String(username)
+	canonical, err := precis.UsernameCaseMapped.String(oneLetter.Replace(username))
 	if err != nil {
 		return "", invalidUsername("contains a character that is not allowed; use letters, digits and ASCII punctuation, left to right or right to left but not both")
 	}
@@ -43,7 +47,30 @@ func Canonical(username string) (string, error) {
 	if mixesScripts(canonical) {
 		return "", invalidUsername("mixes letters of different scripts; use the letters of one")
 	}
+	if hidesDot(canonical) {
+		return "", invalidUsername("has a dot that cannot be seen on its letter; leave it out")
+	}
 	return canonical, nil
+}
+
+// oneLetter maps what the lower case of PRECIS would leave as two: the final
+// sigma, whose capital is that of the other, and İ, which would become an i with
+// a second dot.
+var oneLetter = strings.NewReplacer("ς", "σ", "İ", "i", "I\u0307", "i")
+
+// hidesDot reports whether a combining dot above (U+0307) stands on a letter that
+// is drawn with a dot anyway, or like one that is (UTS 39 section 5.4).
+func hidesDot(name string) bool {
+	base := rune(0)
+	for _, r := range name {
+		switch {
+		case r == '\u0307' && (unicode.Is(unicode.Soft_Dotted, base) || strings.ContainsRune("ıȷl", base)):
+			return true
+		case !unicode.Is(unicode.M, r):
+			base = r
+		}
+	}
+	return false
 }
 
 func invalidUsername(reason string) error {

@@ -18,8 +18,13 @@ func TestCanonical(t *testing.T) {
 		{"composed", "Zo\u00eb", "zo\u00eb"},
 		{"decomposed", "Zoe\u0308", "zo\u00eb"},
 		{"German", "Straße", "straße"},
-		{"Greek with a final sigma", "ΟΔΥΣΣΕΥΣ", "οδυσσευσ"},
-		{"Turkish", "İrem", "i\u0307rem"},
+		{"Greek in capitals", "ΟΔΥΣΣΕΥΣ", "οδυσσευσ"},
+		{"Greek with a final sigma", "Οδυσσευς", "οδυσσευσ"},
+		{"Turkish", "İrem", "irem"},
+		{"Turkish, decomposed", "I\u0307rem", "irem"},
+		{"Turkish with an accent", "İ\u0301rem", "\u00edrem"},
+		{"Turkish without a dot", "Irmak", "irmak"},
+		{"a dot above where there is none", "z\u0307elia", "\u017celia"},
 		{"Cyrillic", "Анна", "анна"},
 		{"Hebrew", "שרה", "שרה"},
 		{"Arabic with Arabic digits", "سارة١", "سارة١"},
@@ -74,6 +79,12 @@ func TestCanonicalRefuses(t *testing.T) {
 		{"Cyrillic а among Latin", "p\u0430ypal", "scripts"},
 		{"Greek ο among Latin", "g\u03bfogle", "scripts"},
 		{"Greek among Cyrillic", "аннα", "scripts"},
+		{"a second dot on i", "i\u0307rem", "dot"},
+		{"a second dot on İ", "İ\u0307rem", "dot"},
+		{"a dot on a dotless i", "\u0131\u0307rem", "dot"},
+		{"a dot on j", "j\u0307ane", "dot"},
+		{"a dot on i, another mark between", "i\u0331\u0307rem", "dot"},
+		{"a dot on a Cyrillic і", "\u0456\u0307\u0433\u043e", "dot"},
 		{"Hangul among Kana", "さくら김", "scripts"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -114,7 +125,7 @@ func TestCanonicalOfEveryCodePoint(t *testing.T) {
 }
 
 func FuzzCanonical(f *testing.F) {
-	for _, seed := range []string{"Alice", "ａｌｉｃｅ", "Zoe\u0308", "İrem", "ΟΔΥΣΣΕΥΣ", "p\u0430ypal", "שרה", "李小龍", "ali\x00ce", "ali\xffce", "a\u200db", "\u1f88\u0345abc", "\u13a0\uab70x"} {
+	for _, seed := range []string{"Alice", "ａｌｉｃｅ", "Zoe\u0308", "İrem", "i\u0307\u0301rem", "I\u0307\u0301rem", "ΟΔΥΣΣΕΥς", "p\u0430ypal", "שרה", "李小龍", "ali\x00ce", "ali\xffce", "a\u200db", "\u1f88\u0345abc", "\u13a0\uab70x"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, username string) {
