@@ -24,7 +24,7 @@ type State struct {
 
 // Inspect returns how an account stands: the limit by account, and for each
 // address the limit by address and the one by both, as far as anything was
-// taken from them. It fails with an *outage.Error.
+// taken from them; addresses of one network are one. It fails with an *outage.Error.
 func Inspect(ctx context.Context, client redis.UniversalClient, account string, addresses []string) ([]State, error) {
 	now, err := client.Time(ctx).Result()
 	if err != nil {
@@ -48,13 +48,18 @@ func Inspect(ctx context.Context, client redis.UniversalClient, account string, 
 	if err := look(State{Limit: ByAccount}, keysOf(account, "").account); err != nil {
 		return nil, err
 	}
+	seen := map[string]bool{}
 	for _, address := range addresses {
+		network := Network(address)
+		if seen[network] {
+			continue
+		}
+		seen[network] = true
 		n := keysOf(account, address)
 		known, err := isKnown(ctx, client, n, now)
 		if err != nil {
 			return nil, err
 		}
-		network := Network(address)
 		if err := look(State{Limit: ByBoth, Address: network, Known: known}, n.both); err != nil {
 			return nil, err
 		}

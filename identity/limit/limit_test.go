@@ -346,7 +346,8 @@ func TestInspect(t *testing.T) {
 	for range 2 {
 		take(t, l, "alice", "203.0.113.9")
 	}
-	got, err := limit.Inspect(t.Context(), client, "alice", []string{"192.0.2.1", "203.0.113.9", "198.51.100.1"})
+	take(t, l, "alice", "2001:db8::1").Undecided(t.Context())
+	got, err := limit.Inspect(t.Context(), client, "alice", []string{"192.0.2.1", "203.0.113.9", "198.51.100.1", "2001:db8::1", "2001:db8::2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,6 +356,7 @@ func TestInspect(t *testing.T) {
 		{Limit: limit.ByAddress, Address: "192.0.2.1", Left: 999, Burst: 1000, Known: true},
 		{Limit: limit.ByBoth, Address: "203.0.113.9", Left: 0, Burst: 2, Wait: time.Hour},
 		{Limit: limit.ByAddress, Address: "203.0.113.9", Left: 998, Burst: 1000},
+		{Limit: limit.ByAddress, Address: "2001:db8::/64", Left: 999, Burst: 1000},
 	}
 	for i := range got {
 		got[i].Wait = got[i].Wait.Round(time.Minute)
