@@ -1,6 +1,7 @@
 package password
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"github.com/trustelem/zxcvbn"
@@ -30,8 +31,29 @@ func Strength(password string, hints ...string) (score int, advice string) {
 	for _, h := range hints {
 		words = append(words, prefix(h, hintBytes))
 	}
-	found := zxcvbn.PasswordStrength(prefix(password, strengthPrefix), words)
+	rest := without(password, hints)
+	found := zxcvbn.PasswordStrength(prefix(rest, strengthPrefix), words)
+	if rest != password {
+		return found.Score, builtOnName
+	}
 	return found.Score, adviceOn(longest(found.Sequence))
+}
+
+// without returns what a password has beside the hints, in any case. zxcvbn
+// finds them disguised, but not when they are longer than what it is shown, nor
+// when they end in a letter that is not ASCII.
+func without(password string, hints []string) string {
+	lower := strings.ToLower(password)
+	rest := lower
+	for _, h := range hints {
+		if h != "" {
+			rest = strings.ReplaceAll(rest, strings.ToLower(h), "")
+		}
+	}
+	if rest == lower {
+		return password
+	}
+	return rest
 }
 
 // prefix returns at most n bytes of s, and no half of a character.
@@ -56,13 +78,17 @@ func longest(parts []*match.Match) *match.Match {
 	return found
 }
 
+const (
+	more        = "; four or more unrelated words are easy to remember and hard to guess"
+	builtOnName = "is too easy to guess: it is built on your username or on our name" + more
+)
+
 // adviceOn says what makes a password with this part easy to guess and what to
 // do. It repeats nothing of the password.
 func adviceOn(part *match.Match) string {
-	const more = "; four or more unrelated words are easy to remember and hard to guess"
 	switch {
 	case part.Pattern == "dictionary" && part.DictionaryName == "user_inputs":
-		return "is too easy to guess: it is built on your username or on our name" + more
+		return builtOnName
 	case part.Pattern == "dictionary" && part.DictionaryName == "passwords":
 		return "is too easy to guess: it is much like a password that many people use" + more
 	case part.Pattern == "dictionary":

@@ -48,6 +48,20 @@ func TestStrength(t *testing.T) {
 	}
 }
 
+// A name is weak as its own password, however long it is and whatever its letters.
+func TestStrengthOfTheName(t *testing.T) {
+	for _, name := range []string{"alexandrina", "alexandrina.von-hohenstein@mail.example.org", "константинопольский"} {
+		if score, _ := Strength("a strange word and "+name, name); score < 2 {
+			t.Errorf("a good password with %s in it: score %d", name, score)
+		}
+		for _, password := range []string{name, strings.ToUpper(name), name + "1", "1" + name + name} {
+			if score, advice := Strength(password, name); score >= 2 || !strings.Contains(advice, "username") {
+				t.Errorf("%s: score %d, %s", password, score, advice)
+			}
+		}
+	}
+}
+
 // None of the common passwords that zxcvbn knows from breaches passes, whatever
 // was done to it that everybody does (OWASP ASVS 5.0 6.2.4).
 func TestCommonPasswords(t *testing.T) {
