@@ -31,7 +31,7 @@ type Snapshot struct {
 	Last       int64    // the last position given
 	Arrivals   int64    // how many users have one; other than Last when something is broken
 	ServerTime time.Time
-	RunID      string // names the running server, "none" when it cannot tell
+	RunID      string // names the running server as a primary
 }
 
 // Granted is how many users hold a grant.

@@ -312,6 +312,10 @@ func TestClaimWaitsForReplicas(t *testing.T) {
 		}
 	}
 	replica := testserver.Redis(t, testserver.WithRedisArgs("--replicaof", fmt.Sprintf("127.0.0.1 %d", primary.Port())))
+	eventually(t, "the replica follows", func() bool {
+		return strings.Contains(b.redis.Info(t.Context(), "replication").Val(), "state=online")
+	})
+	b.repair(t) // the first replica gives the primary a new replication id
 	eventually(t, "granted once the replica follows", func() bool {
 		return claimer.Claim(t.Context(), "a") == granted("1", 1)
 	})

@@ -3,6 +3,7 @@ package revocation
 import (
 	"context"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,4 +223,38 @@ func TestEmptiedWhileRead(t *testing.T) {
 			t.Errorf("ready %t, %v: not healed by the next look", reader.feed.Ready(), err)
 		}
 	})
+}
+
+// A server that was replaced, took over what its replacement had, and is the
+// primary again has the run id it always had, and may have lost revocations.
+// Checked by comparing run ids alone.
+func TestFailBackIsNoticed(t *testing.T) {
+	atOnce := testserver.WithRedisArgs("--repl-diskless-sync-delay", "0")
+	one, other := testserver.Redis(t, atOnce), testserver.Redis(t, atOnce)
+	client := func(server *testserver.RedisServer) *redis.Client {
+		c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(server.Port())})
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	first, second := client(one), client(other)
+	takeOver := func(to *redis.Client, server *testserver.RedisServer) {
+		t.Helper()
+		if err := to.Do(t.Context(), "REPLICAOF", "127.0.0.1", server.Port()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(to.Info(t.Context(), "replication").Val(), "master_link_status:up"); {
+			if time.Now().After(deadline) {
+				t.Fatal("the replica does not follow")
+			}
+		}
+		if err := to.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := stream{first}
+	fill(t, s)
+	wantWhole(t, s, true)
+	takeOver(second, one)
+	takeOver(first, other)
+	wantWhole(t, s, false)
 }
