@@ -125,7 +125,9 @@ func (m *machine) Sweep(t *rapid.T) {
 		t.Fatal(err)
 	}
 	m.makeGood()
-	m.lost = nil
+	if m.status != campaign.Paused { // they came before the pause, and wait for it to end
+		m.lost = nil
+	}
 }
 
 func (m *machine) Start(t *rapid.T) {

@@ -40,7 +40,7 @@ const (
 	KindNotStored Kind = "not stored" // Redis has an arrival that is neither stored nor on its way
 	KindNotInLive Kind = "not live"   // the ledger has an arrival that Redis does not
 	KindDiffers   Kind = "differs"    // Redis and the ledger give different positions
-	KindOverdue   Kind = "overdue"    // a login waits to be made good for more than a minute
+	KindOverdue   Kind = "overdue"    // a login waits to be made good for more than a minute, and not for a pause to end
 	KindNoLogin   Kind = "no login"   // a grant without a successful login before it
 )
 
@@ -172,6 +172,9 @@ func holder(c campaign.Conflict) string {
 }
 
 func (a *auditor) overdue(ctx context.Context) error {
+	if a.report.Campaign.Status == campaign.Paused {
+		return nil
+	}
 	found, err := a.cfg.Ledger.Expected(ctx, a.cfg.Now().Add(-overdueAfter), maxExpected)
 	for _, e := range found {
 		if e.CampaignID == a.report.Campaign.ID {

@@ -56,7 +56,7 @@ func (k *Keeper) settle(ctx context.Context, current string, e campaign.Expected
 		return true, true, nil
 	}
 	switch out := k.cfg.Claimer.Claim(ctx, e.UserID); out.State {
-	case campaign.StatePending:
+	case campaign.StatePending, campaign.StatePaused: // it came before the pause
 		return false, false, nil
 	case campaign.StateGranted:
 		return false, true, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/keeper"
 )
 
 func (b *bench) sweep(t *testing.T) {
@@ -79,5 +80,45 @@ func TestSweepWaitsForRedis(t *testing.T) {
 		}
 		b.repair(t)
 		b.ranks(t, "a", "b")
+	})
+}
+
+// A login from before a pause counts, so it waits for the campaign to go on,
+// and that is nothing for the audit. Checked by dropping it like one that came
+// after the end, and by leaving out the look at the status in the audit.
+func TestSweepWaitsWhilePaused(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		b.start(t, 3, 1)
+		b.login(t, "a", time.Now())
+		b.login(t, "b", time.Now().Add(time.Millisecond))
+		if _, err := b.admin.Pause(ctx); err != nil {
+			t.Fatal(err)
+		}
+		b.later(2 * time.Minute)
+		b.sweep(t)
+		if got := b.expected(t); !slices.Equal(got, []string{"a", "b"}) {
+			t.Errorf("while paused expected %v, want a and b", got)
+		}
+		report, err := keeper.Audit(ctx, keeper.AuditConfig{Ledger: b.ledger, Board: b.board, Now: b.now}, "")
+		if err != nil || len(report.Findings) > 0 {
+			t.Errorf("audit while paused: %+v, %v", report.Findings, err)
+		}
+		if _, err := b.admin.Resume(ctx); err != nil {
+			t.Fatal(err)
+		}
+		b.sweep(t)
+		b.ranks(t, "a", "b")
+		if _, err := b.admin.End(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.ledger.Expect(ctx, campaign.Expected{CampaignID: "1", UserID: "c", At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		b.drain(t)
+		b.sweep(t)
+		if got := b.expected(t); len(got) > 0 {
+			t.Errorf("after the end expected %v, want nobody", got)
+		}
 	})
 }
