@@ -40,7 +40,7 @@ func mongoCheck(config mongostore.Config) doctor.Check {
 
 func onMongo(config mongostore.Config, look func(context.Context, *mongostore.Store) (string, error)) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		store, err := mongostore.Open(ctx, config)
+		store, err := mongostore.Connect(ctx, config)
 		if err != nil {
 			return "", err
 		}

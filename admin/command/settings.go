@@ -71,7 +71,7 @@ func open(c *cli.Context) (*stores, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	store, err := mongostore.Open(c.Context, mongoConfig(c))
+	store, err := mongostore.Connect(c.Context, mongoConfig(c))
 	if err != nil {
 		_ = client.Close() // the error that counts is that of MongoDB
 		return nil, err

@@ -61,7 +61,7 @@ var (
 	desired  = []Index{{Collection: "waiting", Name: "campaign_position"}, {Collection: "logins", Name: "retention"}}
 )
 
-// MissingIndexes looks for the indexes that Open creates: missing are those
+// MissingIndexes looks for the indexes that Open creates, and Connect does not: missing are those
 // that a rank given twice is found by, wanted those that keep lookups fast and
 // collections small. The error may be an *outage.Error.
 func (s *Store) MissingIndexes(ctx context.Context) (missing, wanted []Index, err error) {

@@ -33,10 +33,22 @@ type Store struct {
 	log      *slog.Logger
 }
 
-// Open connects, waits until the primary answers, and creates the indexes that
-// are not there. An *outage.Error means that trying again may help; nothing is
-// left open then.
+// Open connects as Connect does, and creates the indexes that are not there.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	s, err := Connect(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx, c.AuditRetention); err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// Connect connects, waits until the primary answers, and changes nothing: for
+// who looks at a database that the identity service has opened. An
+// *outage.Error means that trying again may help; nothing is left open then.
+func Connect(ctx context.Context, c Config) (*Store, error) {
 	opts, database, err := c.options()
 	if err != nil {
 		return nil, err
@@ -56,7 +68,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	if err := s.prepare(ctx, c.AuditRetention); err != nil {
+	if err := s.Ping(ctx); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
 	return s, nil
@@ -65,9 +77,6 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // prepare makes the database ready: the one place that lists what each
 // collection needs beyond its `_id`.
 func (s *Store) prepare(ctx context.Context, retention time.Duration) error {
-	if err := s.Ping(ctx); err != nil {
-		return err
-	}
 	if err := s.prepareLedger(ctx); err != nil {
 		return err
 	}
