@@ -89,11 +89,11 @@ func flagFault(err error) error {
 
 // timeFlag reads a flag that holds a time; zero when it is not given.
 func timeFlag(c *cli.Context, name string) (time.Time, error) {
-	if c.String(name) == "" {
+	if !c.IsSet(name) {
 		return time.Time{}, nil
 	}
 	at, err := time.Parse(time.RFC3339, c.String(name))
-	if err != nil {
+	if err != nil || at.IsZero() { // the zero time would mean that none was given
 		return time.Time{}, fmt.Errorf("--%s: %q is not a time as RFC 3339 writes it, such as 2026-12-24T18:00:00+01:00", name, c.String(name))
 	}
 	return at, nil

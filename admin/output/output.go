@@ -219,11 +219,11 @@ func (l *csvList) Close() error {
 
 type tableList struct {
 	table.Writer
+	w io.Writer
 }
 
 func newTable(w io.Writer, columns []Column) *tableList {
-	t := &tableList{table.NewWriter()}
-	t.SetOutputMirror(w)
+	t := &tableList{table.NewWriter(), w}
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	heading := make(table.Row, len(columns))
@@ -253,6 +253,6 @@ func (t *tableList) Row(values ...any) error {
 }
 
 func (t *tableList) Close() error {
-	t.Render()
-	return nil
+	_, err := io.WriteString(t.w, t.Render()+"\n")
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -120,5 +121,20 @@ func TestLines(t *testing.T) {
 	}
 	if want := "{\"a\":\"x\"}\n{\"a\":\"=1\"}\n"; out.String() != want || lines.Close() != nil {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
+	}
+}
+
+// full is where nothing can be written any more.
+type full struct{}
+
+var errFull = errors.New("no space left")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+func TestWhatCannotBeWrittenIsAnError(t *testing.T) {
+	for _, f := range Formats() {
+		if err := One(full{}, f, both, "1", "x", int64(7), at); !errors.Is(err, errFull) {
+			t.Errorf("%s: error %v, want that nothing could be written", f, err)
+		}
 	}
 }

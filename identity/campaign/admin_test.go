@@ -21,6 +21,7 @@ func TestStartRefuses(t *testing.T) {
 			field string
 		}{
 			{"no name", func(r *campaign.StartRequest) { r.Name = "" }, "name"},
+			{"blank name", func(r *campaign.StartRequest) { r.Name = " \u00a0" }, "name"},
 			{"long name", func(r *campaign.StartRequest) { r.Name = strings.Repeat("ä", 101) }, "name"},
 			{"control character", func(r *campaign.StartRequest) { r.Name = "a\x1b[2J" }, "name"},
 			{"not UTF-8", func(r *campaign.StartRequest) { r.Description = "\xff" }, "description"},

@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -79,6 +80,9 @@ func checkText(field, s string, least, most int) error {
 		if unicode.IsControl(r) {
 			return invalid(field, "holds a control character: use letters, digits, punctuation and spaces")
 		}
+	}
+	if least > 0 && strings.TrimSpace(s) == "" {
+		return invalid(field, "is empty")
 	}
 	if n := utf8.RuneCountInString(s); n < least || n > most {
 		return invalid(field, "has %d characters: use %d to %d", n, least, most)
