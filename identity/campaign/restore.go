@@ -83,13 +83,22 @@ func (r *Restore) stage(ctx context.Context, arrivals, entries string, plan Plan
 	if err := client.Del(ctx, arrivals, entries).Err(); err != nil {
 		return err
 	}
+	// Each batch brings its end with it: whoever dies in between leaves nothing.
+	put := func(key string, batch func(redis.Pipeliner)) error {
+		_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			batch(p)
+			p.Expire(ctx, key, stageTTL)
+			return nil
+		})
+		return err
+	}
 	for from := 0; from < len(plan.Places); from += stageBatch {
 		batch := plan.Places[from:min(from+stageBatch, len(plan.Places))]
 		members := make([]redis.Z, len(batch))
 		for i, p := range batch {
 			members[i] = redis.Z{Score: float64(p.Position), Member: p.UserID}
 		}
-		if err := client.ZAdd(ctx, arrivals, members...).Err(); err != nil {
+		if err := put(arrivals, func(p redis.Pipeliner) { p.ZAdd(ctx, arrivals, members...) }); err != nil {
 			return err
 		}
 	}
@@ -99,14 +108,9 @@ func (r *Restore) stage(ctx context.Context, arrivals, entries string, plan Plan
 			for _, p := range places[from:min(from+stageBatch, len(places))] {
 				values = append(values, kind, p.UserID, p.Position)
 			}
-			if err := client.RPush(ctx, entries, values...).Err(); err != nil {
+			if err := put(entries, func(p redis.Pipeliner) { p.RPush(ctx, entries, values...) }); err != nil {
 				return err
 			}
-		}
-	}
-	for _, key := range []string{arrivals, entries} {
-		if err := client.Expire(ctx, key, stageTTL).Err(); err != nil {
-			return err
 		}
 	}
 	return nil

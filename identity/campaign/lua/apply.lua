@@ -13,7 +13,7 @@ if number < old_number or (number == old_number and version <= old_version) then
 
 local last, old_slots = tonumber(c[5]), tonumber(c[4])
 if number > old_number then
-  redis.call('DEL', KEYS[2])
+  redis.call('UNLINK', KEYS[2])
   last, old_slots = 0, 0
 end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'version', ARGV[2], 'slots', ARGV[3], 'last', last,

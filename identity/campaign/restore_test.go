@@ -1,0 +1,112 @@
+package campaign_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+)
+
+// A client asks again when an answer is lost, and must not hear that somebody
+// else was at work; once another restore began, it does. Checked by leaving out
+// opened_by in open.lua.
+func TestOpenMayBeAskedAgain(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		b.start(t, 5, 0)
+		c, err := b.ledger.Newest(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := campaign.Plan{Campaign: c, Places: []campaign.Place{{UserID: "a", Position: 1}}, Last: 1}
+		restore, err := b.board.Close(ctx, "one", 0)
+		if err != nil || restore == nil {
+			t.Fatal(restore, err)
+		}
+		for range 2 {
+			if opened, err := restore.Open(ctx, plan); err != nil || !opened {
+				t.Fatalf("opened %t, %v", opened, err)
+			}
+			b.expect(t, "a", granted("1", 1))
+		}
+		if _, err := b.board.Close(ctx, "other", 0); err != nil {
+			t.Fatal(err)
+		}
+		if opened, err := restore.Open(ctx, plan); err != nil || opened {
+			t.Errorf("opened %t, %v, after another restore began", opened, err)
+		}
+	})
+}
+
+// dies fails every ZADD but the first.
+type dies struct {
+	redis.Hook
+	adds int
+}
+
+var errDied = errors.New("died")
+
+func (d *dies) at(cmds ...redis.Cmder) error {
+	if slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Name() == "zadd" }) {
+		if d.adds++; d.adds > 1 {
+			return errDied
+		}
+	}
+	return nil
+}
+
+func (d *dies) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d *dies) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := d.at(cmd); err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (d *dies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if err := d.at(cmds...); err != nil {
+			return err
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// What a restorer has prepared goes by itself, whenever it dies. Checked by
+// setting the time to live when all is prepared.
+func TestStagedPlacesExpire(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		b.start(t, 5, 0)
+		client := connect(t, b.url)
+		client.AddHook(&dies{})
+		restore, err := campaign.NewBoard(client).Close(ctx, "one", 0)
+		if err != nil || restore == nil {
+			t.Fatal(restore, err)
+		}
+		var plan campaign.Plan
+		for i := range int64(1500) { // more than one batch
+			plan.Places = append(plan.Places, campaign.Place{UserID: fmt.Sprint(i), Position: i + 1})
+		}
+		if opened, err := restore.Open(ctx, plan); !errors.Is(err, errDied) || opened {
+			t.Fatalf("opened %t, %v", opened, err)
+		}
+		staged := b.redis.Keys(ctx, "*staging*").Val()
+		if len(staged) != 1 {
+			t.Fatalf("staged %v, want the arrivals", staged)
+		}
+		if ttl := b.redis.TTL(ctx, staged[0]).Val(); ttl <= 0 || ttl > time.Hour {
+			t.Errorf("%s expires in %s", staged[0], ttl)
+		}
+	})
+}
