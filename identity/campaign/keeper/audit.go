@@ -68,41 +68,46 @@ const (
 	clockSkew = 5 * time.Second
 )
 
+// auditTries is how often an audit begins again because an admin changed the
+// campaign meanwhile.
+const auditTries = 5
+
 // Audit compares the ledger with itself, with Redis and with the login audit,
-// while logins go on. An empty id means the newest campaign; only the
-// one in force is compared with Redis. Errors: campaign.ErrNoCampaign, *outage.Error.
+// while logins and changes of the campaign go on. An empty id means the newest
+// campaign; only the one in force is compared with Redis. Errors:
+// campaign.ErrNoCampaign, *outage.Error.
 func Audit(ctx context.Context, cfg AuditConfig, campaignID string) (Report, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	newest, err := cfg.Ledger.Newest(ctx)
-	if err != nil {
-		return Report{}, err
-	}
-	a := &auditor{cfg: cfg, granted: map[string]campaign.Grant{}, places: map[string]int64{}}
-	a.report.Campaign = newest
-	if campaignID != "" {
-		if a.report.Campaign, err = cfg.Ledger.Campaign(ctx, campaignID); err != nil {
+	now, err := look(ctx, cfg, campaignID)
+	for try := 1; err == nil; try++ {
+		a := &auditor{cfg: cfg, granted: map[string]campaign.Grant{}, places: map[string]int64{}}
+		a.report.Campaign = now.about
+		if err := a.run(ctx, now.about.ID == now.current.ID); err != nil {
 			return Report{}, err
 		}
-	}
-	steps := []func(context.Context) error{a.grants, a.waiting, a.conflicts, a.overdue}
-	current, err := campaign.Current(ctx, cfg.Ledger, cfg.Now())
-	if err != nil {
-		return Report{}, err
-	}
-	if a.report.Campaign.ID == current.ID {
-		steps = append(steps, a.live)
-	}
-	if cfg.Logins != nil {
-		steps = append(steps, a.logins)
-	}
-	for _, step := range steps {
-		if err := step(ctx); err != nil {
-			return Report{}, err
+		before := now
+		if now, err = look(ctx, cfg, campaignID); err == nil && (now == before || try == auditTries) {
+			return a.report, nil
 		}
 	}
-	return a.report, nil
+	return Report{}, err
+}
+
+// subject is the campaign that an audit is about, and the one in force.
+type subject struct{ about, current campaign.Campaign }
+
+func look(ctx context.Context, cfg AuditConfig, id string) (s subject, err error) {
+	if id == "" {
+		s.about, err = cfg.Ledger.Newest(ctx)
+	} else {
+		s.about, err = cfg.Ledger.Campaign(ctx, id)
+	}
+	if err == nil {
+		s.current, err = campaign.Current(ctx, cfg.Ledger, cfg.Now())
+	}
+	return s, err
 }
 
 // auditor is the state of one audit.
@@ -111,6 +116,23 @@ type auditor struct {
 	report  Report
 	granted map[string]campaign.Grant
 	places  map[string]int64 // the ledger's positions, granted or waiting
+}
+
+// run does everything once; live says whether Redis holds the campaign.
+func (a *auditor) run(ctx context.Context, live bool) error {
+	steps := []func(context.Context) error{a.grants, a.waiting, a.conflicts, a.overdue}
+	if live {
+		steps = append(steps, a.live)
+	}
+	if a.cfg.Logins != nil {
+		steps = append(steps, a.logins)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *auditor) find(kind Kind, user, format string, args ...any) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
 )
 
 // loginAudit is a login audit in memory.
@@ -145,6 +146,41 @@ func TestAuditOfAnEndedCampaign(t *testing.T) {
 		report, err := keeper.Audit(t.Context(), cfg, "1")
 		if err != nil || len(report.Findings) > 0 || report.Granted != 1 || report.Waiting != 1 {
 			t.Errorf("report %+v, %v, want one granted, one waiting, nothing found", report, err)
+		}
+	})
+}
+
+// changing is a ledger in which an admin does something in the middle of an
+// audit, once.
+type changing struct {
+	*ledgertest.Memory
+	change func()
+}
+
+func (c *changing) Conflicts(ctx context.Context, id string) ([]campaign.Conflict, error) {
+	if do := c.change; do != nil {
+		c.change = nil
+		do()
+	}
+	return c.Memory.Conflicts(ctx, id)
+}
+
+// An admin who changes the campaign while it is audited is no difference.
+// Checked by taking the first look for the last.
+func TestAuditDuringAChange(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 1, 5)
+		b.claim(t, "a", "b", "c")
+		b.drain(t)
+		ledger := &changing{b.ledger, func() {
+			if _, err := b.admin.Extend(t.Context(), 2); err != nil {
+				t.Error(err)
+			}
+			b.drain(t)
+		}}
+		report, err := keeper.Audit(t.Context(), keeper.AuditConfig{Ledger: ledger, Board: b.board}, "")
+		if err != nil || len(report.Findings) > 0 || report.Campaign.Slots != 2 || report.Granted != 2 {
+			t.Errorf("%+v, %v: want no findings with two slots", report, err)
 		}
 	})
 }
