@@ -133,6 +133,30 @@ func TestChangeThatRedisDidNotHear(t *testing.T) {
 	})
 }
 
+// A campaign ends by the clock of Redis, whatever the admin's says. Checked by
+// looking at the admin's: a second campaign takes the place of the first, and
+// slots are raised after the end.
+func TestAdminsClockIsWrong(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		off := func(by time.Duration) *campaign.Admin {
+			return campaign.NewAdmin(campaign.AdminConfig{
+				Ledger: b.ledger, Board: b.board, By: "test", Now: func() time.Time { return time.Now().Add(by) },
+			})
+		}
+		b.start(t, 1, 5, func(r *campaign.StartRequest) { r.EndsAt = time.Now().Add(30 * time.Minute) })
+		_, err := off(time.Hour).Start(t.Context(), campaign.StartRequest{Name: "second", Slots: 1})
+		refused(t, "start while another is active", err, "campaign")
+		must(t)(b.admin.End(t.Context()))
+		c := b.start(t, 1, 5, func(r *campaign.StartRequest) { r.EndsAt = time.Now().Add(time.Second) })
+		eventually(t, "the campaign ends", func() bool {
+			s, err := b.board.Snapshot(t.Context())
+			return err == nil && !s.ServerTime.Before(c.EndsAt)
+		})
+		_, err = off(-time.Hour).Extend(t.Context(), 5)
+		refused(t, "extend after the end", err, "status")
+	})
+}
+
 func TestApplyNeverGoesBack(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		first := b.start(t, 1, 5)
