@@ -3,6 +3,7 @@ package campaign
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -22,7 +23,7 @@ type Restore struct {
 }
 
 // Close closes the campaign to claims and returns the right to restore it, or
-// nil when somebody else began to less than patience ago. An earlier right,
+// nil when somebody else began to, or renewed the right, less than patience ago. An earlier right,
 // the caller's own too, is void.
 func (b *Board) Close(ctx context.Context, by string, patience time.Duration) (*Restore, error) {
 	token := rand.Text()
@@ -34,6 +35,16 @@ func (b *Board) Close(ctx context.Context, by string, patience time.Duration) (*
 		return nil, nil
 	}
 	return &Restore{board: b, token: token, runID: reply[1]}, nil
+}
+
+// Renew says that the restorer is still at work. It does nothing when the right
+// is void.
+func (r *Restore) Renew(ctx context.Context) error {
+	err := renewScript.Run(ctx, r.board.redis, []string{KeyCampaign}, r.token).Err()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return outage.New("redis", "renew restore", err)
+	}
+	return nil
 }
 
 // Place is a user's place in the order of first logins.

@@ -19,6 +19,8 @@ var (
 	applyLua string
 	//go:embed lua/close.lua
 	closeLua string
+	//go:embed lua/renew.lua
+	renewLua string
 	//go:embed lua/open.lua
 	openLua string
 )
@@ -29,5 +31,6 @@ var (
 	stateScript    = redis.NewScript(serverLua + stateLua)
 	applyScript    = redis.NewScript(serverLua + applyLua)
 	closeScript    = redis.NewScript(serverLua + closeLua)
+	renewScript    = redis.NewScript(serverLua + renewLua)
 	openScript     = redis.NewScript(serverLua + openLua)
 )

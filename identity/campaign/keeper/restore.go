@@ -118,6 +118,9 @@ func (k *Keeper) restore(ctx context.Context, why string, patience time.Duration
 		level = slog.LevelInfo
 	}
 	k.cfg.Log.Log(ctx, level, "restoring the campaign in redis", "reason", why)
+	holding, stop := context.WithCancel(ctx)
+	defer stop()
+	go k.hold(holding, r)
 	plan, result, err := k.plan(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("restore: %w", err)
@@ -132,6 +135,15 @@ func (k *Keeper) restore(ctx context.Context, why string, patience time.Duration
 	k.cfg.Log.InfoContext(ctx, "campaign restored in redis", "campaign", plan.Campaign.ID, "places", result.Places,
 		"last", result.Last, "closed", result.Closed, "displaced", result.Displaced)
 	return result, nil
+}
+
+// hold renews a right until ctx ends: a restore may take longer than others are
+// patient, and two that took over from each other would never end.
+func (k *Keeper) hold(ctx context.Context, r *campaign.Restore) {
+	for ctx.Err() == nil {
+		sleep(ctx, k.cfg.Patience/4)
+		_ = r.Renew(ctx) // without it the right is lost later, which Open tells
+	}
 }
 
 // plan reads everything that knows of an arrival. The outbox comes before the

@@ -1,7 +1,9 @@
 package keeper_test
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
 )
 
 // Rule 6: what Redis lost comes back from the ledger, the outbox and the
@@ -318,4 +322,41 @@ func TestKillRedisWhileClaiming(t *testing.T) {
 	if conflicts, err := b.ledger.Conflicts(t.Context(), "1"); err != nil || len(conflicts) > 0 {
 		t.Errorf("conflicts %+v, %v", conflicts, err)
 	}
+}
+
+// slow is a ledger in which reading the grants waits for something.
+type slow struct {
+	*ledgertest.Memory
+	wait func()
+}
+
+func (s *slow) Grants(ctx context.Context, id string) iter.Seq2[campaign.Grant, error] {
+	s.wait()
+	return s.Memory.Grants(ctx, id)
+}
+
+// A restore that takes longer than others are patient keeps the right to it.
+// Checked by not holding it.
+func TestLongRestoreIsNotTakenOver(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		b.start(t, 5, 5)
+		b.claim(t, "a")
+		long := keeper.New(keeper.Config{
+			Redis: b.redis, Log: slog.New(slog.DiscardHandler), Patience: 100 * time.Millisecond,
+			Ledger: &slow{b.ledger, func() {
+				b.redis.HSet(ctx, campaign.KeyCampaign, "restorer_at", 1) // it began long ago
+				eventually(t, "the right is renewed", func() bool {
+					return b.redis.HGet(ctx, campaign.KeyCampaign, "restorer_at").Val() != "1"
+				})
+				if other, err := b.board.Close(ctx, "other", time.Minute); err != nil || other != nil {
+					t.Errorf("another took over: %v, %v", other, err)
+				}
+			}},
+		})
+		if r, err := long.Restore(ctx); err != nil || !r.Opened {
+			t.Errorf("%+v, %v, want it opened", r, err)
+		}
+		b.ranks(t, "a", "b")
+	})
 }
