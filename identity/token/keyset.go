@@ -115,6 +115,16 @@ func (o object) isVerificationKey() bool {
 // Len returns the number of keys.
 func (s KeySet) Len() int { return len(s.keys) }
 
+// holds reports whether every key of other is in the set, unchanged.
+func (s KeySet) holds(other KeySet) bool {
+	for kid, key := range other.keys {
+		if !key.Equal(s.keys[kid]) {
+			return false
+		}
+	}
+	return true
+}
+
 // PublicKey implements KeySource. An empty set has no keys yet: ErrNoKeys.
 func (s KeySet) PublicKey(kid string) (ed25519.PublicKey, error) {
 	if len(s.keys) == 0 {

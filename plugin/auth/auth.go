@@ -24,6 +24,13 @@ type Verifier interface {
 	GoodUntil(c token.Claims) time.Time
 }
 
+// Keys is what Verifier verifies with; *token.JWKS is one.
+type Keys interface {
+	// Losses grows whenever a key is taken away: withdrawn because it leaked, or
+	// retired.
+	Losses() uint64
+}
+
 // Standings tells where users stand in the campaign; *campaign.Feed is one.
 type Standings interface {
 	// Campaign returns the settings as last read, without an ID when there is
@@ -48,6 +55,7 @@ type Revocations interface {
 // Config is what a Checker is made of. Every field but Metrics is required.
 type Config struct {
 	Verifier    Verifier
+	Keys        Keys
 	Standings   Standings
 	Revocations Revocations
 	// Trusting lets tokens pass before Revocations is ready.
@@ -59,7 +67,7 @@ type Config struct {
 }
 
 // Checker checks the Authorization header of requests. It remembers verified
-// tokens until they expire, and where their users stand; whoever feeds it must
+// tokens until they expire or a key is taken away, and where their users stand; whoever feeds it must
 // pass on Arrived and Missed, so that what it remembers stays right. It is safe
 // for concurrent use.
 type Checker struct {
@@ -94,8 +102,8 @@ func (c *Checker) Check(ctx context.Context, authorization string) (header strin
 	}
 	var usual [512]byte // most tokens fit, and need no copy on the heap
 	sum := sha256.Sum256(append(usual[:0], raw...))
-	now := c.cfg.Now()
-	e, ok := c.cache.get(sum, now)
+	losses := c.cfg.Keys.Losses() // before Verify looks at the keys
+	e, ok := c.cache.get(sum, c.cfg.Now(), losses)
 	if ok {
 		c.cfg.Metrics.hits.Inc()
 	} else {
@@ -104,7 +112,7 @@ func (c *Checker) Check(ctx context.Context, authorization string) (header strin
 		if err != nil {
 			return "", c.refuse(err), nil
 		}
-		e = c.remember(sum, claims)
+		e = c.remember(sum, claims, losses)
 	}
 	if p := c.ended(e); p != nil {
 		return "", p, nil
@@ -140,11 +148,12 @@ func (c *Checker) refuse(err error) *edge.Problem {
 	return p
 }
 
-func (c *Checker) remember(sum [sha256.Size]byte, claims token.Claims) *entry {
+func (c *Checker) remember(sum [sha256.Size]byte, claims token.Claims, losses uint64) *entry {
 	e := &entry{
 		sum: sum, user: claims.Subject, tokenID: claims.ID, generation: claims.Generation,
 		until: c.cfg.Verifier.GoodUntil(claims).UnixNano(), person: c.people.hold(claims.Subject),
 	}
+	e.losses.Store(losses)
 	return c.cache.put(e)
 }
 

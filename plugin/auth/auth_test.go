@@ -20,6 +20,8 @@ import (
 // verifier takes "<user>.<id>" for a token of an hour.
 type verifier struct {
 	verified atomic.Int64
+	losses   atomic.Uint64
+	during   func() // called by Verify, after it has looked at the keys
 	err      error
 	began    time.Time
 }
@@ -27,11 +29,16 @@ type verifier struct {
 func (v *verifier) Verify(raw string) (token.Claims, error) {
 	v.verified.Add(1)
 	user, id, ok := strings.Cut(raw, ".")
+	if v.during != nil {
+		v.during()
+	}
 	if v.err != nil || !ok {
 		return token.Claims{}, errors.Join(v.err, token.ErrMalformed)
 	}
 	return token.Claims{Subject: user, ID: id, Expires: v.began.Add(time.Hour)}, nil
 }
+
+func (v *verifier) Losses() uint64 { return v.losses.Load() }
 
 func (v *verifier) GoodUntil(c token.Claims) time.Time { return c.Expires }
 
@@ -99,7 +106,7 @@ func newBench(size int) *bench {
 	b.standings = &standings{campaign: campaign.Campaign{ID: "1", Slots: 1, Discount: 30}, known: true, live: true, places: map[string]int64{}}
 	b.revocations = &revocations{ready: true, tokens: map[string]bool{}, least: map[string]int64{}}
 	b.Checker = auth.New(auth.Config{
-		Verifier: b.verifier, Standings: b.standings, Revocations: b.revocations, CacheSize: size,
+		Verifier: b.verifier, Keys: b.verifier, Standings: b.standings, Revocations: b.revocations, CacheSize: size,
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return b.now },
 	})
 	return b
@@ -234,6 +241,34 @@ func TestTokensAreRememberedUntilTheyExpire(t *testing.T) {
 	}
 }
 
+// A key that leaked is withdrawn: what was forged with it must not live on
+// among the tokens verified before.
+func TestTokensAreVerifiedAgainWhenAKeyIsGone(t *testing.T) {
+	b := newBench(10)
+	verified := func(what string, want int64) {
+		t.Helper()
+		b.suffix(t, "u")
+		if n := b.verifier.verified.Load(); n != want {
+			t.Errorf("%s: verified %d times, want %d", what, n, want)
+		}
+	}
+	verified("new", 1)
+	b.verifier.losses.Add(1)
+	verified("a key is gone", 2)
+	verified("remembered again", 2)
+	b.verifier.losses.Add(1)
+	b.verifier.err = token.ErrUnknownKey
+	for range 2 {
+		if _, problem, _ := b.Check(t.Context(), "Bearer u.id"); problem == nil || problem.Status != 401 {
+			t.Errorf("its own key is gone: got %+v, want 401", problem)
+		}
+	}
+	b.verifier.err = nil
+	b.verifier.during = func() { b.verifier.losses.Add(1); b.verifier.during = nil }
+	verified("a key goes during the check", 5)
+	verified("which is not trusted after", 6)
+}
+
 func TestRefusalsAreNotRemembered(t *testing.T) {
 	b := newBench(10)
 	b.verifier.err = token.ErrNoKeys
@@ -290,7 +325,7 @@ func TestRevocationsNotKnownYet(t *testing.T) {
 	}
 	b.verifier.err = nil
 	b.Checker = auth.New(auth.Config{
-		Verifier: b.verifier, Standings: b.standings, Revocations: b.revocations, Trusting: true, CacheSize: 10,
+		Verifier: b.verifier, Keys: b.verifier, Standings: b.standings, Revocations: b.revocations, Trusting: true, CacheSize: 10,
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return b.now },
 	})
 	b.suffix(t, "u")
@@ -303,7 +338,7 @@ func TestRevocationsNotKnownYet(t *testing.T) {
 func TestClaimsThatTheHeaderCannotCarryPassNothing(t *testing.T) {
 	b := newBench(10)
 	b.Checker = auth.New(auth.Config{
-		Verifier: odd{b.verifier}, Standings: b.standings, Revocations: b.revocations, CacheSize: 10, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Verifier: odd{b.verifier}, Keys: b.verifier, Standings: b.standings, Revocations: b.revocations, CacheSize: 10, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	header, problem, err := b.Check(t.Context(), "Bearer u.id")
 	if err == nil || header != "" || problem != nil {

@@ -17,6 +17,7 @@ type entry struct {
 	generation int64
 	until      int64 // nanoseconds since 1970: when it is no longer accepted
 	person     *person
+	losses     atomic.Uint64            // Keys.Losses when it was verified last
 	used       atomic.Bool              // since the cache last looked for room
 	written    atomic.Pointer[rendered] // the header as last written
 }
@@ -81,8 +82,9 @@ func (c *cache) shard(sum [sha256.Size]byte) *shard {
 	return &c.shards[int(sum[0])%len(c.shards)]
 }
 
-// get returns the entry of a token that is still good at now.
-func (c *cache) get(sum [sha256.Size]byte, now time.Time) (*entry, bool) {
+// get returns the entry of a token that is still good at now, and was verified
+// with keys of which none has been taken away since.
+func (c *cache) get(sum [sha256.Size]byte, now time.Time, losses uint64) (*entry, bool) {
 	s := c.shard(sum)
 	s.mu.Lock()
 	i, ok := s.index[sum]
@@ -91,7 +93,7 @@ func (c *cache) get(sum [sha256.Size]byte, now time.Time) (*entry, bool) {
 		e = s.slots[i]
 	}
 	s.mu.Unlock()
-	if !ok || now.UnixNano() >= e.until {
+	if !ok || now.UnixNano() >= e.until || e.losses.Load() != losses {
 		return nil, false
 	}
 	if !e.used.Load() {
@@ -101,7 +103,7 @@ func (c *cache) get(sum [sha256.Size]byte, now time.Time) (*entry, bool) {
 }
 
 // put remembers e, and returns the entry of that token: another one when
-// somebody was faster.
+// somebody was faster, or when it was verified again.
 func (c *cache) put(e *entry) *entry {
 	s := c.shard(e.sum)
 	s.mu.Lock()
@@ -109,6 +111,7 @@ func (c *cache) put(e *entry) *entry {
 	kept := e
 	if i, ok := s.index[e.sum]; ok {
 		kept = s.slots[i]
+		kept.losses.Store(e.losses.Load())
 	} else {
 		loser = s.insert(e)
 	}

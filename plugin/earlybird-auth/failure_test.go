@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"runtime"
@@ -69,7 +70,8 @@ func TestKeysThatAreNotThereAtTheStart(t *testing.T) {
 
 // Identity is stopped, comes back with garbage, then with another key: what is
 // signed with a key that is known passes all the while, and the new key is
-// known within the 10 s that refetches are apart.
+// known within the 10 s that refetches are apart. What a withdrawn key signed
+// passes no more, remembered or not.
 func TestIdentityIsRestartedAndRotates(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -93,6 +95,15 @@ func TestIdentityIsRestartedAndRotates(t *testing.T) {
 		b.header(t, late)
 		return b.status(t, rotated) == 0
 	})
+	b.identity.Rotate(t)
+	b.identity.Withdraw()
+	next, _ := b.identity.Token(t, "w")
+	within(t, 25*time.Second, "the next key is known", b.passes(t, next))
+	for name, raw := range map[string]string{"warm": warm, "late": late, "rotated": rotated} {
+		if got := b.status(t, raw); got != 401 {
+			t.Errorf("a token of a withdrawn key, %s: %d, want 401", name, got)
+		}
+	}
 }
 
 func TestRedisDownAtTheStart(t *testing.T) {
@@ -106,6 +117,29 @@ func TestRedisDownAtTheStart(t *testing.T) {
 	}
 	server.Start()
 	within(t, 10*time.Second, "the revocations are known", b.passes(t, raw))
+}
+
+// A configuration that changes while Redis is down, or is first used then,
+// knows what the process knows of revocations.
+func TestNewConfigurationWhileRedisIsDown(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	b := newBenchOn(t, server.URL())
+	good, _ := b.identity.Token(t, "u")
+	ended, claims := b.identity.Token(t, "u")
+	b.header(t, good)
+	b.revoked.Logout(t, claims.ID)
+	within(t, 10*time.Second, "it is revoked", b.dead(t, ended))
+	server.Kill()
+	for id, change := range map[string]map[string]any{"a": {"leeway": 7}, "another route": {"also_audience": "earlybird/password"}} {
+		values := b.values()
+		maps.Copy(values, change)
+		b.config = b.kong.Configure(t, id, values, nil)
+		b.header(t, good)
+		if got := b.status(t, ended); got != 401 {
+			t.Errorf("%s: the revoked token: %d, want 401", id, got)
+		}
+	}
 }
 
 // A Redis that accepts connections and is silent holds up nobody whose token

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,6 +44,7 @@ func response(p *edge.Problem) pluginserver.Response {
 type plugin struct {
 	process   pluginserver.Process
 	keys      *edge.Pool[string, *token.JWKS]
+	revoked   *edge.Pool[string, *revocation.Feed] // by the URL of Redis
 	checks    *edge.Pool[settings.Auth, *check]
 	metrics   *auth.Metrics
 	responses map[*edge.Problem]pluginserver.Response
@@ -63,6 +63,7 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 		process: process, keys: edge.NewKeys(ctx, process.Log),
 		metrics: auth.NewMetrics(process.Metrics), responses: map[*edge.Problem]pluginserver.Response{},
 	}
+	p.revoked = edge.NewPool(ctx, p.follow)
 	p.checks = edge.NewPool(ctx, p.open)
 	for _, problem := range edge.Problems() {
 		p.responses[problem] = response(problem)
@@ -76,8 +77,8 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 
 func (p *plugin) revocations() []revocation.Stats {
 	var all []revocation.Stats
-	for _, c := range p.checks.Values() {
-		all = append(all, c.revoked.Stats())
+	for _, feed := range p.revoked.Values() {
+		all = append(all, feed.Stats())
 	}
 	return all
 }
@@ -125,41 +126,63 @@ func (p *plugin) settings(config []byte) (settings.Auth, error) {
 	return s, err
 }
 
+// follow follows the revocations in the Redis at url until ctx ends. What is
+// known of them outlives the configuration it was learned for: a new one that
+// comes while Redis is down still knows who was revoked.
+func (p *plugin) follow(ctx context.Context, url string) (*revocation.Feed, error) {
+	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	feed := revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log})
+	go func() {
+		_ = feed.Run(ctx)  // it ends with ctx and returns nil
+		_ = client.Close() // nothing uses it any more
+	}()
+	return feed, nil
+}
+
 // open builds what a configuration needs; ctx ends when it is used no more.
 func (p *plugin) open(ctx context.Context, s settings.Auth) (*check, error) {
 	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.RedisURL})
 	if err != nil {
 		return nil, err
 	}
-	keys, release, err := p.keys.Acquire(s.JWKSURL)
+	keys, releaseKeys, err := p.keys.Acquire(s.JWKSURL)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
+	}
+	revoked, releaseRevoked, err := p.revoked.Acquire(s.RedisURL)
+	if err != nil {
+		releaseKeys()
+		return nil, errors.Join(err, client.Close())
+	}
+	release := func() {
+		releaseKeys()
+		releaseRevoked()
+		_ = client.Close() // nothing uses it any more
 	}
 	verifier, err := token.NewVerifier(token.VerifierConfig{
 		Issuer: s.Issuer, Audience: s.Audience, AlsoAudience: s.AlsoAudience, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
 	})
 	if err != nil {
 		release()
-		return nil, errors.Join(err, client.Close())
+		return nil, err
 	}
-	c := &check{keys: keys, revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log})}
+	c := &check{keys: keys, revoked: revoked}
 	c.feed = campaign.NewFeed(campaign.FeedConfig{
 		Redis: client, Log: p.process.Log,
 		OnArrival: func(user string, position int64) { c.checker.Arrived(user, position) },
 		OnGap:     func() { c.checker.Missed() },
 	})
 	c.checker = auth.New(auth.Config{
-		Verifier: verifier, Standings: c.feed, CacheSize: s.CacheSize,
-		Revocations: c.revoked, Trusting: s.Revocation == settings.RevocationOptional,
+		Verifier: verifier, Keys: keys, Standings: c.feed, CacheSize: s.CacheSize,
+		Revocations: revoked, Trusting: s.Revocation == settings.RevocationOptional,
 		Log: p.process.Log, Now: time.Now, Metrics: p.metrics,
 	})
 	go func() {
-		var feeds sync.WaitGroup // both end with ctx and return nil
-		feeds.Go(func() { _ = c.feed.Run(ctx) })
-		feeds.Go(func() { _ = c.revoked.Run(ctx) })
-		feeds.Wait()
+		_ = c.feed.Run(ctx) // it ends with ctx and returns nil
 		release()
-		_ = client.Close() // nothing uses it any more
 	}()
 	return c, nil
 }

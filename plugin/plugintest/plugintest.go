@@ -42,11 +42,12 @@ type Identity struct {
 	issuer *token.Issuer
 	server *httptest.Server
 
-	mu     sync.Mutex
-	kid    string // of the key that signs
-	key    ed25519.PrivateKey
-	keys   map[string]ed25519.PublicKey
-	answer http.HandlerFunc // nil: the keys
+	mu        sync.Mutex
+	rotations int
+	kid       string // of the key that signs
+	key       ed25519.PrivateKey
+	keys      map[string]ed25519.PublicKey
+	answer    http.HandlerFunc // nil: the keys
 }
 
 // NewIdentity starts an identity with one key.
@@ -82,8 +83,16 @@ func (id *Identity) Rotate(t testing.TB) {
 	}
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	id.kid, id.key = fmt.Sprintf("k%d", len(id.keys)+1), key
+	id.rotations++
+	id.kid, id.key = fmt.Sprintf("k%d", id.rotations), key
 	id.keys[id.kid] = public
+}
+
+// Withdraw takes away every key but the one that signs.
+func (id *Identity) Withdraw() {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	maps.DeleteFunc(id.keys, func(kid string, _ ed25519.PublicKey) bool { return kid != id.kid })
 }
 
 func (id *Identity) signer(t testing.TB, now func() time.Time) *token.Issuer {

@@ -292,7 +292,7 @@ func (s *scene) check(t testing.TB, limit time.Duration) {
 		t.Fatal(err)
 	}
 	checker := auth.New(auth.Config{
-		Verifier: verifier, Standings: standings, Revocations: revocations, CacheSize: 1000,
+		Verifier: verifier, Keys: keys, Standings: standings, Revocations: revocations, CacheSize: 1000,
 		Log: log, Now: time.Now, Metrics: auth.NewMetrics(prometheus.NewRegistry()),
 	})
 	raw, _ := s.identity.Token(t, "winner")
