@@ -147,10 +147,12 @@ type tail struct {
 	idle    bool   // the last read found nothing
 	checked time.Time
 	pruned  time.Time
+	latest  time.Time // the latest the clock has shown
 }
 
 func (t *tail) step(ctx context.Context) error {
 	f, now := t.feed, t.feed.cfg.Now()
+	t.watch(ctx, now.Round(0)) // the wall clock, by which tokens expire
 	if now.Sub(t.pruned) >= feedPrune {
 		f.known.prune(now)
 		t.pruned = now
@@ -168,6 +170,18 @@ func (t *tail) step(ctx context.Context) error {
 	t.learn(ctx, entries)
 	t.idle = len(entries) == 0
 	return nil
+}
+
+// watch has the stream read from its start when the clock was set back: what
+// was forgotten as over may matter again. Less than margin does no harm.
+func (t *tail) watch(ctx context.Context, wall time.Time) {
+	if back := t.latest.Sub(wall); back > margin {
+		t.feed.cfg.Log.WarnContext(ctx, "the clock was set back: revocations are read anew", "by", back)
+		t.begun, t.latest = false, wall
+	}
+	if wall.After(t.latest) {
+		t.latest = wall
+	}
 }
 
 // check reads the stream from its start when it is not the one that was

@@ -39,7 +39,7 @@ type Publisher struct {
 
 	lost   bool      // Redis did not answer at the last look
 	looked time.Time // when the store was last read
-	swept  time.Time // everything decided before was announced
+	swept  time.Time // everything decided before was announced; of the wall clock alone, as what is stored
 	tidied time.Time
 }
 
@@ -146,7 +146,7 @@ func (p *Publisher) fill(ctx context.Context, was state) error {
 	if err != nil || !marked {
 		return err
 	}
-	p.swept, p.looked = start, start
+	p.swept, p.looked = start.Round(0), start
 	p.cfg.Log.InfoContext(ctx, "revocations filled into redis", "needed", len(all), "missing", len(missing), "first", was.epoch == "")
 	return nil
 }
@@ -174,7 +174,10 @@ func (p *Publisher) announced(ctx context.Context) (map[string]bool, error) {
 // sweep teaches the Feed what the store has, and announces what the stream was
 // not heard to hold.
 func (p *Publisher) sweep(ctx context.Context) error {
-	start, since := p.cfg.Now(), p.swept
+	start, since := p.cfg.Now().Round(0), p.swept
+	if since.After(start) {
+		since = time.Time{} // the clock was set back: what was decided since seems older
+	}
 	if !since.IsZero() {
 		since = since.Add(-sweepOverlap)
 	}
