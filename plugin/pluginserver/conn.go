@@ -197,8 +197,13 @@ func (c *conn) run(r *running, known bool) (verdict Verdict) {
 	return r.Handle(c.ctx, &c.event)
 }
 
+// finish tells Kong. A handler that decides just as its time is up is overruled
+// here: overrule may be about to write, and must not hit the next event.
 func (c *conn) finish(sequence int64, verdict Verdict) error {
 	c.mu.Lock()
+	if c.deadline.IsZero() && verdict == Continue {
+		verdict = Undecided
+	}
 	c.deadline = time.Time{}
 	c.mu.Unlock()
 	switch verdict {
@@ -270,11 +275,12 @@ func (c *conn) overrule() {
 	if !late {
 		return
 	}
-	if c.wire.end(c.server.plugin.Fallback.framesFor(sequence)) != nil {
-		return
+	// The handler may be writing to a Kong that does not read.
+	_ = c.wire.conn.SetWriteDeadline(time.Now().Add(lingering))
+	if err := c.wire.end(c.server.plugin.Fallback.framesFor(sequence)); !errors.Is(err, errEnded) {
+		c.server.metrics.overruled.Inc()
+		c.server.log.ErrorContext(c.ctx, "handler ran too long", slog.Duration("limit", c.server.config.HandlerTimeout))
 	}
-	c.server.metrics.overruled.Inc()
-	c.server.log.ErrorContext(c.ctx, "handler ran too long", slog.Duration("limit", c.server.config.HandlerTimeout))
 	c.cancel()
 	c.closeWrite()
 	time.AfterFunc(lingering, func() { _ = c.wire.conn.Close() }) // also when the handler never returns

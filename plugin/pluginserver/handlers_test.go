@@ -1,12 +1,19 @@
 package pluginserver_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 )
 
@@ -180,6 +187,51 @@ func TestHandlerIsOverruledWhileKongAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkExit(t, result, 500, "failed")
+}
+
+// A Kong that does not read holds neither the handler nor its connection for
+// longer than the handler's time.
+func TestKongThatDoesNotRead(t *testing.T) {
+	ended := make(chan error, 1)
+	tooMuch := strings.Repeat("a", 2<<20) // for a socket to take
+	s := serve(t, pluginserver.Config{HandlerTimeout: 300 * time.Millisecond},
+		handlerOf(func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
+			ended <- e.SetServiceHeader("A", tooMuch)
+			return pluginserver.Continue
+		}))
+	client := kongwire.NewClient(s.socket)
+	defer client.Close()
+	id, err := client.StartInstance(ctxFor(t), "p", []byte(`{"__seq__":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	call, err := proto.Marshal(&kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
+		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: id, EventName: "access"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kongwire.WriteFrame(conn, call); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the call has succeeded")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the handler is held")
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	sent, err := io.ReadAll(conn)
+	if err != nil || len(sent) > 1000 && bytes.Contains(sent, []byte("failed")) {
+		t.Errorf("%d bytes, %v; want a part of the call and the end, nothing between", len(sent), err)
+	}
 }
 
 func TestUnknownPhaseIsNotRunAgain(t *testing.T) {

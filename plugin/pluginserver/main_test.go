@@ -82,6 +82,24 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Kong's prefix may be as deep as the socket's path allows.
+func TestTheLongestPathOfASocket(t *testing.T) {
+	prefix := t.TempDir()
+	const name, limit = "/p.socket", 107
+	folder := prefix + "/" + strings.Repeat("x", limit-len(prefix)-len(name)-1)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := pluginserver.Listen(t.Context(), folder+name)
+	if err != nil {
+		t.Fatalf("a path of %d bytes: %v", len(folder+name), err)
+	}
+	_ = listener.Close()
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 1 {
+		t.Errorf("%v is left, %v; want the socket", left, err)
+	}
+}
+
 func TestUsageNamesEveryFault(t *testing.T) {
 	var stderr strings.Builder
 	if got := pluginserver.Main([]string{"-metrics-listen", "zzz", "-redis-url-file", "/", "extra"}, io.Discard, &stderr, definition); got != 2 {

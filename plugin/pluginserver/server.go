@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -160,7 +161,8 @@ func (s *Server) connections() []*conn {
 // there in one step, so that Kong finds either the old one or the new one, and
 // leaves it there when closed: by then it may be another process's.
 func Listen(ctx context.Context, path string) (net.Listener, error) {
-	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
+	// A short name: the path may be as long as a socket's can be.
+	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid()))
 	_ = os.Remove(temporary) // of a process that died with the same id
 	listener, err := new(net.ListenConfig).Listen(ctx, "unix", temporary)
 	if err != nil {

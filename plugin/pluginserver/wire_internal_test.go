@@ -40,8 +40,9 @@ func (s *scripted) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *scripted) SetReadDeadline(time.Time) error { return nil }
-func (s *scripted) Close() error                    { return nil }
+func (s *scripted) SetReadDeadline(time.Time) error  { return nil }
+func (s *scripted) SetWriteDeadline(time.Time) error { return nil }
+func (s *scripted) Close() error                     { return nil }
 
 func frames(contents ...string) []byte {
 	var out []byte
