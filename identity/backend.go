@@ -191,7 +191,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 	if verifierErr != nil {
 		return httpapi.Backend{}, verifierErr
 	}
-	tokens, tokensErr := tokencache.New(tokencache.Config{Verifier: verifier, Size: b.config.TokenCacheSize})
+	tokens, tokensErr := tokencache.New(tokencache.Config{Verifier: verifier, Keys: ring, Size: b.config.TokenCacheSize})
 	passwordIssuer, passwordVerifier, passwordErr := b.passwordTokens(ring)
 	promotions := campaign.NewPromotions(campaign.PromotionsConfig{
 		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),

@@ -54,7 +54,7 @@ func (i *Issuer) Issue(subject string, generation int64) (raw string, c Claims, 
 	c = Claims{
 		Issuer: i.cfg.Issuer, Subject: subject, Audience: i.cfg.Audience, ClientID: i.cfg.ClientID,
 		IssuedAt: now, NotBefore: now, Expires: now.Add(Lifetime),
-		ID: rand.Text(), Generation: generation,
+		ID: rand.Text(), Generation: generation, KeyID: kid,
 	}
 	if raw, err = sign(kid, key, c); err != nil {
 		return "", Claims{}, fmt.Errorf("issue token: %w", err)

@@ -29,6 +29,7 @@ type Claims struct {
 	Expires    time.Time // exp
 	ID         string    // jti
 	Generation int64     // gen: the user's generation when this token was issued
+	KeyID      string    // kid of the key that signed it, from the header
 }
 
 // The reasons for which Verify refuses a token; compare with errors.Is. All

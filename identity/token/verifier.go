@@ -81,6 +81,7 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
+	claims.KeyID = kid
 	if claims.Issuer != v.cfg.Issuer {
 		return Claims{}, ErrIssuer
 	}

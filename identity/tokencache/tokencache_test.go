@@ -1,6 +1,7 @@
 package tokencache_test
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"strings"
 	"testing"
@@ -22,24 +23,35 @@ func (v *verifier) Verify(raw string) (token.Claims, error) {
 	if v.err != nil {
 		return token.Claims{}, v.err
 	}
-	return token.Claims{ID: raw, Expires: v.began.Add(time.Hour)}, nil
+	return token.Claims{ID: raw, KeyID: "1", Expires: v.began.Add(time.Hour)}, nil
+}
+
+// keys holds every key but the one that was withdrawn.
+type keys struct{ withdrawn string }
+
+func (k *keys) PublicKey(kid string) (ed25519.PublicKey, error) {
+	if kid == k.withdrawn {
+		return nil, token.ErrUnknownKey
+	}
+	return nil, nil
 }
 
 func (v *verifier) GoodUntil(c token.Claims) time.Time { return c.Expires.Add(time.Second) }
 
-func newCache(t *testing.T, size int) (*tokencache.Cache, *verifier, *time.Time) {
+func newCache(t *testing.T, size int) (*tokencache.Cache, *verifier, *time.Time, *keys) {
 	t.Helper()
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	v := &verifier{began: now}
-	c, err := tokencache.New(tokencache.Config{Verifier: v, Size: size, Now: func() time.Time { return now }})
+	k := &keys{}
+	c, err := tokencache.New(tokencache.Config{Verifier: v, Keys: k, Size: size, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, v, &now
+	return c, v, &now, k
 }
 
 func TestAcceptedTokenIsRememberedUntilItExpires(t *testing.T) {
-	c, v, now := newCache(t, 2)
+	c, v, now, _ := newCache(t, 2)
 	good := func(raw string, asked int) {
 		t.Helper()
 		if claims, err := c.Verify(raw); err != nil || claims.ID != raw || v.asked != asked {
@@ -59,7 +71,7 @@ func TestAcceptedTokenIsRememberedUntilItExpires(t *testing.T) {
 }
 
 func TestRefusalIsNotRemembered(t *testing.T) {
-	c, v, _ := newCache(t, 2)
+	c, v, _, _ := newCache(t, 2)
 	v.err = token.ErrNoKeys
 	if _, err := c.Verify("a"); !errors.Is(err, token.ErrNoKeys) {
 		t.Fatal(err)
@@ -70,8 +82,19 @@ func TestRefusalIsNotRemembered(t *testing.T) {
 	}
 }
 
+func TestTokenOfAWithdrawnKeyIsForgotten(t *testing.T) {
+	c, v, _, k := newCache(t, 2)
+	if _, err := c.Verify("a"); err != nil {
+		t.Fatal(err)
+	}
+	k.withdrawn, v.err = "1", token.ErrUnknownKey
+	if _, err := c.Verify("a"); !errors.Is(err, token.ErrUnknownKey) {
+		t.Errorf("the key is gone: %v", err)
+	}
+}
+
 func TestBound(t *testing.T) {
-	c, v, _ := newCache(t, 2)
+	c, v, _, _ := newCache(t, 2)
 	for _, raw := range []string{"a", "b", "c", "c", "b", "a"} {
 		if _, err := c.Verify(raw); err != nil {
 			t.Fatal(err)
@@ -90,10 +113,11 @@ func TestBound(t *testing.T) {
 }
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
-	if _, err := tokencache.New(tokencache.Config{Verifier: &verifier{}}); err == nil {
-		t.Error("a cache without a size")
-	}
-	if _, err := tokencache.New(tokencache.Config{Size: 1}); err == nil {
-		t.Error("a cache without a verifier")
+	for _, c := range []tokencache.Config{
+		{Verifier: &verifier{}, Keys: &keys{}}, {Verifier: &verifier{}, Size: 1}, {Keys: &keys{}, Size: 1},
+	} {
+		if _, err := tokencache.New(c); err == nil {
+			t.Errorf("accepted: %+v", c)
+		}
 	}
 }
