@@ -101,10 +101,9 @@ func TestBurst(t *testing.T) {
 	if slow := time.Duration(slowest.Load()); slow > 15*time.Second {
 		t.Errorf("the slowest answer took %s", slow)
 	}
-	// Guards against getting worse, on two cores that the clients, MongoDB and
-	// Redis share. The goals, 64 MiB and a hash buffer for each core, and 100 ms
-	// for /livez, are not reached here: 170 MiB were measured.
-	if peak > 256<<20 {
+	// Guards against getting worse, on cores that the clients, MongoDB and Redis
+	// share; deploy/bench/README.md has what was measured, and against what goals.
+	if peak > 220<<20 {
 		t.Errorf("peak memory %d MiB", peak>>20)
 	}
 	if livez > time.Second {

@@ -83,6 +83,47 @@ func TestUndecidedAttemptsAreAudited(t *testing.T) {
 	}
 }
 
+// Who would wait too long is told so before anything is looked up, and who was
+// let in has left in the end. Checked by admitting after the lookup, and by not
+// leaving.
+func TestRequestsBeyondTheQueueCostNothing(t *testing.T) {
+	a := newAudited(t, limit.Config{})
+	change := account.ChangeRequest{UserID: a.user.ID, Current: secret, New: strong, IP: "192.0.2.1", RequestID: "r"}
+	calls := []func() error{
+		func() error { return a.login(t.Context(), "alice", secret) },
+		func() error {
+			_, err := a.Register(t.Context(), account.Registration{Username: "bob", Password: strong})
+			return err
+		},
+		func() error { return a.ChangePassword(t.Context(), change) },
+	}
+	a.hasher.full = &password.BusyError{RetryAfter: time.Second}
+	for i, call := range calls {
+		if err := call(); !errors.Is(err, password.ErrBusy) {
+			t.Errorf("call %d: %v, want ErrBusy", i, err)
+		}
+	}
+	if a.store.lookups != 0 {
+		t.Errorf("%d lookups for requests that were not let in", a.store.lookups)
+	}
+	users := map[string]int{}
+	for _, attempt := range a.store.Attempts() {
+		if attempt.Outcome != account.OutcomeBusy {
+			t.Errorf("audit %+v", attempt)
+		}
+		users[attempt.UserID]++
+	}
+	if len(users) != 2 || users[""] != 1 || users[a.user.ID] != 1 {
+		t.Errorf("audited by user: %v, want the login and the change", users)
+	}
+	a.hasher.full = nil
+	for i, call := range calls {
+		if err := call(); err != nil || a.hasher.inside != 0 {
+			t.Errorf("call %d: %v, %d have not left", i, err, a.hasher.inside)
+		}
+	}
+}
+
 func TestUndecidedChangeOfPasswordIsAudited(t *testing.T) {
 	a := newAudited(t, limit.Config{})
 	a.hasher.err = &password.BusyError{RetryAfter: time.Second}

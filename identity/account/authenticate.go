@@ -29,6 +29,12 @@ type LoginRequest struct {
 // 6.3.8). A name or password that no account can have takes the same path, and
 // is limited alike.
 func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
+	leave, err := s.hasher.Admit()
+	if err != nil {
+		s.recordUndecided(ctx, r, "", err)
+		return Credential{}, fmt.Errorf("log in: %w", err)
+	}
+	defer leave()
 	canonical, err := Canonical(r.Username)
 	if err != nil {
 		canonical = "" // which nobody is called

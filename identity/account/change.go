@@ -103,11 +103,17 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	if err != nil {
 		return err
 	}
+	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
+	leave, err := s.hasher.Admit()
+	if err != nil {
+		s.recordUndecided(ctx, audit, r.UserID, err)
+		return fmt.Errorf("change password: %w", err)
+	}
+	defer leave()
 	u, err := s.store.User(ctx, r.UserID)
 	if err != nil {
 		return fmt.Errorf("user %q: %w", r.UserID, err)
 	}
-	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
 	pass, err := s.limiter.Take(ctx, u.Canonical, r.IP)
 	if err != nil {
 		if s.admitRefused(ctx, OutcomeLimited) {

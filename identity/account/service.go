@@ -14,6 +14,9 @@ import (
 // Hasher hashes passwords: a *password.Hasher, which bounds how many at once.
 // Each method but Stale fails with a *password.BusyError when there are too many.
 type Hasher interface {
+	// Admit lets a request in that will come for one of the following, or says
+	// at once that it would wait too long. leave is called when it is done.
+	Admit() (leave func(), err error)
 	// Hash returns a string to store.
 	Hash(ctx context.Context, password string) (string, error)
 	// HashIf is Hash when admit returns nil, and else returns its error. What
@@ -108,6 +111,11 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	if err := errors.Join(nameErr, passwordErr); err != nil {
 		return User{}, err
 	}
+	leave, err := s.hasher.Admit()
+	if err != nil {
+		return User{}, fmt.Errorf("register: %w", err)
+	}
+	defer leave()
 	if _, err := s.limiter.Take(ctx, "", r.IP); err != nil {
 		return User{}, fmt.Errorf("register: %w", err)
 	}

@@ -26,6 +26,16 @@ type countingHasher struct {
 	work   int // verifications, of anybody or nobody
 	err    error
 	onWork func()
+	inside int   // let in and not gone
+	full   error // of Admit
+}
+
+func (h *countingHasher) Admit() (leave func(), err error) {
+	if h.full != nil {
+		return nil, h.full
+	}
+	h.inside++
+	return func() { h.inside-- }, nil
 }
 
 func (h *countingHasher) Hash(_ context.Context, secret string) (string, error) {

@@ -28,6 +28,7 @@ type gate struct {
 	maxWait time.Duration
 	now     func() time.Time
 	observe func(waited, took time.Duration)
+	inside  atomic.Int64 // let in by admit
 	waiting atomic.Int64
 	cost    atomic.Int64 // nanoseconds of one run, a moving average
 }
@@ -36,6 +37,18 @@ func newGate(places int, maxWait, cost time.Duration, now func() time.Time) *gat
 	g := &gate{places: make(chan struct{}, places), maxWait: maxWait, now: now, observe: func(time.Duration, time.Duration) {}}
 	g.cost.Store(int64(max(cost, time.Microsecond)))
 	return g
+}
+
+// admit lets in who will come to do later, as many as can be served in time, or
+// returns a *BusyError. Whoever is in must leave, whether served or not.
+func (g *gate) admit() (leave func(), err error) {
+	leave = func() { g.inside.Add(-1) }
+	ahead := g.inside.Add(1) - int64(cap(g.places))
+	if expected := g.expect(ahead); expected > g.maxWait {
+		leave()
+		return nil, busy(expected)
+	}
+	return leave, nil
 }
 
 // do runs work in a place of the gate, or returns a *BusyError, or the error of

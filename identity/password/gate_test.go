@@ -91,6 +91,37 @@ func TestGateWaitIsBounded(t *testing.T) {
 	})
 }
 
+// Who will want a hash later is refused at once by the number of those who are
+// in already, wherever they are. Checked by counting those at the gate alone:
+// all 100 are let in then, since nobody has come that far.
+func TestGateAdmitsAsManyAsCanBeServedInTime(t *testing.T) {
+	g := newGate(2, 5200*time.Millisecond, time.Second, time.Now)
+	var leave []func()
+	refused := 0
+	for range 100 {
+		out, err := g.admit()
+		var busy *BusyError
+		switch {
+		case err == nil:
+			leave = append(leave, out)
+		case errors.As(err, &busy) && busy.RetryAfter >= 5*time.Second:
+			refused++
+		default:
+			t.Fatal(err)
+		}
+	}
+	if len(leave) != 12 || refused != 88 {
+		t.Errorf("%d let in and %d refused; want 2 and 10 who wait, and 88", len(leave), refused)
+	}
+	leave[0]()
+	if _, err := g.admit(); err != nil {
+		t.Errorf("after one has left: %v", err)
+	}
+	if _, err := g.admit(); !errors.Is(err, ErrBusy) {
+		t.Errorf("after another has come: %v, want ErrBusy", err)
+	}
+}
+
 func TestGateCallerThatGoesFreesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1, 2*time.Second, time.Second, time.Now)

@@ -90,6 +90,13 @@ func (h *Hasher) Load() (running, waiting int) {
 	return len(h.gate.places), int(h.gate.waiting.Load())
 }
 
+// Admit lets a request in that will come for hashes, or fails with a *BusyError
+// at once when those who are in will take all the time that one may wait. It
+// comes before anything else is done for the request: of 2,000 at the same
+// moment, those who cannot be served then cost next to nothing. Call leave when
+// the request is done.
+func (h *Hasher) Admit() (leave func(), err error) { return h.gate.admit() }
+
 // Hash returns the PHC string of a password under a new salt. It fails with a
 // *BusyError when the gate is full, and with the context's error when the
 // caller has gone.
