@@ -355,6 +355,8 @@ func TestRestartedRedisIsNotTrusted(t *testing.T) {
 	within(t, starting, "identity ready", identity.feed.Ready)
 	revoke(t, identity, "T1")
 	identity.stop()
+	client := connect(t, server.URL())
+	kept := client.XLen(t.Context(), revocation.KeyStream).Val() // 2 when a sweep announced it again before it was heard
 	server.Kill()
 	server.Start()
 	edge := newEdge(t, server.URL())
@@ -363,9 +365,9 @@ func TestRestartedRedisIsNotTrusted(t *testing.T) {
 	}
 	newReplica(t, server.URL(), store)
 	within(t, soon, "edge ready", edge.Ready)
-	entries, err := connect(t, server.URL()).XLen(t.Context(), revocation.KeyStream).Result()
-	if err != nil || entries != 1 {
-		t.Errorf("%d entries (%v), want the 1 that the server had kept", entries, err)
+	entries, err := client.XLen(t.Context(), revocation.KeyStream).Result()
+	if err != nil || kept < 1 || entries != kept {
+		t.Errorf("%d entries (%v), want the %d that the server had kept", entries, err, kept)
 	}
 }
 
