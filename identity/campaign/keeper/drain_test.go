@@ -1,6 +1,8 @@
 package keeper_test
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
 	"github.com/earlybird/earlybird/identity/outage"
 )
 
@@ -70,6 +73,79 @@ func TestDrainWhileLedgerIsDown(t *testing.T) {
 			t.Errorf("grants %v", got)
 		}
 	})
+}
+
+// failing is a ledger that cannot do one thing.
+type failing struct {
+	*ledgertest.Memory
+	what string
+}
+
+func (f *failing) fails(what string) error {
+	if f.what == what {
+		return outage.New("ledger", what, errors.New("down"))
+	}
+	return nil
+}
+
+func (f *failing) AddGrants(ctx context.Context, grants []campaign.Grant) ([]campaign.Conflict, error) {
+	if err := f.fails("grants"); err != nil {
+		return nil, err
+	}
+	return f.Memory.AddGrants(ctx, grants)
+}
+
+func (f *failing) AddWaiting(ctx context.Context, waiting []campaign.Waiting) error {
+	if err := f.fails("waiting"); err != nil {
+		return err
+	}
+	return f.Memory.AddWaiting(ctx, waiting)
+}
+
+func (f *failing) Unexpect(ctx context.Context, done []campaign.Expected) error {
+	if err := f.fails("unexpect"); err != nil {
+		return err
+	}
+	return f.Memory.Unexpect(ctx, done)
+}
+
+// A drain that breaks off at any step is done again: what is expected stays
+// until all is stored, and what was stored does nothing the second time. Checked
+// by dropping what is expected first, and by confirming the entries before it.
+func TestDrainBreaksOff(t *testing.T) {
+	for _, what := range []string{"grants", "waiting", "unexpect"} {
+		t.Run(what, func(t *testing.T) {
+			each(t, func(t *testing.T, b *bench) {
+				b.start(t, 1, 5)
+				b.drain(t)
+				b.login(t, "a", time.Now())
+				b.login(t, "w", time.Now().Add(time.Millisecond))
+				b.claim(t, "a", "w")
+				broken := keeper.New(keeper.Config{
+					Ledger: &failing{b.ledger, what}, Redis: b.redis, Log: slog.New(slog.DiscardHandler),
+				})
+				if err := broken.Drain(t.Context()); !outage.Is(err) {
+					t.Fatalf("drain: %v, want an outage", err)
+				}
+				if got := b.expected(t); !slices.Equal(got, []string{"a", "w"}) {
+					t.Errorf("expected %v, want a and w until they are stored", got)
+				}
+				eventually(t, "another replica takes over", func() bool {
+					if err := b.keeper.Tidy(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					return len(b.expected(t)) == 0
+				})
+				b.drain(t)
+				if got := b.stored(t); !slices.Equal(got, []string{"a 1"}) {
+					t.Errorf("grants %v", got)
+				}
+				if conflicts, err := b.ledger.Conflicts(t.Context(), "1"); err != nil || len(conflicts) > 0 {
+					t.Errorf("conflicts %v, %v", conflicts, err)
+				}
+			})
+		})
+	}
 }
 
 // What a dead replica was given is taken over. Checked by leaving out takeOver.

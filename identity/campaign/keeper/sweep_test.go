@@ -1,9 +1,13 @@
 package keeper_test
 
 import (
+	"context"
+	"io"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/keeper"
@@ -120,5 +124,41 @@ func TestSweepWaitsWhilePaused(t *testing.T) {
 		if got := b.expected(t); len(got) > 0 {
 			t.Errorf("after the end expected %v, want nobody", got)
 		}
+	})
+}
+
+// deafTo loses the claims of one user.
+type deafTo string
+
+func (d deafTo) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (d deafTo) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (d deafTo) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			if slices.Contains(cmd.Args(), any(string(d))) {
+				cmd.SetErr(io.ErrUnexpectedEOF)
+				return io.ErrUnexpectedEOF
+			}
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// Nobody is overtaken by who logged in later, also when only one claim is
+// lost. Checked by going on with the next.
+func TestSweepStopsAtWhatIsPending(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 3, 1)
+		b.login(t, "a", time.Now())
+		b.login(t, "b", time.Now().Add(time.Millisecond))
+		b.later(11 * time.Second)
+		client := connect(t, b.url)
+		client.AddHook(deafTo("a"))
+		if err := b.newKeeper(client).Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.sweep(t)
+		b.ranks(t, "a", "b")
 	})
 }
