@@ -184,3 +184,25 @@ func TestAuditDuringAChange(t *testing.T) {
 		}
 	})
 }
+
+// doubled is a ledger without its unique index.
+type doubled struct{ *ledgertest.Memory }
+
+func (doubled) Grants(context.Context, string) iter.Seq2[campaign.Grant, error] {
+	return func(yield func(campaign.Grant, error) bool) {
+		_ = yield(campaign.Grant{CampaignID: "1", UserID: "a", Rank: 1}, nil) &&
+			yield(campaign.Grant{CampaignID: "1", UserID: "b", Rank: 1}, nil)
+	}
+}
+
+// Checked by leaving out the case in grants.
+func TestAuditNamesADoubleRank(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 5, 0)
+		b.claim(t, "a")
+		report, err := keeper.Audit(t.Context(), keeper.AuditConfig{Ledger: doubled{b.ledger}, Board: b.board}, "")
+		if err != nil || !slices.Contains(report.Findings, keeper.Finding{Kind: keeper.KindRanks, UserID: "b", Detail: "rank 1 is held twice"}) {
+			t.Errorf("%+v, %v, want that b holds rank 1 too", report.Findings, err)
+		}
+	})
+}

@@ -202,6 +202,21 @@ func TestRepairNoticesWhatIsBehind(t *testing.T) {
 	})
 }
 
+// So are more arrivals than positions, with which nobody gets a place. Checked by
+// leaving out that case in lost.
+func TestRepairNoticesACounterThatIsBehind(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.start(t, 5, 5)
+		b.claim(t, "a", "b")
+		b.redis.HSet(t.Context(), campaign.KeyCampaign, "last", 1)
+		if got := b.claim(t, "c"); got.State != campaign.StatePending {
+			t.Errorf("c: %+v, want pending", got)
+		}
+		b.repair(t)
+		b.ranks(t, "a", "b", "c")
+	})
+}
+
 // A slow restorer that wakes up after another has finished and claims have
 // begun again changes nothing. Checked by dropping the token's comparison in
 // open.lua.
