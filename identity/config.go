@@ -247,6 +247,9 @@ func setProxies(c *config, text string) error {
 		if err != nil {
 			return errors.New("must be CIDRs with commas between them, such as 10.0.0.0/8,::1/128")
 		}
+		if prefix.Bits() == 0 {
+			return errors.New("must not be every address: whoever sends an X-Forwarded-For would choose the one they are limited by")
+		}
 		c.TrustedProxies = append(c.TrustedProxies, prefix.Masked())
 	}
 	return nil

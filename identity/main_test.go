@@ -81,6 +81,16 @@ func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
 	}
 }
 
+// Trusting everybody would undo the limits by address.
+func TestTrustedProxies(t *testing.T) {
+	for proxies, ok := range map[string]bool{"": true, "10.0.0.0/8, ::1/128": true, "0.0.0.0/0": false, "10.0.0.0/8,::/0": false} {
+		_, err := load(values(map[string]string{"key-secret-file": secretFile(t), "trusted-proxies": proxies}))
+		if (err == nil) != ok {
+			t.Errorf("%q: %v", proxies, err)
+		}
+	}
+}
+
 func TestLoadDefaults(t *testing.T) {
 	c, err := load(values(map[string]string{"key-secret-file": secretFile(t)}))
 	if err != nil {

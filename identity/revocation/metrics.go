@@ -11,7 +11,7 @@ import (
 // tells. Of several the worst counts, and all that is in memory.
 func Metrics(stats func() []Stats) []prometheus.Collector {
 	gauge := func(name, help string, value func(s Stats) float64, join func(a, b float64) float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "earlybird_revocations_" + name, Help: help}, func() float64 {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			var all float64
 			for i, s := range stats() {
 				if v := value(s); i == 0 {
@@ -25,19 +25,19 @@ func Metrics(stats func() []Stats) []prometheus.Collector {
 	}
 	sum := func(a, b float64) float64 { return a + b }
 	return []prometheus.Collector{
-		gauge("ready", "1 when everything revoked before the start is known; until then no token is accepted.", func(s Stats) float64 {
+		gauge("earlybird_revocations_ready", "1 when everything revoked before the start is known; until then no token is accepted.", func(s Stats) float64 {
 			if s.Ready {
 				return 1
 			}
 			return 0
 		}, math.Min),
-		gauge("down_seconds", "For how long Redis has not answered; the last known revocations hold meanwhile. 0: it answers.", func(s Stats) float64 {
+		gauge("earlybird_revocations_down_seconds", "For how long Redis has not answered; the last known revocations hold meanwhile. 0: it answers.", func(s Stats) float64 {
 			if s.DownSince.IsZero() {
 				return 0
 			}
 			return time.Since(s.DownSince).Seconds()
 		}, math.Max),
-		gauge("tokens", "Revoked token ids in memory.", func(s Stats) float64 { return float64(s.Tokens) }, sum),
-		gauge("generations", "Users in memory whose tokens were ended.", func(s Stats) float64 { return float64(s.Generations) }, sum),
+		gauge("earlybird_revocations_tokens", "Revoked token ids in memory.", func(s Stats) float64 { return float64(s.Tokens) }, sum),
+		gauge("earlybird_revocations_generations", "Users in memory whose tokens were ended.", func(s Stats) float64 { return float64(s.Generations) }, sum),
 	}
 }
