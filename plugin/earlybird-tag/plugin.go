@@ -98,7 +98,8 @@ func (p *plugin) open(ctx context.Context, s settings.Tag) (*tagger, error) {
 		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
 	}
 	verifier, err := token.NewVerifier(token.VerifierConfig{
-		Issuer: s.Issuer, Audience: s.Audience, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
+		Issuer: s.Issuer, Audience: s.Audience, AlsoAudience: token.PasswordAudience(s.Audience),
+		Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
 	})
 	if err != nil {
 		release()
@@ -111,7 +112,10 @@ func (p *plugin) open(ctx context.Context, s settings.Tag) (*tagger, error) {
 	claimer := campaign.NewClaimer(campaign.ClaimerConfig{
 		Redis: client, Replicas: s.Replicas, Timeout: s.ClaimTimeoutDuration(), Log: p.process.Log,
 	})
-	return &tagger{Tagger: tag.New(tag.Config{Verifier: verifier, Claimer: claimer, Log: p.process.Log}), keys: keys}, nil
+	tags := tag.New(tag.Config{
+		Verifier: verifier, OneTime: token.PasswordAudience(s.Audience), Claimer: claimer, Log: p.process.Log,
+	})
+	return &tagger{Tagger: tags, keys: keys}, nil
 }
 
 // instance is one configuration of the plugin.

@@ -26,7 +26,8 @@ type Claimer interface {
 
 // Config is what a Tagger is made of; every field is required.
 type Config struct {
-	Verifier Verifier
+	Verifier Verifier // also takes tokens with OneTime for their audience
+	OneTime  string   // the audience of what a one-time password buys, which is no login yet
 	Claimer  Claimer
 	Log      *slog.Logger
 }
@@ -45,6 +46,9 @@ func (t *Tagger) Tag(ctx context.Context, body []byte) string {
 	if err != nil {
 		t.cfg.Log.WarnContext(ctx, "login response holds no token to claim for", slog.Any("err", err))
 		return edge.Pending
+	}
+	if claims.Audience == t.cfg.OneTime {
+		return edge.Downstream(campaign.Outcome{State: campaign.StateNone})
 	}
 	return edge.Downstream(t.cfg.Claimer.Claim(ctx, claims.Subject))
 }
