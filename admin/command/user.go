@@ -162,6 +162,9 @@ func (s *stores) showActivity(c *cli.Context, f output.Format, admin *account.Ad
 	if f != output.Table {
 		return nil
 	}
+	if !a.OneTimeUntil.IsZero() {
+		say(c.App.Writer, "the password is a one-time password, good until %s\n", a.OneTimeUntil.Format(time.RFC3339))
+	}
 	attempts, err := admin.Attempts(c.Context, a.ID, shownAttempts)
 	if err != nil {
 		return err
