@@ -29,7 +29,7 @@ const maxUsernameBytes = MaxUsername * 12
 //
 // A name that mixes scripts is refused unless languages do so (UTS 39
 // section 5.2, Highly Restrictive): a Cyrillic а in a Latin name fools people.
-// So does a dot on a letter that has one.
+// So do a dot on a letter that has one, and phonetic letters (ɡ, ᴏ).
 func Canonical(username string) (string, error) {
 	if reason := unfit(username, maxUsernameBytes); reason != "" {
 		return "", invalidUsername(reason)
@@ -47,6 +47,9 @@ func Canonical(username string) (string, error) {
 	if mixesScripts(canonical) {
 		return "", invalidUsername("mixes letters of different scripts; use the letters of one")
 	}
+	if strings.ContainsFunc(canonical, func(r rune) bool { return unicode.Is(phonetic, r) }) {
+		return "", invalidUsername("contains a letter of phonetic notation; use the letter that it looks like")
+	}
 	if hidesDot(canonical) {
 		return "", invalidUsername("has a dot that cannot be seen on its letter; leave it out")
 	}
@@ -57,6 +60,18 @@ func Canonical(username string) (string, error) {
 // sigma, whose capital is that of the other, and İ, which would become an i with
 // a second dot.
 var oneLetter = strings.NewReplacer("ς", "σ", "İ", "i", "I\u0307", "i")
+
+// phonetic are Latin letters of phonetic notation, of the script of the letters
+// they look like, that no name is written with (UTS 39 section 3.1, technical):
+// ɑ and ɡ, the clicks, small capitals, and what has the name phonetic.
+var phonetic = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{Lo: 0x01c0, Hi: 0x01c3, Stride: 1},
+		{Lo: 0x0251, Hi: 0x0261, Stride: 0x10},
+		{Lo: 0x1d00, Hi: 0x1dbf, Stride: 1},
+		{Lo: 0xa730, Hi: 0xa731, Stride: 1},
+	},
+}
 
 // hidesDot reports whether a combining dot above (U+0307) stands on a letter that
 // is drawn with a dot anyway, or like one that is (UTS 39 section 5.4).

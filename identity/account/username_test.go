@@ -21,6 +21,8 @@ func TestCanonical(t *testing.T) {
 		{"Greek in capitals", "ΟΔΥΣΣΕΥΣ", "οδυσσευσ"},
 		{"Greek with a final sigma", "Οδυσσευς", "οδυσσευσ"},
 		{"Turkish", "İrem", "irem"},
+		{"Azerbaijani", "\u018fhm\u0259d", "\u0259hm\u0259d"},
+		{"Ewe", "K\u0254\u0257z\u025b", "k\u0254\u0257z\u025b"},
 		{"Turkish, decomposed", "I\u0307rem", "irem"},
 		{"Turkish with an accent", "İ\u0301rem", "\u00edrem"},
 		{"Turkish without a dot", "Irmak", "irmak"},
@@ -85,6 +87,11 @@ func TestCanonicalRefuses(t *testing.T) {
 		{"a dot on j", "j\u0307ane", "dot"},
 		{"a dot on i, another mark between", "i\u0331\u0307rem", "dot"},
 		{"a dot on a Cyrillic і", "\u0456\u0307\u0433\u043e", "dot"},
+		{"Latin alpha", "\u0251lice", "phonetic"},
+		{"Latin script g", "\u0261oogle", "phonetic"},
+		{"small capital o", "g\u1d0f\u1d0fgle", "phonetic"},
+		{"small capital s", "\ua731am", "phonetic"},
+		{"dental click", "a\u01c0ice", "phonetic"},
 		{"Hangul among Kana", "さくら김", "scripts"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
