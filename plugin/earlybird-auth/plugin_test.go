@@ -242,13 +242,14 @@ func TestPositionIsRightWithinASecondOfAChange(t *testing.T) {
 	b.claim(t, "u", campaign.StateFull)
 	plugintest.Eventually(t, "on the waiting list", is(""))
 	b.campaign.Must(t)(b.campaign.Admin.Extend(t.Context(), 2))
-	plugintest.Eventually(t, "granted by more slots", is(`, campaign="1", rank=2, discount=30`))
+	raised := plugintest.Eventually(t, "granted by more slots", is(`, campaign="1", rank=2, discount=30`))
 	b.campaign.Must(t)(b.campaign.Admin.End(t.Context()))
 	plugintest.Eventually(t, "kept when the campaign has ended", is(`, campaign="1", rank=2, discount=30`))
 	b.campaign.Start(t, 5)
-	plugintest.Eventually(t, "gone with the next campaign", is(""))
+	gone := plugintest.Eventually(t, "gone with the next campaign", is(""))
 	b.claim(t, "u", campaign.StateGranted)
-	plugintest.Eventually(t, "granted in the next campaign", is(`, campaign="2", rank=1, discount=30`))
+	granted := plugintest.Eventually(t, "granted in the next campaign", is(`, campaign="2", rank=1, discount=30`))
+	plugintest.Promptly(t, raised, gone, granted)
 }
 
 func TestRedisDown(t *testing.T) {

@@ -3,7 +3,6 @@ package main
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -35,7 +34,7 @@ func TestRevokedWithinASecond(t *testing.T) {
 		b.header(t, raw)
 	}
 	b.revoked.Logout(t, claims.ID)
-	plugintest.Eventually(t, "a token that is remembered dies", b.dead(t, one))
+	remembered := plugintest.Eventually(t, "a token that is remembered dies", b.dead(t, one))
 	_, result := b.ask(t, "Bearer "+one)
 	if challenge := result.Exit.Header["WWW-Authenticate"]; len(challenge) != 1 || !strings.Contains(challenge[0], `error_description="The token was revoked"`) {
 		t.Errorf("challenge %q", challenge)
@@ -43,7 +42,7 @@ func TestRevokedWithinASecond(t *testing.T) {
 	b.header(t, two)
 
 	next := b.revoked.Raise(t, "u", 0)
-	plugintest.Eventually(t, "every token of the user dies", b.dead(t, two))
+	every := plugintest.Eventually(t, "every token of the user dies", b.dead(t, two))
 	b.header(t, other)
 	fresh, _ := b.identity.TokenOf(t, "u", next) // of the same second
 	b.header(t, fresh)
@@ -51,6 +50,9 @@ func TestRevokedWithinASecond(t *testing.T) {
 	if got := b.status(t, late); got != 401 {
 		t.Errorf("an earlier token that is new here: %d, want 401", got)
 	}
+	b.revoked.Raise(t, "u", next)
+	again := plugintest.Eventually(t, "and every token once more", b.dead(t, fresh))
+	plugintest.Promptly(t, remembered, every, again)
 }
 
 // A process that starts later knows what was revoked before, and refuses
@@ -123,7 +125,7 @@ func TestRevocationsOutliveRedis(t *testing.T) {
 		t.Error("revived without Redis")
 	}
 	b.header(t, good)
-	eventually(t, "the log says so", func() bool { return strings.Contains(b.kong.Log.String(), "revocations are not followed") })
+	plugintest.Eventually(t, "the log says so", func() bool { return strings.Contains(b.kong.Log.String(), "revocations are not followed") })
 
 	b.revoked.Stop()
 	server.Start()
@@ -138,18 +140,8 @@ func TestRevocationsOutliveRedis(t *testing.T) {
 		t.Error("revived by an emptied Redis")
 	}
 	again := plugintest.NewRevocationsOf(t, server.URL(), b.revoked.Store)
-	eventually(t, "the new process knows", late.dead(t, raw))
+	plugintest.Eventually(t, "the new process knows", late.dead(t, raw))
 	late.header(t, good)
 	again.Raise(t, "u", 0)
-	eventually(t, "both hear what is new", func() bool { return b.dead(t, good)() && late.dead(t, good)() })
-}
-
-// eventually allows for a server that has only just come back.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after five seconds: %s", what)
-		}
-	}
+	plugintest.Eventually(t, "both hear what is new", func() bool { return b.dead(t, good)() && late.dead(t, good)() })
 }

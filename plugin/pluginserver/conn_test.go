@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 )
@@ -87,41 +85,6 @@ func TestDrainFinishesWhatRuns(t *testing.T) {
 	if err := <-s.done; err != nil {
 		t.Error(err)
 	}
-}
-
-// An idle connection that brings an event while the server drains is still
-// served, for as long as the event takes.
-func TestDrainServesWhatHasJustBeenSent(t *testing.T) {
-	const idle = 300 * time.Millisecond
-	s := serve(t, pluginserver.Config{DrainIdle: idle}, handlerOf(func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-		if e.Kong.ServiceRequest.SetHeader("A", "a") != nil {
-			return pluginserver.Undecided
-		}
-		return pluginserver.Continue
-	}))
-	client := kongwire.NewClient(s.socket)
-	defer client.Close()
-	id, err := client.StartInstance(ctxFor(t), "p", []byte(`{"__seq__":1}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.stop()
-	for { // until the listener is closed
-		conn, err := net.Dial("unix", s.socket)
-		if err != nil {
-			break
-		}
-		_ = conn.Close()
-	}
-	k := &kong{}
-	result, err := client.HandleEvent(ctxFor(t), id, "access", func(method string, args []byte) (proto.Message, error) {
-		<-time.After(idle + idle/2) // Kong is slow
-		return k.answer(method, args)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkExit(t, result, 0, "")
 }
 
 func TestManyConnectionsAtOnce(t *testing.T) {

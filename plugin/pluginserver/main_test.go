@@ -172,7 +172,7 @@ func TestMetricsAreServed(t *testing.T) {
 	p := start(t, []string{"-socket", filepath.Join(t.TempDir(), "p.socket"), "-metrics-listen", address})
 	waitFor(t, p, "plugin server is listening")
 	var body string
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(body, "earlybird_plugin_instances"); {
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(body, "earlybird_plugin_instances"); {
 		if time.Now().After(deadline) {
 			t.Fatalf("got %q", body)
 		}
@@ -211,7 +211,7 @@ func start(t *testing.T, args []string) *process {
 
 func waitFor(t *testing.T, p *process, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(p.log.String(), text); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(p.log.String(), text); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log never says %q: %s", text, p.log)
 		}
