@@ -27,8 +27,10 @@ type Feed struct {
 	stream stream
 	known  *set
 	loads  atomic.Uint64 // counts readings of the stream from its start
-	ready  atomic.Bool
-	down   atomic.Int64 // Unix milliseconds since when Redis does not answer; 0: it does
+	// loading is set before loads counts, and until that reading is done.
+	loading atomic.Bool
+	ready   atomic.Bool
+	down    atomic.Int64 // Unix milliseconds since when Redis does not answer; 0: it does
 }
 
 const (
@@ -209,6 +211,7 @@ func (t *tail) check(ctx context.Context) error {
 
 func (t *tail) load(ctx context.Context) error {
 	t.begun, t.cursor = false, "0-0"
+	t.feed.loading.Store(true)
 	t.feed.loads.Add(1)
 	for {
 		entries, err := t.feed.stream.page(ctx, t.cursor)
@@ -217,6 +220,7 @@ func (t *tail) load(ctx context.Context) error {
 		}
 		t.learn(ctx, entries)
 		if len(entries) < streamPage {
+			t.feed.loading.Store(false)
 			return nil
 		}
 	}

@@ -189,6 +189,10 @@ func (p *Publisher) sweep(ctx context.Context) error {
 	if p.lost || load == 0 {
 		return nil
 	}
+	if p.cfg.Feed.loading.Load() {
+		p.looked = time.Time{} // what the stream holds will be known at the next look
+		return nil
+	}
 	var unheard []Revocation
 	for _, r := range all {
 		if !p.cfg.Feed.known.heard(r, load) {

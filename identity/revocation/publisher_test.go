@@ -15,11 +15,18 @@ import (
 type asked struct {
 	Store
 	since []time.Time
+	all   []Revocation
 }
 
 func (a *asked) Revocations(_ context.Context, since, _ time.Time) iter.Seq2[Revocation, error] {
 	a.since = append(a.since, since)
-	return func(func(Revocation, error) bool) {}
+	return func(yield func(Revocation, error) bool) {
+		for _, r := range a.all {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (*asked) PruneRevocations(context.Context, time.Time) error { return nil }
@@ -49,6 +56,26 @@ func TestSweepAfterTheClockWasSetBack(t *testing.T) {
 		}
 		if got := store.since[len(store.since)-1]; !got.Equal(test.since) {
 			t.Errorf("at %s: asked since %s, want %s", test.now, got, test.since)
+		}
+	}
+}
+
+// While the Feed reads the stream anew, what it has not come to seems to be
+// missing from it, and is not to be announced a second time.
+func TestSweepWaitsForTheFeedToHaveRead(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { _ = client.Close() })
+	feed := NewFeed(FeedConfig{Redis: client, Log: slog.New(slog.DiscardHandler)})
+	p := NewPublisher(PublisherConfig{Store: &asked{all: []Revocation{{TokenID: "T", Until: noon}}}, Redis: client, Feed: feed})
+	feed.loads.Store(1)
+	for want, loading := range []bool{true, false} { // as many entries as sweeps that were not in vain
+		feed.loading.Store(loading)
+		p.looked = noon
+		if err := p.sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := client.XLen(t.Context(), KeyStream).Val(); n != int64(want) || p.looked.IsZero() != loading {
+			t.Errorf("loading %t: %d entries, looked %s; want %d", loading, n, p.looked, want)
 		}
 	}
 }
