@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -217,7 +218,7 @@ func TestConnectionThatEndsInTheMidstOfAnEvent(t *testing.T) {
 			t.Fatalf("the event run again: %s, want %s", got, want)
 		}
 	}
-	within(t, 5*time.Second, "the connections are forgotten", func() bool { return runtime.NumGoroutine() <= before+5 })
+	goroutinesSettle(t, before+5)
 }
 
 // Configurations that change one after the other under load lose no request and
@@ -264,9 +265,22 @@ func TestConfigChangesUnderLoad(t *testing.T) {
 	}
 	close(stop)
 	load.Wait()
-	within(t, 10*time.Second, "what ran for old configurations has ended", func() bool { return runtime.NumGoroutine() <= goroutines+20 })
+	goroutinesSettle(t, goroutines+20)
 	if grown := heapInUse() - heap; grown > 30<<20 {
 		t.Errorf("the heap has grown by %d MB", grown>>20)
+	}
+}
+
+// goroutinesSettle fails the test, and says what runs, when more than so many
+// goroutines are there in the end.
+func goroutinesSettle(t *testing.T, most int) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > most; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			var stacks strings.Builder
+			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+			t.Fatalf("%d goroutines, want at most %d:\n%s", runtime.NumGoroutine(), most, stacks.String())
+		}
 	}
 }
 
