@@ -7,9 +7,10 @@ import (
 )
 
 const (
-	// tripsAtOnce is how many trips to Redis a claimer makes at the same time.
-	// With two, a connection that has died delays those on it and nobody else.
-	tripsAtOnce = 2
+	// tripsAtOnce is how many trips to Redis a claimer makes at the same time. A
+	// connection that has died delays those on it and nobody else; and while one
+	// trip is answered, others are on their way.
+	tripsAtOnce = 4
 	// claimsPerTrip bounds how long one trip keeps redis-server from others.
 	claimsPerTrip = 128
 )

@@ -88,7 +88,7 @@ func TestClaimsShareTrips(t *testing.T) {
 	b := newBench(t, testserver.Redis(t).URL())
 	b.start(t, 10, 0)
 	claimer, tr := b.throughTraffic(t, time.Minute)
-	answers := claimInOrder(t, claimer, tr, "a", "b", "c", "d")
+	answers := claimInOrder(t, claimer, tr, "a", "b", "c", "d", "e", "f")
 
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan campaign.Outcome)
@@ -98,21 +98,22 @@ func TestClaimsShareTrips(t *testing.T) {
 	if got := <-left; got != state(campaign.StatePending) {
 		t.Errorf("claim of a canceled request: %+v, want pending", got)
 	}
-	more := claimInOrder(t, claimer, tr, "e")
+	more := claimInOrder(t, claimer, tr, "g")
 
 	close(tr.begin)
-	<-answers["a"]
-	<-answers["b"]
-	first := (<-answers["c"]).Rank // 3, or 2 when the trip of a is back before that of b has arrived
-	for i, answer := range []chan campaign.Outcome{answers["d"], more["e"]} {
+	for _, alone := range []string{"a", "b", "c", "d"} {
+		<-answers[alone]
+	}
+	first := (<-answers["e"]).Rank // 5, or less when a trip is back before others have arrived
+	for i, answer := range []chan campaign.Outcome{answers["f"], more["g"]} {
 		if got, want := <-answer, granted("1", first+int64(i)+1); first < 2 || got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
-	if got := fmt.Sprint(tr.seen()); got != "[1 1 3]" {
-		t.Errorf("claims went together as %s, want [1 1 3]", got)
+	if got := fmt.Sprint(tr.seen()); got != "[1 1 1 1 3]" {
+		t.Errorf("claims went together as %s, want [1 1 1 1 3]", got)
 	}
-	b.expect(t, "next", granted("1", 6))
+	b.expect(t, "next", granted("1", 8))
 }
 
 // Rule 5: a trip that gets no answer holds up those on it and nobody else.
@@ -149,7 +150,7 @@ func TestOneOfATripFailsAlone(t *testing.T) {
 	b.start(t, 10, 0)
 	b.expect(t, "known", granted("1", 1))
 	claimer, tr := b.throughTraffic(t, time.Minute)
-	answers := claimInOrder(t, claimer, tr, "x", "y", "new", "known")
+	answers := claimInOrder(t, claimer, tr, "v", "w", "x", "y", "new", "known")
 	if err := b.redis.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func TestTripToAServerWithoutTheScript(t *testing.T) {
 	b := newBench(t, testserver.Redis(t).URL())
 	b.start(t, 10, 0)
 	claimer, tr := b.throughTraffic(t, time.Minute)
-	answers := claimInOrder(t, claimer, tr, "a", "b", "c", "d")
+	answers := claimInOrder(t, claimer, tr, "a", "b", "c", "d", "e", "f")
 	if err := b.redis.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
