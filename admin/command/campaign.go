@@ -12,7 +12,7 @@ import (
 func campaignCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "campaign",
-		Usage:       "start, watch, prove and end campaigns",
+		Usage:       "start, watch, audit and end campaigns",
 		Description: "Example:\n\n   earlybird campaign status",
 		Subcommands: append(campaignChanges(), campaignReads()...),
 	}

@@ -82,7 +82,11 @@ func announcement(now standing, next campaign.Campaign) string {
 func flagFault(err error) error {
 	var invalid *campaign.InvalidError
 	if errors.As(err, &invalid) && invalid.Field != "campaign" && invalid.Field != "status" {
-		return usage("--%w", err)
+		hint := invalidHint(invalid.Field)
+		if invalid.Field == "slots" { // its hint is about a campaign that there is
+			hint = invalidHint("")
+		}
+		return withHint(usage("--%w", err), "%s", hint)
 	}
 	return err
 }

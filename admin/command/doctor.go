@@ -12,7 +12,7 @@ import (
 )
 
 func doctorCommand() *cli.Command {
-	return leaf("doctor", "look whether everything can be reached and is set up as it must be, and say what to do where not",
+	return leaf("doctor", "check that everything can be reached and is set up as it must be, and say what to do where it is not",
 		"earlybird doctor --gateway-url https://bank.example", runDoctor,
 		readFlags(
 			&cli.StringFlag{Name: "identity-url", Value: localIdentity, Usage: "`URL` of the identity service", EnvVars: []string{"EARLYBIRD_IDENTITY_URL"}},

@@ -16,11 +16,11 @@ import (
 func keyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "key",
-		Usage: "look at the keys that sign tokens, replace them, and change the secret that seals them",
+		Usage: "list the keys that sign tokens, rotate them, and change the secret that seals them",
 		Subcommands: []*cli.Command{
 			leaf("list", "list the signing keys", "earlybird key list", keyList, readFlags()...),
 			leaf("rotate", "make the next signing key; it signs ten minutes later", "earlybird key rotate --key-secret-file secret", keyRotate,
-				changeFlags(&cli.StringFlag{Name: "key-secret-file", Usage: "`FILE` with the secret that seals signing keys", EnvVars: []string{"EARLYBIRD_KEY_SECRET_FILE"}})...),
+				changeFlags(&cli.StringFlag{Name: "key-secret-file", Usage: "`FILE` with the secret that seals signing keys (required)", EnvVars: []string{"EARLYBIRD_KEY_SECRET_FILE"}})...),
 			resealCommand(),
 		},
 	}
@@ -29,8 +29,8 @@ func keyCommand() *cli.Command {
 func resealCommand() *cli.Command {
 	l := leaf("reseal", "seal every signing key with another secret", "earlybird key reseal --old-secret-file old --new-secret-file new", keyReseal,
 		changeFlags(
-			&cli.StringFlag{Name: "old-secret-file", Usage: "`FILE` with the secret from before"},
-			&cli.StringFlag{Name: "new-secret-file", Usage: "`FILE` with the secret from now on"},
+			&cli.StringFlag{Name: "old-secret-file", Usage: "`FILE` with the secret from before (required)"},
+			&cli.StringFlag{Name: "new-secret-file", Usage: "`FILE` with the secret from now on (required)"},
 		)...)
 	l.Description += `
 
@@ -75,7 +75,7 @@ func keyList(c *cli.Context) error {
 
 func keyRotate(c *cli.Context) error {
 	const what = "This makes the next signing key. It is published now and signs in ten minutes; tokens of the present key stay good."
-	return changeKeys(c, "rotate key", what, []string{"key-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (string, error) {
+	return changeKeys(c, "key rotate", what, []string{"key-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (string, error) {
 		if keys, err := s.mongo.Keys(ctx); err != nil || len(keys) == 0 {
 			return "", errors.Join(err, errors.New("there is no key yet: the identity service makes the first one when it starts"))
 		}
@@ -98,7 +98,7 @@ func keyRotate(c *cli.Context) error {
 
 func keyReseal(c *cli.Context) error {
 	const what = "This seals every signing key with the new secret. Every identity service must know both secrets by now (--key-old-secret-file)."
-	return changeKeys(c, "reseal keys", what, []string{"old-secret-file", "new-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (string, error) {
+	return changeKeys(c, "key reseal", what, []string{"old-secret-file", "new-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (string, error) {
 		n, err := keyring.Reseal(ctx, s.mongo, secrets[0], secrets[1], time.Now())
 		return fmt.Sprintf("%d keys sealed with the new secret", n), err
 	})

@@ -19,7 +19,7 @@ import (
 func userCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "user",
-		Usage: "look at accounts, close them and end their sessions",
+		Usage: "look at accounts, close them, reset passwords and end sessions",
 		Subcommands: []*cli.Command{
 			person("show", "show an account", userShow, readFlags()),
 			person("disable", "keep somebody from logging in, and end every session", userDisable, changeFlags()),
