@@ -171,6 +171,9 @@ func TestComposeSettings(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if _, passed := project.Services["earlybird"].Environment["EARLYBIRD_ADMIN"]; !passed {
+		t.Error("earlybird does not learn who is at work: EARLYBIRD_ADMIN")
+	}
 	identity := environment(project.Services["identity"])
 	if want := "replicaSet=earlybird"; !strings.Contains(identity["EARLYBIRD_MONGO_URL"], want) ||
 		!strings.Contains(read(t, "deploy/compose/mongodb-start.sh"), "--replSet earlybird ") ||
