@@ -174,7 +174,7 @@ func TestGateServesInOrder(t *testing.T) {
 func TestGateLearnsTheCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1, time.Minute, time.Second, time.Now)
-		for range 60 {
+		for range 250 {
 			if err := g.do(t.Context(), work(100*time.Millisecond)); err != nil {
 				t.Fatal(err)
 			}
