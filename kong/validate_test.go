@@ -80,6 +80,7 @@ func TestValidateFinds(t *testing.T) {
 		{"verification without TLS", "    retries: 2", "    retries: 2\n    tls_verify: true", []string{"tls_verify: only with the protocol https"}},
 		{"a flag that is none", "strip_path: false", "strip_path: maybe", []string{"services.identity.routes.login.strip_path: expected a boolean"}},
 		{"protocols that exclude each other", "        methods: [POST]\n", "        methods: [POST]\n        protocols: [http, tcp]\n", []string{"these cannot be together"}},
+		{"no protocols", "        methods: [POST]\n", "        methods: [POST]\n        protocols: []\n", []string{"routes.login.protocols: length must be at least 1"}},
 		{"an expression for another router", "        methods: [POST]\n", "        methods: [POST]\n        expression: a\n", []string{"routes.login.expression: unknown field"}},
 		{"an empty segment", `["~/login$"]`, `["~//login$"]`, []string{"routes.login.paths[0]: must not have empty segments"}},
 		{"a route of no service", "\nplugins:\n", "\nroutes:\n  - name: x\n    paths: [/x]\n    service: idetity\nplugins:\n", []string{`routes.x.service: there is no such element of services in this file: "idetity"`}},

@@ -57,8 +57,8 @@ type Spec struct {
 	Keys          *Spec    `json:"keys,omitempty"`     // of a map
 	Values        *Spec    `json:"values,omitempty"`   // of a map
 	Fields        []Field  `json:"fields,omitempty"`   // of a record
-	// CustomValidator is asked last about a value that is not null, and says
-	// what is wrong with it, or nothing. It must not repeat what may hold a
+	// CustomValidator is asked last about a value that is not null and has no
+	// other fault, and says what is wrong with it, or nothing. It must not repeat what may hold a
 	// password. A dump cannot carry it.
 	CustomValidator func(value any) string `json:"-"`
 }

@@ -51,10 +51,7 @@ func (s Spec) memberFaults(path string, values map[string]any) []Fault {
 		}
 		faults = append(faults, f.Spec.faults(join(path, f.Name), v)...)
 	}
-	if message := s.custom(values); message != "" && len(faults) == 0 {
-		faults = append(faults, Fault{path, message, s.Description})
-	}
-	return faults
+	return s.judged(path, values, faults)
 }
 
 // names lists a record's members.
@@ -137,10 +134,7 @@ func (s Spec) listFaults(path string, list []any) []Fault {
 		element.Required = true // a list has no holes
 		faults = append(faults, element.faults(path+"["+strconv.Itoa(i)+"]", item)...)
 	}
-	if message := s.custom(list); message != "" && len(faults) == 0 {
-		faults = append(faults, Fault{path, message, s.Description})
-	}
-	return faults
+	return s.judged(path, list, faults)
 }
 
 func (s Spec) mapFaults(path string, values map[string]any) []Fault {
@@ -191,6 +185,18 @@ func (s Spec) custom(v any) string {
 		return ""
 	}
 	return s.CustomValidator(v)
+}
+
+// judged are the faults of a record or a list, or when it has none what its own
+// validator says: that may rely on every member being as its Spec says.
+func (s Spec) judged(path string, v any, faults []Fault) []Fault {
+	if len(faults) > 0 {
+		return faults
+	}
+	if message := s.custom(v); message != "" {
+		return []Fault{{path, message, s.Description}}
+	}
+	return nil
 }
 
 // referenceFault refuses a reference that cannot be resolved. Kong takes it at
