@@ -1,12 +1,13 @@
 package httpapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/earlybird/earlybird/identity/strictjson"
 )
 
 // The ways in which a body is not the JSON that is asked for (RFC 8259, RFC
@@ -29,8 +30,10 @@ func checkJSON(data []byte) error {
 		return errNotJSON
 	case hasLoneSurrogate(data):
 		return errNotUTF8
+	case !strictjson.UniqueNames(data):
+		return errDuplicate
 	}
-	return checkNames(data)
+	return nil
 }
 
 // hasLoneSurrogate looks at the \u escapes of valid JSON, in which a backslash
@@ -66,68 +69,4 @@ func escapedUnit(digits []byte) rune {
 		return utf8.RuneError
 	}
 	return rune(unit)
-}
-
-// checkNames walks valid JSON and refuses an object with two equal names,
-// compared after unescaping, at any depth.
-func checkNames(data []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	var open []*container
-	for {
-		tok, err := dec.Token()
-		if err != nil {
-			return nil //nolint:nilerr // io.EOF: the data was valid before
-		}
-		top := innermost(open)
-		switch tok {
-		case json.Delim('{'), json.Delim('['):
-			top.value()
-			open = append(open, newContainer(tok == json.Delim('{')))
-			continue
-		case json.Delim('}'), json.Delim(']'):
-			open = open[:len(open)-1]
-			continue
-		}
-		if name, ok := tok.(string); ok && top.wantsName() {
-			if !top.addName(name) {
-				return errDuplicate
-			}
-			continue
-		}
-		top.value()
-	}
-}
-
-// container is an object or an array that has been entered.
-type container struct {
-	names map[string]bool // nil for an array
-	named bool            // a name was read, its value was not
-}
-
-func newContainer(object bool) *container {
-	if object {
-		return &container{names: map[string]bool{}}
-	}
-	return &container{}
-}
-
-func innermost(open []*container) *container {
-	if len(open) == 0 {
-		return &container{}
-	}
-	return open[len(open)-1]
-}
-
-func (c *container) wantsName() bool { return c.names != nil && !c.named }
-
-func (c *container) value() { c.named = false }
-
-func (c *container) addName(name string) bool {
-	if c.names[name] {
-		return false
-	}
-	c.names[name] = true
-	c.named = true
-	return true
 }

@@ -244,6 +244,7 @@ func jsonAttacks() []attack {
 		{"header kid twice", signed(duplicate(header, `"kid":"x"`), claims), token.ErrMalformed},
 		{"claims sub twice", signed(header, duplicate(claims, `"sub":"admin"`)), token.ErrMalformed},
 		{"claims exp twice", signed(header, duplicate(claims, `"exp":9999999999`)), token.ErrMalformed},
+		{"claims sub twice, after a number that no float holds", signed(header, duplicate(claims, `"x":1e999,"sub":"admin"`)), token.ErrMalformed},
 		{"claims twice within", signed(header, duplicate(claims, `"x":[{"a":1,"b":{"c":1,"c":1}}]`)), token.ErrMalformed},
 		{"two objects", signed(header, claims+claims), token.ErrMalformed},
 		{"trailing bytes after the claims", signed(header, claims+"x"), token.ErrMalformed},

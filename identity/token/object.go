@@ -1,11 +1,12 @@
 package token
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/earlybird/earlybird/identity/strictjson"
 )
 
 var (
@@ -25,57 +26,14 @@ func parseObject(data []byte) (object, error) {
 	if !utf8.Valid(data) || !json.Valid(data) {
 		return nil, errJSON
 	}
-	if err := refuseDuplicates(data); err != nil {
-		return nil, err
+	if !strictjson.UniqueNames(data) {
+		return nil, errDuplicate
 	}
 	var members object
 	if err := json.Unmarshal(data, &members); err != nil || members == nil {
 		return nil, errJSON
 	}
 	return members, nil
-}
-
-// refuseDuplicates walks valid JSON and compares the member names of every
-// object in it, unescaped.
-func refuseDuplicates(data []byte) error {
-	type level struct {
-		names  map[string]bool // nil in an array
-		inName bool            // the next string is a member's name
-	}
-	var stack []level
-	valueDone := func() {
-		if n := len(stack); n > 0 {
-			stack[n-1].inName = stack[n-1].names != nil
-		}
-	}
-	for dec := json.NewDecoder(bytes.NewReader(data)); ; {
-		tok, err := dec.Token()
-		if err != nil {
-			return nil //nolint:nilerr // valid JSON was checked before, so this is io.EOF
-		}
-		switch tok {
-		case json.Delim('{'):
-			stack = append(stack, level{names: map[string]bool{}, inName: true})
-			continue
-		case json.Delim('['):
-			stack = append(stack, level{})
-			continue
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
-			valueDone()
-			continue
-		}
-		name, isString := tok.(string)
-		if n := len(stack); isString && n > 0 && stack[n-1].inName {
-			if stack[n-1].names[name] {
-				return errDuplicate
-			}
-			stack[n-1].names[name] = true
-			stack[n-1].inName = false
-			continue
-		}
-		valueDone()
-	}
 }
 
 // text returns a member that is a string and not empty.
