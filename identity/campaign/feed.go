@@ -152,14 +152,14 @@ func (t *tail) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	again := t.cursor != ""
+	before := t.cursor
 	t.cursor = last
 	if err := t.refresh(ctx); err != nil {
-		t.cursor = ""
+		t.cursor = before // the next attempt still has to tell of the gap
 		return err
 	}
 	t.readAt = t.feed.cfg.Now()
-	if again {
+	if before != "" {
 		t.gap()
 	}
 	return nil

@@ -2,11 +2,16 @@ package campaign_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
@@ -171,4 +176,54 @@ func TestFeedHealsWithinASecond(t *testing.T) {
 	b.repair(t)
 	b.expect(t, "a", granted("1", 1))
 	eventually(t, "arrivals are seen again", func() bool { p, _ := w.seen(); return p["a"] == 1 })
+}
+
+// shaky is a Redis that fails as it is told.
+type shaky struct{ state atomic.Int32 }
+
+const (
+	works = iota
+	fails
+	failsOneScript // and works then
+)
+
+func (s *shaky) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *shaky) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if s.state.Load() == fails || cmd.Name() == "evalsha" && s.state.CompareAndSwap(failsOneScript, works) {
+			return errors.New("switched off by the test")
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (s *shaky) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// A reader that was blind for longer than the outbox is sure to reach back has
+// missed arrivals, also when it takes two attempts to begin anew. Checked by
+// forgetting the cursor when the first fails.
+func TestFeedThatWasBlindTellsOfTheGap(t *testing.T) {
+	var hook shaky
+	var asleep atomic.Int64 // nanoseconds
+	client := connect(t, "redis://"+miniredis.RunT(t).Addr())
+	client.AddHook(&hook)
+	gaps := make(chan struct{}, 10)
+	f := campaign.NewFeed(campaign.FeedConfig{
+		Redis: client, Log: slog.New(slog.DiscardHandler), OnGap: func() { gaps <- struct{}{} },
+		Now: func() time.Time { return time.Now().Add(time.Duration(asleep.Load())) },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = f.Run(ctx) })
+	t.Cleanup(wg.Wait)
+	t.Cleanup(cancel)
+	eventually(t, "the feed is live", f.Live)
+	hook.state.Store(fails)
+	eventually(t, "the feed notices", func() bool { return !f.Live() })
+	asleep.Store(int64(time.Minute))
+	hook.state.Store(failsOneScript)
+	eventually(t, "a gap is told", func() bool { return len(gaps) > 0 })
 }
