@@ -84,7 +84,7 @@ func (a *Admin) Start(ctx context.Context, r StartRequest) (Change, error) {
 		number++
 	}
 	next.ID = strconv.FormatInt(number, 10)
-	return a.decide(ctx, next)
+	return a.decide(ctx, next, now)
 }
 
 // Extend raises the slots to a number. Those who were turned away are granted
@@ -137,24 +137,25 @@ func (a *Admin) change(ctx context.Context, edit func(*Campaign) error) (Change,
 	if err != nil {
 		return Change{}, err
 	}
-	if c.StatusAt(a.clock(ctx)) == Ended {
+	now := a.clock(ctx)
+	if c.StatusAt(now) == Ended {
 		return Change{}, invalid("status", "campaign %s %q has ended, which is final: start a new one", c.ID, c.Name)
 	}
 	if err := edit(&c); err != nil {
 		return Change{}, err
 	}
 	c.Version++
-	return a.decide(ctx, c)
+	return a.decide(ctx, c, now)
 }
 
 // decide stores the next version, which decides between two admins, and makes
 // Redis follow.
-func (a *Admin) decide(ctx context.Context, c Campaign) (Change, error) {
-	c.ChangedAt, c.ChangedBy = a.now(), a.cfg.By
+func (a *Admin) decide(ctx context.Context, c Campaign, now time.Time) (Change, error) {
+	c.ChangedAt, c.ChangedBy = now, a.cfg.By
 	if err := a.cfg.Ledger.AddVersion(ctx, c); err != nil {
 		return Change{}, err
 	}
-	current, err := Current(ctx, a.cfg.Ledger, a.now())
+	current, err := Current(ctx, a.cfg.Ledger, now)
 	if err == nil && current.ID == c.ID {
 		err = a.cfg.Board.Apply(ctx, c)
 	}
@@ -169,12 +170,10 @@ func (a *Admin) decide(ctx context.Context, c Campaign) (Change, error) {
 func (a *Admin) clock(ctx context.Context) time.Time {
 	s, err := a.cfg.Board.Snapshot(ctx)
 	if err != nil {
-		return a.now()
+		return toMilli(a.cfg.Now())
 	}
 	return s.ServerTime
 }
-
-func (a *Admin) now() time.Time { return a.cfg.Now().UTC().Truncate(time.Millisecond) }
 
 // Progress is how a campaign goes.
 type Progress struct {
@@ -198,23 +197,21 @@ func (a *Admin) Status(ctx context.Context) (Progress, error) {
 	if err != nil {
 		return Progress{}, err
 	}
-	if current, err := Current(ctx, a.cfg.Ledger, a.now()); err != nil {
+	c.Status = c.StatusAt(s.ServerTime)
+	if current, err := Current(ctx, a.cfg.Ledger, s.ServerTime); err != nil {
 		return Progress{}, err
 	} else if current.ID != c.ID {
-		c.Status = c.StatusAt(s.ServerTime)
 		return Progress{Campaign: c, Remaining: c.Slots}, nil
 	}
 	if !s.Verified || s.Campaign.ID != c.ID {
 		return a.fromLedger(ctx, c)
 	}
-	c.Status = c.StatusAt(s.ServerTime)
 	granted := min(s.Last, c.Slots)
 	return Progress{Campaign: c, Granted: granted, Remaining: c.Slots - granted, Waiting: s.Last - granted}, nil
 }
 
 func (a *Admin) fromLedger(ctx context.Context, c Campaign) (Progress, error) {
 	p := Progress{Campaign: c, Restoring: true}
-	p.Status = c.StatusAt(a.now())
 	for _, err := range a.cfg.Ledger.Grants(ctx, c.ID) {
 		if err != nil {
 			return Progress{}, err

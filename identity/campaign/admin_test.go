@@ -133,9 +133,11 @@ func TestChangeThatRedisDidNotHear(t *testing.T) {
 	})
 }
 
-// A campaign ends by the clock of Redis, whatever the admin's says. Checked by
-// looking at the admin's: a second campaign takes the place of the first, and
-// slots are raised after the end.
+// A campaign starts and ends by the clock of Redis, whatever the admin's says.
+// Checked by looking at the admin's: a second campaign takes the place of the
+// first, slots are raised after the end, the winners lose their discount before
+// the next start, and a campaign that was ended before its start seems to have
+// begun.
 func TestAdminsClockIsWrong(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		off := func(by time.Duration) *campaign.Admin {
@@ -154,6 +156,18 @@ func TestAdminsClockIsWrong(t *testing.T) {
 		})
 		_, err = off(-time.Hour).Extend(t.Context(), 5)
 		refused(t, "extend after the end", err, "status")
+		next := time.Now().Add(30 * time.Minute)
+		must(t)(off(time.Hour).Start(t.Context(), campaign.StartRequest{Name: "next", Slots: 1, StartsAt: next}))
+		if s, err := b.board.Snapshot(t.Context()); err != nil || s.Campaign.ID != c.ID {
+			t.Errorf("before the next start redis has campaign %q, %v, want %q", s.Campaign.ID, err, c.ID)
+		}
+		if p, err := off(time.Hour).Status(t.Context()); err != nil || p.Status != campaign.Scheduled || p.Restoring {
+			t.Errorf("status %+v, %v, want scheduled", p, err)
+		}
+		ended, err := off(time.Hour).End(t.Context())
+		if err != nil || !ended.Campaign.ChangedAt.Before(next) {
+			t.Errorf("ended at %v, %v, want before the start at %v", ended.Campaign.ChangedAt, err, next)
+		}
 	})
 }
 
