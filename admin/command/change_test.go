@@ -4,6 +4,9 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
 
 	"github.com/earlybird/earlybird/identity/campaign"
 )
@@ -76,6 +79,26 @@ func TestChangeWithoutRedis(t *testing.T) {
 	}
 	if status, _, errs := s.run(t.Context(), strings.NewReader(""), "campaign restore --yes"); status != exitFailed || !strings.Contains(errs, "is Redis running") {
 		t.Errorf("restore without Redis: exit %d, %s", status, errs)
+	}
+}
+
+// TestRestoreGoesByTheClockOfRedis: a campaign that has not started by it is not
+// put into Redis, whatever this machine's clock says. Checked by looking at that.
+func TestRestoreGoesByTheClockOfRedis(t *testing.T) {
+	s := newStores(t)
+	server := miniredis.RunT(t)
+	server.SetTime(time.Now().Add(-time.Hour))
+	for _, c := range []campaign.Campaign{
+		{ID: "1", Version: 1, Name: "now", Slots: 1, Status: campaign.Active, ChangedAt: time.Now().Add(-2 * time.Hour)},
+		{ID: "2", Version: 1, Name: "next", Slots: 1, Status: campaign.Active, ChangedAt: time.Now().Add(-time.Hour), StartsAt: time.Now().Add(-30 * time.Minute)},
+	} {
+		if err := s.mongo.AddVersion(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mustRun(t, "campaign restore --yes --redis-url redis://"+server.Addr())
+	if id := server.HGet(campaign.KeyCampaign, "id"); id != "1" {
+		t.Errorf("redis has campaign %q, want 1", id)
 	}
 }
 

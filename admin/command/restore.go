@@ -21,12 +21,13 @@ func campaignRestore(c *cli.Context) error {
 		return err
 	}
 	return reading(c, func(s *stores) error {
-		seen, err := campaign.Current(c.Context, s.mongo, time.Now())
-		if err != nil && !errors.Is(err, campaign.ErrNoCampaign) {
-			return err
-		}
 		now, err := campaign.NewBoard(s.redis).Snapshot(c.Context)
 		if err != nil {
+			return err
+		}
+		ahead := time.Until(now.ServerTime) // campaigns start by the clock of Redis, and this machine's may be wrong
+		seen, err := campaign.Current(c.Context, s.mongo, now.ServerTime)
+		if err != nil && !errors.Is(err, campaign.ErrNoCampaign) {
 			return err
 		}
 		if err := confirm(c, "%s", restoreWarning(seen, now)); err != nil {
@@ -35,7 +36,7 @@ func campaignRestore(c *cli.Context) error {
 		var result keeper.Result
 		err = recorded(c, s, "campaign restore", seen.ID, func(ctx context.Context) (string, error) {
 			var err error
-			result, err = restore(ctx, s)
+			result, err = restore(ctx, s, func() time.Time { return time.Now().Add(ahead) })
 			return fmt.Sprintf("%d places, %d holes closed, %d displaced", result.Places, result.Closed, result.Displaced), err
 		})
 		if err != nil {
@@ -64,9 +65,9 @@ func restoreWarning(seen campaign.Campaign, now campaign.Snapshot) string {
 // errSuperseded reports that the right to restore went to somebody else.
 var errSuperseded = errors.New("another restore took over, this one changed nothing")
 
-func restore(ctx context.Context, s *stores) (keeper.Result, error) {
+func restore(ctx context.Context, s *stores, clock func() time.Time) (keeper.Result, error) {
 	k := keeper.New(keeper.Config{
-		Ledger: s.mongo, Redis: s.redis, Claimer: campaign.NewClaimer(campaign.ClaimerConfig{Redis: s.redis}),
+		Ledger: s.mongo, Redis: s.redis, Claimer: campaign.NewClaimer(campaign.ClaimerConfig{Redis: s.redis}), Now: clock,
 		Log: slog.New(slog.DiscardHandler), // the record and the result say it
 	})
 	result, err := k.Restore(ctx)
