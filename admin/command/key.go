@@ -76,8 +76,10 @@ func keyList(c *cli.Context) error {
 func keyRotate(c *cli.Context) error {
 	const what = "This makes the next signing key. It is published now and signs in ten minutes; tokens of the present key stay good."
 	return changeKeys(c, "key rotate", what, []string{"key-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (string, error) {
-		if keys, err := s.mongo.Keys(ctx); err != nil || len(keys) == 0 {
-			return "", errors.Join(err, errors.New("there is no key yet: the identity service makes the first one when it starts"))
+		if keys, err := s.mongo.Keys(ctx); err != nil {
+			return "", err
+		} else if len(keys) == 0 {
+			return "", errors.New("there is no key yet: the identity service makes the first one when it starts")
 		}
 		ring, err := keyring.Open(ctx, keyring.Config{
 			Store: s.mongo, Secret: secrets[0], Now: time.Now, Log: slog.New(slog.DiscardHandler),
