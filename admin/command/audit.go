@@ -23,7 +23,7 @@ func campaignAudit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return reading(c, func(s *stores) error {
+	return withStores(c, func(s *stores) error {
 		cfg := keeper.AuditConfig{Ledger: s.mongo, Board: campaign.NewBoard(s.redis), Logins: s.mongo}
 		report, err := keeper.Audit(c.Context, cfg, c.String("campaign"))
 		if err != nil {

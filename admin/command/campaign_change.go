@@ -162,35 +162,29 @@ func change(c *cli.Context, op operation) error {
 	if err != nil {
 		return err
 	}
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	s, err := open(c)
-	if err != nil {
-		return err
-	}
-	defer s.close(c.Context)
-	seen, err := look(c.Context, s)
-	if err != nil {
-		return err
-	}
-	ledger := &rehearsal{pinned: pinned{Ledger: s.mongo, seen: seen.Campaign}}
-	if _, err := op.do(c.Context, s.adminOn(ledger)); !errors.Is(err, errRehearsed) {
-		return err
-	}
-	if err := confirm(c, "%s", op.what(seen, ledger.next)); err != nil {
-		return err
-	}
-	var done campaign.Change
-	err = recorded(c, s, op.name, ledger.next.ID, func(ctx context.Context) (string, error) {
-		var err error
-		done, err = op.do(ctx, s.adminOn(&pinned{Ledger: s.mongo, seen: seen.Campaign}))
-		return fmt.Sprintf("version %d", done.Campaign.Version), err
+	return withStores(c, func(s *stores) error {
+		seen, err := look(c.Context, s)
+		if err != nil {
+			return err
+		}
+		ledger := &rehearsal{pinned: pinned{Ledger: s.mongo, seen: seen.Campaign}}
+		if _, err := op.do(c.Context, s.adminOn(ledger)); !errors.Is(err, errRehearsed) {
+			return err
+		}
+		if err := confirm(c, "%s", op.what(seen, ledger.next)); err != nil {
+			return err
+		}
+		var done campaign.Change
+		err = recorded(c, s, op.name, ledger.next.ID, func(ctx context.Context) (string, error) {
+			var err error
+			done, err = op.do(ctx, s.adminOn(&pinned{Ledger: s.mongo, seen: seen.Campaign}))
+			return fmt.Sprintf("version %d", done.Campaign.Version), err
+		})
+		if err != nil {
+			return lostRace(c.Context, s, err)
+		}
+		return showChange(c, f, s.admin(), done)
 	})
-	if err != nil {
-		return lostRace(c.Context, s, err)
-	}
-	return showChange(c, f, s.admin(), done)
 }
 
 // look reads how the newest campaign stands.

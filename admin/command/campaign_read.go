@@ -11,8 +11,8 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 )
 
-// reading opens the stores for a command that only looks, and closes them.
-func reading(c *cli.Context, do func(s *stores) error) error {
+// withStores opens the stores for a command without arguments, and closes them.
+func withStores(c *cli.Context, do func(s *stores) error) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func campaignStatus(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return reading(c, func(s *stores) error {
+	return withStores(c, func(s *stores) error {
 		progress, err := s.admin().Status(c.Context)
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func campaignWinners(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return reading(c, func(s *stores) error {
+	return withStores(c, func(s *stores) error {
 		_, err := writeWinners(c, s.admin(), output.List(c.App.Writer, f, winnerColumns...))
 		return err
 	})
@@ -71,7 +71,7 @@ func campaignExport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return reading(c, func(s *stores) error {
+	return withStores(c, func(s *stores) error {
 		rows, err := writeWinners(c, s.admin(), list)
 		if err != nil && rows > 0 {
 			return fmt.Errorf("the export is incomplete, it broke off after %d rows: %w", rows, err)

@@ -52,25 +52,19 @@ func keyList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	s, err := open(c)
-	if err != nil {
-		return err
-	}
-	defer s.close(c.Context)
-	keys, err := keyring.List(c.Context, s.mongo, time.Now())
-	if err != nil {
-		return err
-	}
-	list := output.List(c.App.Writer, f, keyColumns...)
-	for _, k := range keys {
-		if err := list.Row(k.ID, k.KeyID, string(k.Status), k.CreatedAt, k.SignsAt, k.Retires); err != nil {
+	return withStores(c, func(s *stores) error {
+		keys, err := keyring.List(c.Context, s.mongo, time.Now())
+		if err != nil {
 			return err
 		}
-	}
-	return list.Close()
+		list := output.List(c.App.Writer, f, keyColumns...)
+		for _, k := range keys {
+			if err := list.Row(k.ID, k.KeyID, string(k.Status), k.CreatedAt, k.SignsAt, k.Retires); err != nil {
+				return err
+			}
+		}
+		return list.Close()
+	})
 }
 
 func keyRotate(c *cli.Context) error {

@@ -20,7 +20,7 @@ func campaignRestore(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return reading(c, func(s *stores) error {
+	return withStores(c, func(s *stores) error {
 		now, err := campaign.NewBoard(s.redis).Snapshot(c.Context)
 		if err != nil {
 			return err

@@ -30,7 +30,7 @@ func campaignWatch(c *cli.Context) error {
 	if interval <= 0 {
 		return usage("--interval: %s is not a time to wait; use 1s, or longer", interval)
 	}
-	err = reading(c, func(s *stores) error {
+	err = withStores(c, func(s *stores) error {
 		ticks := time.NewTicker(interval)
 		defer ticks.Stop()
 		return watch.Run(c.Context, watch.Config{
