@@ -15,12 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/earlybird/earlybird/plugin/schema"
-)
-
-// The names of the project's own plugins.
-const (
-	PluginAuth = "earlybird-auth"
-	PluginTag  = "earlybird-tag"
+	"github.com/earlybird/earlybird/plugin/settings"
 )
 
 // The names of the service and of the upstream in kong.yml that stand for the
@@ -136,7 +131,7 @@ func setEverywhere(doc *yaml.Node, e *edit, field, value string) error {
 }
 
 // own reports whether name is one of the project's plugins.
-func own(name string) bool { return name == PluginAuth || name == PluginTag }
+func own(name string) bool { return name == settings.AuthName || name == settings.TagName }
 
 // address is an identity URL, taken apart.
 type address struct {

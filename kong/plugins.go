@@ -6,6 +6,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/earlybird/earlybird/plugin/schema"
+	"github.com/earlybird/earlybird/plugin/settings"
 )
 
 // plugin checks one plugin: that Kong has it, and its whole configuration if
@@ -28,7 +29,7 @@ func (c *checker) plugin(n *yaml.Node, path string) {
 	case slices.Contains(bundled, name.Value):
 		c.skip("the config of " + path)
 	default:
-		c.fault(name, path, "Kong has no plugin of this name; the project's own are %s and %s, all others come with Kong", PluginAuth, PluginTag)
+		c.fault(name, path, "Kong has no plugin of this name; the project's own are %s and %s, all others come with Kong", settings.AuthName, settings.TagName)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/admin/output"
@@ -27,7 +26,6 @@ type Streams struct {
 // Run does what argv says, the program's name first, and returns the exit
 // status.
 func Run(ctx context.Context, argv []string, s Streams) int {
-	redis.SetLogger(quiet{})
 	app := newApp(s)
 	if len(argv) == 0 {
 		argv = []string{app.Name}

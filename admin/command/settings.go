@@ -94,12 +94,6 @@ func (s *stores) adminOn(ledger campaign.Ledger) *campaign.Admin {
 	})
 }
 
-// quiet drops what the Redis client logs by itself: the error it returns says
-// the same, once.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
 // shown is a URL without its password.
 func shown(raw string) string {
 	u, err := url.Parse(raw)
