@@ -173,7 +173,7 @@ func (b *Board) grantedAt(ctx context.Context, campaignID, userID string) (time.
 	}
 	for _, e := range entries {
 		if e.Values["user"] == userID && e.Values["campaign"] == campaignID && e.Values["rank"] != nil {
-			return entryTime(e.ID), nil
+			return EntryTime(e.ID), nil
 		}
 	}
 	return time.Time{}, nil

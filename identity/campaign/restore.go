@@ -212,7 +212,7 @@ func ParseEntry(m redis.XMessage) (Entry, error) {
 	if e.CampaignID == "" || e.UserID == "" {
 		return Entry{}, fmt.Errorf("outbox entry %s: campaign or user is missing", m.ID)
 	}
-	e.At = entryTime(m.ID)
+	e.At = EntryTime(m.ID)
 	if e.Type == EntryArrival {
 		return e, number("position", &e.Position)
 	}

@@ -21,8 +21,8 @@ func splitID(id string) (ms, seq uint64) {
 	return ms, seq
 }
 
-// entryTime is when an entry was added, by the clock of Redis.
-func entryTime(id string) time.Time {
+// EntryTime is when an entry of a stream was added, by the clock of Redis.
+func EntryTime(id string) time.Time {
 	ms, _ := splitID(id)
 	return time.UnixMilli(int64(ms)).UTC() //nolint:gosec // G115: milliseconds are far from the limit
 }

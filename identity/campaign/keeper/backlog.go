@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -93,13 +91,6 @@ func (k *Keeper) undrained(ctx context.Context, b *Backlog) error {
 	if err != nil {
 		return outage.New("redis", "read time", err)
 	}
-	b.OldestUndrained = max(0, now.Sub(addedAt(first)))
+	b.OldestUndrained = max(0, now.Sub(campaign.EntryTime(first)))
 	return nil
-}
-
-// addedAt is when an entry of a stream was added, by the clock of Redis.
-func addedAt(id string) time.Time {
-	millis, _, _ := strings.Cut(id, "-")
-	n, _ := strconv.ParseInt(millis, 10, 64)
-	return time.UnixMilli(n)
 }
