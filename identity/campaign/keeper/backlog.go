@@ -18,11 +18,11 @@ const backlogCount = 1000
 // Backlog is what Redis and the ledger do not agree on yet, and never should
 // have disagreed on.
 type Backlog struct {
-	Undrained       int64         // entries of the outbox that are not in the ledger
+	Undrained       int64         // entries of the outbox that are not in the ledger; of those that no replica was given 1,000 at most
 	OldestUndrained time.Duration // the age of the first of them
 	Expected        int           // logins that wait to be counted, 1,000 at most
 	OldestExpected  time.Duration // the age of the first of them; over 10 s they are swept
-	Conflicts       int           // of the current campaign: grants that the ledger refused to count
+	Conflicts       int           // of the campaign in force: grants that the ledger refused to count
 }
 
 // Backlog looks at Redis and the ledger. It fails with an *outage.Error when
@@ -40,10 +40,7 @@ func (k *Keeper) Backlog(ctx context.Context) (Backlog, error) {
 	if len(waiting) > 0 {
 		b.OldestExpected = max(0, k.cfg.Now().Sub(waiting[0].At))
 	}
-	current, err := k.cfg.Ledger.Newest(ctx)
-	if errors.Is(err, campaign.ErrNoCampaign) {
-		return b, nil
-	}
+	current, err := k.current(ctx)
 	if err != nil {
 		return b, fmt.Errorf("read campaign: %w", err)
 	}

@@ -212,7 +212,8 @@ func TestForgetsReplicasThatEnded(t *testing.T) {
 	eventually(t, "everything is stored", func() bool { return slices.Equal(b.stored(t), []string{"a 1", "b 2"}) })
 }
 
-// A rank that was given twice is recorded, and the drain goes on.
+// A rank that was given twice is recorded, and the drain goes on. The metrics
+// show it as long as the campaign is in force, also when the next one is planned.
 func TestDrainRecordsConflicts(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.start(t, 3, 0)
@@ -234,6 +235,16 @@ func TestDrainRecordsConflicts(t *testing.T) {
 		conflicts, err := b.ledger.Conflicts(t.Context(), "1")
 		if err != nil || len(conflicts) != 1 || conflicts[0].UserID != "twin" || conflicts[0].Holder != "a" {
 			t.Errorf("conflicts %+v, %v, want that of twin", conflicts, err)
+		}
+		if _, err := b.admin.End(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next := campaign.StartRequest{Name: "next", Slots: 1, StartsAt: time.Now().Add(time.Hour)}
+		if _, err := b.admin.Start(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		if backlog, err := b.keeper.Backlog(t.Context()); err != nil || backlog.Conflicts != 1 {
+			t.Errorf("backlog %+v, %v, want one conflict", backlog, err)
 		}
 	})
 }
