@@ -226,7 +226,7 @@ func read[D, T any](ctx context.Context, c *mongo.Collection, filter bson.D, opt
 			yield(zero, classify("find in "+c.Name(), err))
 			return
 		}
-		defer func() { _ = cursor.Close(ctx) }()
+		defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }() // the server must not keep it
 		for cursor.Next(ctx) {
 			var doc D
 			if err := cursor.Decode(&doc); err != nil {

@@ -53,27 +53,7 @@ func (s *Store) Revocations(ctx context.Context, since, now time.Time) iter.Seq2
 	if !since.IsZero() {
 		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: since}}})
 	}
-	return func(yield func(revocation.Revocation, error) bool) {
-		cursor, err := s.revocations().Find(ctx, filter)
-		if err != nil {
-			yield(revocation.Revocation{}, classify("find in revocations", err))
-			return
-		}
-		defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
-		for cursor.Next(ctx) {
-			var d revoked
-			if err := cursor.Decode(&d); err != nil {
-				yield(revocation.Revocation{}, classify("find in revocations", err))
-				return
-			}
-			if !yield(d.revocation(), nil) {
-				return
-			}
-		}
-		if err := cursor.Err(); err != nil {
-			yield(revocation.Revocation{}, classify("find in revocations", err))
-		}
-	}
+	return read(ctx, s.revocations(), filter, options.Find(), revoked.revocation)
 }
 
 // PruneRevocations implements revocation.Store. Where the server expires
