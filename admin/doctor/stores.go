@@ -99,7 +99,7 @@ func Indexes(missing, wanted []mongostore.Index) (string, error) {
 	case len(missing) > 0:
 		return "", &Advised{"missing: " + list(missing) + "; a rank given twice would go unnoticed", fix}
 	case len(wanted) > 0:
-		return "", &Warning{"missing: " + list(wanted), fix + "; the embedded server has no expiring index, and identity removes old logins itself"}
+		return "", &Warning{"missing: " + list(wanted), fix + "; the embedded server has no expiring indexes, and identity removes what is old itself"}
 	default:
 		return "all are there", nil
 	}

@@ -58,7 +58,11 @@ type Index struct {
 // without which it is slow or grows.
 var (
 	required = []Index{{Collection: "grants", Name: "campaign_rank", Unique: true}}
-	desired  = []Index{{Collection: "waiting", Name: "campaign_position"}, {Collection: "logins", Name: "retention"}}
+	desired  = []Index{
+		{Collection: "waiting", Name: "campaign_position"},
+		{Collection: "logins", Name: "attempts"}, {Collection: "logins", Name: retentionIndex},
+		{Collection: "revocations", Name: "latest"}, {Collection: "revocations", Name: "expiry"},
+	}
 )
 
 // MissingIndexes looks for the indexes that Open creates, and Connect does not: missing are those

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -28,12 +29,24 @@ func TestMissingIndexes(t *testing.T) {
 	if err != nil || len(missing) > 0 {
 		t.Fatalf("missing %v, wanted %v, %v after Open", missing, wanted, err)
 	}
+	for _, w := range wanted {
+		if w.Name != retentionIndex && w.Name != "expiry" { // which not every server has
+			t.Errorf("%s.%s is wanted after Open", w.Collection, w.Name)
+		}
+	}
 	if err := s.grants().Indexes().DropOne(t.Context(), "campaign_rank"); err != nil {
 		t.Fatal(err)
 	}
 	missing, _, err = s.MissingIndexes(t.Context())
 	if err != nil || len(missing) != 1 || missing[0].Collection != "grants" {
 		t.Errorf("missing %v, %v, want that of grants", missing, err)
+	}
+	if err := s.revocations().Indexes().DropOne(t.Context(), "latest"); err != nil {
+		t.Fatal(err)
+	}
+	latest := func(i Index) bool { return i.Collection == "revocations" && i.Name == "latest" }
+	if _, wanted, err = s.MissingIndexes(t.Context()); err != nil || !slices.ContainsFunc(wanted, latest) {
+		t.Errorf("wanted %v, %v, want that of revocations", wanted, err)
 	}
 }
 
