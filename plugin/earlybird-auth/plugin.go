@@ -105,7 +105,7 @@ func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instanc
 }
 
 func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instance, error) {
-	s, err := p.settings(config)
+	s, err := settings.ParseAuth(config, p.process.RedisURL)
 	if err != nil {
 		return nil, err
 	}
@@ -115,15 +115,6 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	}
 	c.wait(ctx)
 	return &instance{plugin: p, check: c, release: release}, nil
-}
-
-func (p *plugin) settings(config []byte) (settings.Auth, error) {
-	url, fileErr := p.process.RedisURL()
-	s, err := settings.ParseAuth(config, url)
-	if errors.Is(err, settings.ErrNoRedisURL) && fileErr != nil {
-		err = fileErr
-	}
-	return s, err
 }
 
 // follow follows the revocations in the Redis at url until ctx ends. What is

@@ -64,7 +64,7 @@ func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instanc
 }
 
 func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instance, error) {
-	s, err := p.settings(config)
+	s, err := settings.ParseTag(config, p.process.RedisURL)
 	if err != nil {
 		return nil, err
 	}
@@ -76,15 +76,6 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	defer cancel()
 	_ = t.keys.WaitReady(wait) // without keys the status is pending
 	return &instance{plugin: p, tag: t.Tag, release: release}, nil
-}
-
-func (p *plugin) settings(config []byte) (settings.Tag, error) {
-	url, fileErr := p.process.RedisURL()
-	s, err := settings.ParseTag(config, url)
-	if errors.Is(err, settings.ErrNoRedisURL) && fileErr != nil {
-		err = fileErr
-	}
-	return s, err
 }
 
 // open builds what a configuration needs; ctx ends when it is used no more.

@@ -79,36 +79,38 @@ var ErrUnresolved = errors.New("the vault reference in redis_url could not be re
 // the campaign's Redis.
 var ErrNoRedisURL = errors.New("redis_url is not set and there is no -redis-url-file")
 
-// ParseAuth reads the configuration Kong sends to earlybird-auth. The URL of
-// Redis is fallbackURL where Kong gives none. On ErrUnresolved and
-// ErrNoRedisURL the rest of the settings is usable.
-func ParseAuth(config []byte, fallbackURL string) (Auth, error) {
+// ParseAuth reads the configuration Kong sends to earlybird-auth. Where Kong
+// gives no URL of Redis, file is asked for one, and its error is returned when
+// there is no better reason. The rest of the settings is usable then, as it is
+// on ErrUnresolved and ErrNoRedisURL.
+func ParseAuth(config []byte, file func() (string, error)) (Auth, error) {
 	var a Auth
 	if err := schema.Decode(config, &a); err != nil {
 		return Auth{}, err
 	}
-	url, err := redisURL(config, a.RedisURL, fallbackURL)
+	url, err := redisURL(config, a.RedisURL, file)
 	a.RedisURL = url
 	return a, err
 }
 
 // ParseTag is ParseAuth for earlybird-tag.
-func ParseTag(config []byte, fallbackURL string) (Tag, error) {
+func ParseTag(config []byte, file func() (string, error)) (Tag, error) {
 	var t Tag
 	if err := schema.Decode(config, &t); err != nil {
 		return Tag{}, err
 	}
-	url, err := redisURL(config, t.RedisURL, fallbackURL)
+	url, err := redisURL(config, t.RedisURL, file)
 	t.RedisURL = url
 	return t, err
 }
 
-func redisURL(config []byte, given, fallback string) (string, error) {
+func redisURL(config []byte, given string, file func() (string, error)) (string, error) {
 	if given != "" {
 		return given, nil
 	}
-	if fallback != "" {
-		return fallback, nil
+	url, fileErr := file()
+	if url != "" {
+		return url, nil
 	}
 	var sent struct {
 		Refs any `json:"$refs"` // an empty Lua table may arrive as a list
@@ -118,6 +120,9 @@ func redisURL(config []byte, given, fallback string) (string, error) {
 	}
 	if refs, ok := sent.Refs.(map[string]any); ok && refs["redis_url"] != nil {
 		return "", fmt.Errorf("%w (%v)", ErrUnresolved, refs["redis_url"])
+	}
+	if fileErr != nil {
+		return "", fileErr
 	}
 	return "", ErrNoRedisURL
 }

@@ -26,26 +26,34 @@ func TestSchemasAcceptTheirOwnDefaults(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	const rest = `"issuer":"i","jwks_url":"http://x","leeway":null,"audience":null,"__seq__":7`
+	const unresolved = `{"redis_url":"","$refs":{"redis_url":"{vault://env/x}"},` + rest + `}`
+	unreadable := errors.New("no such file")
 	tests := []struct {
-		name, config, fallback, wantURL string
-		wantErr                         error
+		name, config, inFile string
+		fileErr              error
+		wantURL              string
+		wantErr              error
 	}{
-		{"given", `{"redis_url":"redis://a",` + rest + `}`, "redis://b", "redis://a", nil},
-		{"unset, from the file", `{"redis_url":null,` + rest + `}`, "redis://b", "redis://b", nil},
-		{"unset, no file", `{"redis_url":null,"$refs":[],` + rest + `}`, "", "", settings.ErrNoRedisURL},
-		{"unresolved reference", `{"redis_url":"","$refs":{"redis_url":"{vault://env/x}"},` + rest + `}`, "", "", settings.ErrUnresolved},
-		{"unresolved reference, from the file", `{"redis_url":"","$refs":{"redis_url":"{vault://env/x}"},` + rest + `}`, "redis://b", "redis://b", nil},
+		{"given", `{"redis_url":"redis://a",` + rest + `}`, "redis://b", nil, "redis://a", nil},
+		{"given, and the file cannot be read", `{"redis_url":"redis://a",` + rest + `}`, "", unreadable, "redis://a", nil},
+		{"unset, from the file", `{"redis_url":null,` + rest + `}`, "redis://b", nil, "redis://b", nil},
+		{"unset, and the file cannot be read", `{"redis_url":null,` + rest + `}`, "", unreadable, "", unreadable},
+		{"unset, no file", `{"redis_url":null,"$refs":[],` + rest + `}`, "", nil, "", settings.ErrNoRedisURL},
+		{"unresolved reference", unresolved, "", nil, "", settings.ErrUnresolved},
+		{"unresolved reference, and the file cannot be read", unresolved, "", unreadable, "", settings.ErrUnresolved},
+		{"unresolved reference, from the file", unresolved, "redis://b", nil, "redis://b", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			auth, err := settings.ParseAuth([]byte(tt.config), tt.fallback)
+			file := func() (string, error) { return tt.inFile, tt.fileErr }
+			auth, err := settings.ParseAuth([]byte(tt.config), file)
 			if !errors.Is(err, tt.wantErr) || auth.RedisURL != tt.wantURL {
 				t.Errorf("auth: %q, %v", auth.RedisURL, err)
 			}
 			if auth.Issuer != "i" || auth.LeewayDuration() != 5*time.Second || auth.Audience != "earlybird" || auth.CacheSize != 100000 {
 				t.Errorf("auth: %+v", auth)
 			}
-			tag, err := settings.ParseTag([]byte(tt.config), tt.fallback)
+			tag, err := settings.ParseTag([]byte(tt.config), file)
 			if !errors.Is(err, tt.wantErr) || tag.RedisURL != tt.wantURL {
 				t.Errorf("tag: %q, %v", tag.RedisURL, err)
 			}
@@ -54,7 +62,7 @@ func TestParse(t *testing.T) {
 			}
 		})
 	}
-	if _, err := settings.ParseAuth([]byte(`{"issuer":7}`), "x"); err == nil {
+	if _, err := settings.ParseAuth([]byte(`{"issuer":7}`), nil); err == nil {
 		t.Error("a wrong type must be an error")
 	}
 }
