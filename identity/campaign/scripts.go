@@ -4,11 +4,13 @@ import (
 	_ "embed" // the scripts
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/serverlua"
 )
 
 var (
-	//go:embed lua/server.lua
-	serverLua string
+	//go:embed lua/phase.lua
+	phaseLua string
 	//go:embed lua/claim.lua
 	claimLua string
 	//go:embed lua/standing.lua
@@ -26,11 +28,11 @@ var (
 )
 
 var (
-	claimScript    = redis.NewScript(serverLua + claimLua)
-	standingScript = redis.NewScript(serverLua + standingLua)
-	stateScript    = redis.NewScript(serverLua + stateLua)
-	applyScript    = redis.NewScript(serverLua + applyLua)
-	closeScript    = redis.NewScript(serverLua + closeLua)
-	renewScript    = redis.NewScript(serverLua + renewLua)
-	openScript     = redis.NewScript(serverLua + openLua)
+	claimScript    = redis.NewScript(serverlua.Functions + phaseLua + claimLua)
+	standingScript = redis.NewScript(serverlua.Functions + phaseLua + standingLua)
+	stateScript    = redis.NewScript(serverlua.Functions + stateLua)
+	applyScript    = redis.NewScript(serverlua.Functions + applyLua)
+	closeScript    = redis.NewScript(serverlua.Functions + closeLua)
+	renewScript    = redis.NewScript(serverlua.Functions + renewLua)
+	openScript     = redis.NewScript(serverlua.Functions + openLua)
 )

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/serverlua"
 )
 
 // The keys in Redis. Both carry the hash tag of the project's other keys, so
@@ -21,8 +22,6 @@ const (
 )
 
 var (
-	//go:embed lua/server.lua
-	serverLua string
 	//go:embed lua/state.lua
 	stateLua string
 	//go:embed lua/announce.lua
@@ -36,11 +35,11 @@ var (
 )
 
 var (
-	stateScript    = redis.NewScript(serverLua + stateLua)
+	stateScript    = redis.NewScript(serverlua.Functions + stateLua)
 	announceScript = redis.NewScript(announceLua)
-	beginScript    = redis.NewScript(serverLua + beginLua)
-	markScript     = redis.NewScript(serverLua + markLua)
-	trimScript     = redis.NewScript(serverLua + trimLua)
+	beginScript    = redis.NewScript(serverlua.Functions + beginLua)
+	markScript     = redis.NewScript(serverlua.Functions + markLua)
+	trimScript     = redis.NewScript(serverlua.Functions + trimLua)
 
 	keys = []string{KeyStream, KeyState}
 )

@@ -1,5 +1,3 @@
--- What every script begins with.
-
 -- server_run_id names the running server as a primary: it is another one after
 -- every restart, which gives a new run id, and every fail-over, which gives a
 -- new replication id. The run id alone would not tell of a server that was
