@@ -23,11 +23,7 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 // authenticatePassword also lets a token through that a one-time password has
 // bought. It is for the change of password alone.
 func (a *API) authenticatePassword(ctx huma.Context, next func(huma.Context)) {
-	verifier := a.backend.Load().PasswordVerifier
-	if verifier == nil {
-		verifier = a.backend.Load().Verifier
-	}
-	a.admitToken(ctx, next, verifier, a.current)
+	a.admitToken(ctx, next, a.backend.Load().PasswordVerifier, a.current)
 }
 
 // current refuses a token that was ended.

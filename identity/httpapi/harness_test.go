@@ -238,7 +238,7 @@ func start(t testing.TB) *service {
 	must(t, err)
 	must(t, s.api.Open(httpapi.Backend{
 		Accounts: accounts, Issuer: s.issuer, Verifier: verifier, Revocations: s.revoked,
-		Promotions: s.promotions, Keys: s.keys,
+		PasswordIssuer: s.issuer, PasswordVerifier: verifier, Promotions: s.promotions, Keys: s.keys,
 	}))
 	return s
 }

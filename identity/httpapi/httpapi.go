@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -72,15 +73,14 @@ type Keys interface {
 }
 
 // Backend is what the operations on accounts, logins, promotions and keys
-// need. Every field is required but those of one-time passwords.
+// need. Every field is required.
 type Backend struct {
 	Accounts Accounts
 	Issuer   Issuer
 	Verifier Verifier
-	// PasswordIssuer makes the tokens that one-time passwords buy, which
-	// Verifier refuses; nil: one-time passwords let nobody in. PasswordVerifier
-	// accepts them and what Verifier accepts, and serves the change of password
-	// alone; nil: Verifier.
+	// PasswordIssuer makes the tokens that one-time passwords buy, which Verifier
+	// refuses. PasswordVerifier accepts them and what Verifier accepts, and serves
+	// the change of password alone.
 	PasswordIssuer   Issuer
 	PasswordVerifier Verifier
 
@@ -138,8 +138,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 
 // Open gives the API its backend, with which it serves from now on.
 func (a *API) Open(b Backend) error {
-	if b.Accounts == nil || b.Issuer == nil || b.Verifier == nil || b.Revocations == nil || b.Promotions == nil || b.Keys == nil {
-		return errors.New("httpapi: Accounts, Issuer, Verifier, Revocations, Promotions and Keys are required")
+	if slices.Contains([]any{b.Accounts, b.Issuer, b.Verifier, b.PasswordIssuer, b.PasswordVerifier, b.Revocations, b.Promotions, b.Keys}, nil) {
+		return errors.New("httpapi: every field of the backend is required")
 	}
 	a.backend.Store(&b)
 	return nil

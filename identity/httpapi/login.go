@@ -56,9 +56,7 @@ func (a *API) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
 	}
 	issuer := a.backend.Load().Issuer
 	if credential.OneTime() {
-		if issuer = a.backend.Load().PasswordIssuer; issuer == nil {
-			return nil, a.fail(ctx, account.ErrBadCredentials)
-		}
+		issuer = a.backend.Load().PasswordIssuer
 	}
 	raw, _, err := issuer.Issue(credential.UserID, credential.Generation)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/earlybird/earlybird/identity/httpapi"
 )
 
 func TestRouting(t *testing.T) {
@@ -184,5 +186,14 @@ func TestPasswordIsNeverTold(t *testing.T) {
 	}
 	if logs := s.logs.String(); strings.Contains(logs, secret) || !strings.Contains(logs, "broken") {
 		t.Errorf("the log has the password, or lacks the failure: %s", logs)
+	}
+}
+
+// TestOpenWantsAWholeBackend: a part that is missing is found at the start, not
+// by the first request that needs it.
+func TestOpenWantsAWholeBackend(t *testing.T) {
+	s := startClosed(t)
+	if err := s.api.Open(httpapi.Backend{Promotions: s.promotions, Revocations: s.revoked}); err == nil {
+		t.Error("a part of a backend was taken for one")
 	}
 }
