@@ -95,6 +95,9 @@ var settingsTable = []setting{
 		return setNumber(&c.MinPasswordLength, v, account.MinPassword, account.MaxPassword)
 	}},
 	{"min-password-score", "2", "least `SCORE` of a new password as zxcvbn estimates it, 0 (any) to 4", func(c *config, v string) error { return setNumber(&c.MinPasswordScore, v, 0, password.MaxScore) }},
+	// Of an address as many as the gateway lets through. Of failures NIST SP 800-63B
+	// section 5.2.2 wants no more than 100 in a row, and one a minute after that is
+	// 0.15 % a day of the million guesses that the weakest accepted password withstands.
 	{"address-limit", "600,600/m", "`BURST,COUNT/UNIT` of logins, registrations and changes of password from one address (of IPv6: a /64), or off", func(c *config, v string) error { return setRate(&c.AddressLimit, v) }},
 	{"account-limit", "100,60/h", "`BURST,COUNT/UNIT` of failures at one account, from addresses where no login has succeeded in 30 days, or off", func(c *config, v string) error { return setRate(&c.AccountLimit, v) }},
 	{"account-address-limit", "100,60/h", "`BURST,COUNT/UNIT` of failures at one account from one address, or off", func(c *config, v string) error { return setRate(&c.AccountAddressLimit, v) }},

@@ -34,9 +34,6 @@ type Snapshot struct {
 	RunID      string // names the running server as a primary
 }
 
-// Granted is how many users hold a grant.
-func (s Snapshot) Granted() int64 { return min(s.Last, s.Campaign.Slots) }
-
 // Snapshot reads the campaign and the counters at one moment.
 func (b *Board) Snapshot(ctx context.Context) (Snapshot, error) {
 	reply, err := stateScript.Run(ctx, b.redis, []string{KeyCampaign, KeyArrivals}).Slice()

@@ -17,13 +17,10 @@ type FeedConfig struct {
 	Redis redis.UniversalClient
 	// OnArrival: this user has this position in the current campaign.
 	OnArrival func(userID string, position int64)
-	// OnCampaign: the settings changed, or another campaign began.
-	OnCampaign func(Campaign)
 	// OnGap: arrivals may have been missed; drop every position remembered.
-	OnGap   func()
-	Timeout time.Duration // of one look at Redis; 0: DefaultClaimTimeout
-	Log     *slog.Logger  // nil: slog.Default()
-	Now     func() time.Time
+	OnGap func()
+	Log   *slog.Logger     // nil: slog.Default()
+	Now   func() time.Time // nil: time.Now
 }
 
 // Feed follows the campaign from the edge: it knows the current settings and
@@ -51,9 +48,6 @@ const (
 
 // NewFeed returns a Feed; it knows nothing until Run has read for the first time.
 func NewFeed(cfg FeedConfig) *Feed {
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = DefaultClaimTimeout
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -77,9 +71,9 @@ func (f *Feed) Campaign() (Campaign, bool) {
 func (f *Feed) Live() bool { return f.live.Load() }
 
 // Standing reads where a user stands. It is an *outage.Error when that cannot
-// be told within the time limit.
+// be told within DefaultClaimTimeout.
 func (f *Feed) Standing(ctx context.Context, userID string) (Standing, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, DefaultClaimTimeout)
 	defer cancel()
 	return f.board.Standing(ctx, userID)
 }
@@ -249,10 +243,6 @@ func (t *tail) refresh(ctx context.Context) error {
 		t.gap()
 	} else if old != nil && old.RunID != next.RunID {
 		t.gap()
-	}
-	changed := old == nil || old.Campaign.ID != next.Campaign.ID || old.Campaign.Version != next.Campaign.Version
-	if changed && next.Exists && t.feed.cfg.OnCampaign != nil {
-		t.feed.cfg.OnCampaign(next.Campaign)
 	}
 	return nil
 }

@@ -22,7 +22,6 @@ import (
 type watcher struct {
 	mu        sync.Mutex
 	positions map[string]int64
-	campaigns []campaign.Campaign
 	gaps      int
 }
 
@@ -42,11 +41,6 @@ func follow(t *testing.T, url string) (*campaign.Feed, *watcher) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.positions[user] = position
-		},
-		OnCampaign: func(c campaign.Campaign) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.campaigns = append(w.campaigns, c)
 		},
 		OnGap: func() {
 			w.mu.Lock()

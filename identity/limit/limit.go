@@ -55,16 +55,6 @@ type Rate struct {
 	Every time.Duration
 }
 
-// The default rates. The address's is what design and gateway promise. The
-// others are for failures: NIST SP 800-63B section 5.2.2 wants no more than 100
-// in a row, and one a minute after that is 0.15 % a day of the million guesses
-// that the weakest accepted password withstands.
-var (
-	DefaultAddress = Rate{Burst: 600, Every: 100 * time.Millisecond}
-	DefaultAccount = Rate{Burst: 100, Every: time.Minute}
-	DefaultBoth    = Rate{Burst: 100, Every: time.Minute}
-)
-
 // units are the periods of ParseRate.
 var units = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
 

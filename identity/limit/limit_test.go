@@ -373,7 +373,7 @@ func TestInspect(t *testing.T) {
 
 func TestParseRate(t *testing.T) {
 	for text, want := range map[string]limit.Rate{
-		"600,600/m": limit.DefaultAddress, "100,60/h": limit.DefaultAccount, "off": {}, "1,1/d": {Burst: 1, Every: 24 * time.Hour},
+		"600,600/m": {Burst: 600, Every: 100 * time.Millisecond}, "100,60/h": {Burst: 100, Every: time.Minute}, "off": {}, "1,1/d": {Burst: 1, Every: 24 * time.Hour},
 	} {
 		if got, err := limit.ParseRate(text); got != want || err != nil {
 			t.Errorf("%q = %+v, %v; want %+v", text, got, err, want)
