@@ -8,6 +8,13 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/limit"
+	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/revocation"
+	"github.com/earlybird/earlybird/identity/token"
 )
 
 const (
@@ -130,30 +137,18 @@ func answerHeaders(status int) map[string]*huma.Param {
 }
 
 // kinds are the problems of each status that are more than the status.
-var kinds = map[int][]*Problem{
-	http.StatusUnauthorized: {
-		typedProblem(typeCredentials, "The username or the password is wrong", http.StatusUnauthorized, "The username or the password is wrong."),
-		typedProblem(typeUnauthorized, "A valid access token is needed", http.StatusUnauthorized, "The token has expired; log in again."),
-	},
-	http.StatusNotFound: {
-		typedProblem(typeNoGrant, "No promotion", http.StatusNotFound, "You hold no grant of the current campaign."),
-	},
-	http.StatusConflict: {
-		typedProblem(typeTaken, "The username is taken", http.StatusConflict, "username: another account has this name; choose another one"),
-	},
-	http.StatusUnprocessableEntity: {
-		invalidFields(FieldError{Field: "username", Message: "must have 3 to 64 characters"}),
-	},
-	http.StatusTooManyRequests: {
-		typedProblem(typeLimited, "Too many attempts", http.StatusTooManyRequests,
-			"There were too many attempts; try again after the time that Retry-After says."),
-	},
-	http.StatusServiceUnavailable: {
-		unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", outageRetry),
-		unavailable(typePending, "Done, not in force everywhere yet", "It is done and stored; earlier tokens may be accepted until the gateways can be told, which happens by itself.", outageRetry),
-		unavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry),
-	},
-}
+var kinds = func() map[int][]*Problem {
+	kinds := map[int][]*Problem{}
+	for _, err := range []error{
+		account.ErrBadCredentials, token.ErrExpired, campaign.ErrNoGrant, account.ErrUsernameTaken,
+		&account.InvalidError{Field: "username", Reason: "must have 3 to 64 characters"},
+		&limit.LimitedError{}, &password.BusyError{}, &revocation.PendingError{}, token.ErrNoKeys,
+	} {
+		p := problemOf(err)
+		kinds[p.Status] = append(kinds[p.Status], p)
+	}
+	return kinds
+}()
 
 // problemTypes lists every type that a problem can have.
 func problemTypes() []any {
