@@ -81,7 +81,7 @@ func rateLimitingRules(v any) string {
 	values := v.(map[string]any)
 	least, set := 0.0, ""
 	for _, period := range periods {
-		limit, given := amount(values[period])
+		limit, given := schema.Number(values[period])
 		if !given {
 			continue
 		}
@@ -91,7 +91,7 @@ func rateLimitingRules(v any) string {
 		least, set = limit, period
 	}
 	redis, _ := values["redis"].(map[string]any)
-	rate, synced := amount(values["sync_rate"])
+	rate, synced := schema.Number(values["sync_rate"])
 	synced = synced && rate != -1
 	switch {
 	case set == "":
@@ -108,17 +108,6 @@ func rateLimitingRules(v any) string {
 		return "path: required field missing"
 	}
 	return ""
-}
-
-// amount widens a number.
-func amount(v any) (float64, bool) {
-	switch n := v.(type) {
-	case int:
-		return float64(n), true
-	case float64:
-		return n, true
-	}
-	return 0, false
 }
 
 // functions is Lua code, which Kong alone can judge.

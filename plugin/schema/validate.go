@@ -169,7 +169,7 @@ func (s Spec) fault(v any) string {
 			return message
 		}
 	}
-	if n, ok := number(v); ok {
+	if n, ok := Number(v); ok {
 		if message := s.numberFault(n); message != "" {
 			return message
 		}
@@ -250,8 +250,8 @@ func (s Spec) choiceFault(v any) string {
 }
 
 func same(a, b any) bool {
-	x, ok1 := number(a)
-	y, ok2 := number(b)
+	x, ok1 := Number(a)
+	y, ok2 := Number(b)
 	if ok1 && ok2 {
 		return x == y
 	}
@@ -264,7 +264,7 @@ var articles = map[string]string{
 }
 
 func typeFault(kind string, v any) string {
-	n, isNumber := number(v)
+	n, isNumber := Number(v)
 	ok := false
 	switch kind {
 	case "string":
@@ -290,8 +290,8 @@ func typeFault(kind string, v any) string {
 	return "expected " + articles[kind]
 }
 
-// number widens what JSON and YAML decoders make of a number.
-func number(v any) (float64, bool) {
+// Number widens what JSON and YAML decoders make of a number.
+func Number(v any) (float64, bool) {
 	switch n := v.(type) {
 	case int:
 		return float64(n), true
