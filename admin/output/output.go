@@ -36,8 +36,8 @@ type Column struct {
 }
 
 // Writer writes rows that all have the same columns. A value is a string, a
-// bool, an int64, a time.Time or nil; a zero time is as nil: null in JSON,
-// empty elsewhere. Times are written as RFC 3339 says, in UTC. In CSV, text that
+// bool, a number, a time.Time or nil, and in JSON whatever encoding/json takes; a
+// zero time is as nil: null in JSON, empty elsewhere. Times are written as RFC 3339 says, in UTC. In CSV, text that
 // a spreadsheet would take for a formula begins with an apostrophe.
 type Writer interface {
 	// Row writes one row, or keeps it until Close.

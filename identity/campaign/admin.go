@@ -186,7 +186,7 @@ type Progress struct {
 	Restoring bool
 }
 
-// Status returns how the current campaign goes, its Status with start and end
+// Status returns how the newest campaign goes, its Status with start and end
 // taken into account. Errors: ErrNoCampaign, *outage.Error.
 func (a *Admin) Status(ctx context.Context) (Progress, error) {
 	c, err := a.cfg.Ledger.Newest(ctx)

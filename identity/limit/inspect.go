@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,7 +34,7 @@ func Inspect(ctx context.Context, client redis.UniversalClient, account string, 
 	var all []State
 	look := func(s State, key string) error {
 		held, err := client.Get(ctx, key).Result()
-		if err == redis.Nil { //nolint:errorlint // never wrapped
+		if errors.Is(err, redis.Nil) {
 			return nil
 		}
 		if err != nil {
@@ -72,7 +73,7 @@ func Inspect(ctx context.Context, client redis.UniversalClient, account string, 
 
 func isKnown(ctx context.Context, client redis.UniversalClient, n names, now time.Time) (bool, error) {
 	seen, err := client.ZScore(ctx, n.known, n.member).Result()
-	if err == redis.Nil { //nolint:errorlint // never wrapped
+	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}
 	if err != nil {

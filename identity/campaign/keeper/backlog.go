@@ -15,8 +15,8 @@ import (
 // backlogCount bounds what Backlog counts one by one.
 const backlogCount = 1000
 
-// Backlog is what Redis and the ledger do not agree on yet, and never should
-// have disagreed on.
+// Backlog is how far the ledger is behind Redis and the logins, and what it
+// refused.
 type Backlog struct {
 	Undrained       int64         // entries of the outbox that are not in the ledger; of those that no replica was given 1,000 at most
 	OldestUndrained time.Duration // the age of the first of them
