@@ -105,8 +105,8 @@ func (g *gate) expect(n int64) time.Duration {
 
 // learn moves the average cost a little of the way to what was just seen: a
 // burst of requests slows the hashes of its first moment down, and must not
-// close the queue for all that come with it. Two
-// at once may lose one of the two; an average does not mind.
+// close the queue for all that come with it. Two at once may lose one of the
+// two; an average does not mind.
 func (g *gate) learn(took time.Duration) {
 	cost := g.cost.Load()
 	g.cost.Store(max(cost+(int64(took)-cost)/32, int64(time.Microsecond)))
