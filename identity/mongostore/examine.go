@@ -60,8 +60,10 @@ var (
 	required = []Index{{Collection: "grants", Name: "campaign_rank", Unique: true}}
 	desired  = []Index{
 		{Collection: "waiting", Name: "campaign_position"},
-		{Collection: "logins", Name: "attempts"}, {Collection: "logins", Name: retentionIndex},
-		{Collection: "revocations", Name: "latest"}, {Collection: "revocations", Name: "expiry"},
+		{Collection: "logins", Name: "attempts"},
+		{Collection: "logins", Name: retentionIndex},
+		{Collection: "revocations", Name: "latest"},
+		{Collection: "revocations", Name: "expiry"},
 	}
 )
 
