@@ -33,10 +33,12 @@ func Strength(password string, hints ...string) (score int, advice string) {
 	}
 	rest := without(password, hints)
 	found := zxcvbn.PasswordStrength(prefix(rest, strengthPrefix), words)
-	if rest != password {
-		return found.Score, builtOnName
+	if rest == password {
+		return found.Score, adviceOn(longest(found.Sequence))
 	}
-	return found.Score, adviceOn(longest(found.Sequence))
+	// What is left may look stronger than the whole: "pword123!" of "password123!".
+	whole := zxcvbn.PasswordStrength(prefix(password, strengthPrefix), words[:1])
+	return min(found.Score, whole.Score), builtOnName
 }
 
 // without returns what a password has beside the hints, in any case. zxcvbn

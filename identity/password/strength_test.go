@@ -51,13 +51,24 @@ func TestStrength(t *testing.T) {
 // A name is weak as its own password, however long it is and whatever its letters.
 func TestStrengthOfTheName(t *testing.T) {
 	for _, name := range []string{"alexandrina", "alexandrina.von-hohenstein@mail.example.org", "константинопольский"} {
-		if score, _ := Strength("a strange word and "+name, name); score < 2 {
-			t.Errorf("a good password with %s in it: score %d", name, score)
+		for _, password := range []string{"a strange word and " + name, name + " and a strange word"} {
+			if score, _ := Strength(password, name); score < 2 {
+				t.Errorf("%s: score %d of a good password", password, score)
+			}
 		}
 		for _, password := range []string{name, strings.ToUpper(name), name + "1", "1" + name + name} {
 			if score, advice := Strength(password, name); score >= 2 || !strings.Contains(advice, "username") {
 				t.Errorf("%s: score %d, %s", password, score, advice)
 			}
+		}
+	}
+}
+
+// A name that is a part of a common password does not make a better one of it.
+func TestStrengthBesideTheName(t *testing.T) {
+	for password, name := range map[string]string{"password123!": "ass", "alexander1": "lex", "1q2w3e4r5t": "2w3", "christopher": "ist"} {
+		if score, _ := Strength(password, name); score >= 2 {
+			t.Errorf("%s of %s: score %d", password, name, score)
 		}
 	}
 }
