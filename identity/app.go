@@ -70,24 +70,33 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 }
 
-// memoryBase is the heap beside what hashing takes: with a connection for each of
-// 2,000 logins at once.
-const memoryBase = 64 << 20
+const (
+	// memoryBase is the heap beside what is bounded by settings: with a connection
+	// for each of 2,000 logins at once.
+	memoryBase = 64 << 20
+	// rememberedSize is what a token or a user takes that is remembered.
+	rememberedSize = 512
+)
 
-// limitMemory bounds the heap by what hashing needs at least: for each hash that
-// runs at once its own memory, and that of the one before, which the garbage
-// collector has not freed yet. A lower bound would have the memory of each hash
-// given back to the system and asked for again, page by page, which takes a
-// third of a hash. GOMEMLIMIT wins.
+// limitMemory bounds the heap. GOMEMLIMIT wins.
 func limitMemory(c config) {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit(c))
 	}
+}
+
+// memoryLimit is the heap that is needed at least: for each hash that runs at
+// once its own memory, and that of the one before, which the garbage collector
+// has not freed yet, and what is remembered. A lower bound would have the memory
+// of each hash given back to the system and asked for again, page by page, which
+// takes a third of a hash.
+func memoryLimit(c config) int64 {
 	at := c.Hash.Concurrency
 	if at == 0 {
 		at = runtime.GOMAXPROCS(0)
 	}
-	debug.SetMemoryLimit(memoryBase + 2*int64(at)*int64(c.Hash.Params.MemoryKiB)<<10)
+	hashing := 2 * int64(at) * int64(c.Hash.Params.MemoryKiB) << 10
+	return memoryBase + hashing + rememberedSize*int64(c.TokenCacheSize+c.UserCacheSize)
 }
 
 // flags makes a flag of every setting. All are texts: urfave/cli stops at the

@@ -101,6 +101,23 @@ func TestLoadDefaults(t *testing.T) {
 	}
 }
 
+// TestMemoryLimit: who lets more be remembered gets the room for it, else the
+// garbage collector would never rest.
+func TestMemoryLimit(t *testing.T) {
+	limit := func(name string) int64 {
+		c, err := load(values(map[string]string{"key-secret-file": secretFile(t), name: "1000000"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return memoryLimit(c)
+	}
+	for _, name := range []string{"token-cache-size", "user-cache-size"} {
+		if got := limit(name); got < 500<<20 {
+			t.Errorf("with a --%s of a million the limit is %d MiB", name, got>>20)
+		}
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	cases := map[string]struct {
 		args   []string
