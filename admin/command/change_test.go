@@ -82,9 +82,10 @@ func TestChangeWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestRestoreGoesByTheClockOfRedis: a campaign that has not started by it is not
-// put into Redis, whatever this machine's clock says. Checked by looking at that.
-func TestRestoreGoesByTheClockOfRedis(t *testing.T) {
+// TestClockOfRedis: a campaign that has not started by it is not put into Redis by
+// a restore, nor missed there by an audit, whatever this machine's clock says.
+// Checked by looking at that.
+func TestClockOfRedis(t *testing.T) {
 	s := newStores(t)
 	server := miniredis.RunT(t)
 	server.SetTime(time.Now().Add(-time.Hour))
@@ -100,6 +101,7 @@ func TestRestoreGoesByTheClockOfRedis(t *testing.T) {
 	if id := server.HGet(campaign.KeyCampaign, "id"); id != "1" {
 		t.Errorf("redis has campaign %q, want 1", id)
 	}
+	s.mustRun(t, "campaign audit --redis-url redis://"+server.Addr())
 }
 
 // TestInterrupted: Ctrl-C before the answer changes nothing.

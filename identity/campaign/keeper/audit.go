@@ -26,7 +26,9 @@ type AuditConfig struct {
 	Ledger campaign.Ledger
 	Board  *campaign.Board
 	Logins Logins // nil: the login audit is left out
-	Now    func() time.Time
+	// Now is by default the clock of Redis, by which campaigns start: that of the
+	// machine may be wrong, and is taken only while Redis does not answer.
+	Now func() time.Time
 }
 
 // Kind is what a finding is about.
@@ -78,7 +80,7 @@ const auditTries = 5
 // campaign.ErrNoCampaign, *outage.Error.
 func Audit(ctx context.Context, cfg AuditConfig, campaignID string) (Report, error) {
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = clock(ctx, cfg.Board)
 	}
 	now, err := look(ctx, cfg, campaignID)
 	for try := 1; err == nil; try++ {
@@ -93,6 +95,15 @@ func Audit(ctx context.Context, cfg AuditConfig, campaignID string) (Report, err
 		}
 	}
 	return Report{}, err
+}
+
+func clock(ctx context.Context, b *campaign.Board) func() time.Time {
+	s, err := b.Snapshot(ctx)
+	if err != nil {
+		return time.Now
+	}
+	ahead := time.Until(s.ServerTime)
+	return func() time.Time { return time.Now().Add(ahead) }
 }
 
 // subject is the campaign that an audit is about, and the one in force.
