@@ -70,7 +70,7 @@ func (c *Claimer) Claim(ctx context.Context, userID string) Outcome {
 // claim runs the script for each of the users, in one pipeline. What cannot be
 // told of a user is StatePending in the answers; the error is the first reason.
 func (c *Claimer) claim(ctx context.Context, users []string) ([]Outcome, error) {
-	answers := slices.Repeat([]Outcome{{State: StatePending}}, len(users))
+	answers := pending(len(users))
 	var conn pipeliner = c.cfg.Redis
 	if c.cfg.Replicas > 0 {
 		one, err := c.conn(ctx)
@@ -96,6 +96,8 @@ func (c *Claimer) claim(ctx context.Context, users []string) ([]Outcome, error) 
 	}
 	return answers, err
 }
+
+func pending(n int) []Outcome { return slices.Repeat([]Outcome{{State: StatePending}}, n) }
 
 // pipeliner is a client, or one connection of it.
 type pipeliner interface{ Pipeline() redis.Pipeliner }

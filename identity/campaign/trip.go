@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"sync"
 )
@@ -85,17 +86,24 @@ func (c *Claimer) carry(ctx context.Context, group []*waiter) {
 	}()
 }
 
-// serve makes one trip.
+// serve makes one trip. A panic on it is the end of neither the trips nor, in a
+// goroutine of its own, the process: its claims are pending.
 func (c *Claimer) serve(ctx context.Context, group []*waiter) {
 	users := make([]string, len(group))
 	for i, w := range group {
 		users[i] = w.userID
 	}
-	answers, err := c.claim(ctx, users)
-	if err != nil {
+	answers := pending(len(users))
+	defer func() {
+		if p := recover(); p != nil {
+			c.cfg.Log.ErrorContext(ctx, "claims panicked and are pending", "panic", p, "stack", string(debug.Stack()))
+		}
+		for i, w := range group {
+			w.answer <- answers[i]
+		}
+	}()
+	var err error
+	if answers, err = c.claim(ctx, users); err != nil {
 		c.cfg.Log.DebugContext(ctx, "claims are pending", "claims", len(group), "err", err)
-	}
-	for i, w := range group {
-		w.answer <- answers[i]
 	}
 }

@@ -3,6 +3,7 @@ package campaign_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -35,6 +36,9 @@ func (tr *traffic) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 		tr.trips = append(tr.trips, len(cmds))
 		tr.mu.Unlock()
 		begin := tr.begin
+		if slices.Contains(cmds[0].Args(), any(userWhoPanics)) {
+			panic("a fault of the client library")
+		}
 		if slices.Contains(cmds[0].Args(), any(userWithoutAnswer)) {
 			begin = nil
 		}
@@ -59,13 +63,16 @@ func (tr *traffic) seen() []int {
 // userWithoutAnswer claims on a trip that never gets one.
 const userWithoutAnswer = "nobody answers"
 
+// userWhoPanics claims on a trip that ends in a panic.
+const userWhoPanics = "panics"
+
 // throughTraffic returns a claimer whose trips begin when the test says so.
 func (b *bench) throughTraffic(t *testing.T, timeout time.Duration) (*campaign.Claimer, *traffic) {
 	t.Helper()
 	tr := &traffic{begin: make(chan struct{})}
 	client := connect(t, b.url)
 	client.AddHook(tr)
-	return campaign.NewClaimer(campaign.ClaimerConfig{Redis: client, Timeout: timeout}), tr
+	return campaign.NewClaimer(campaign.ClaimerConfig{Redis: client, Timeout: timeout, Log: slog.New(slog.DiscardHandler)}), tr
 }
 
 // claimInOrder makes claims one after the other, none of which is answered yet.
@@ -139,6 +146,27 @@ func TestTripWithoutAnswerHoldsUpNobodyElse(t *testing.T) {
 	giveUp()
 	if got := <-stuck; got != state(campaign.StatePending) {
 		t.Errorf("claim without an answer: %+v, want pending", got)
+	}
+}
+
+// A panic costs those on the trip their answer, and nobody else a trip: neither one
+// in the goroutine of who claims nor one in another. Checked without a recover.
+func TestTripThatPanics(t *testing.T) {
+	b := newBench(t, testserver.Redis(t).URL())
+	b.start(t, 10, 0)
+	claimer, tr := b.throughTraffic(t, time.Minute)
+	answers := claimInOrder(t, claimer, tr, "a", "b", "c", "d", userWhoPanics)
+	close(tr.begin)
+	if got := <-answers[userWhoPanics]; got != state(campaign.StatePending) {
+		t.Errorf("claim on a trip after another: %+v, want pending", got)
+	}
+	for range 5 {
+		if got := claimer.Claim(t.Context(), userWhoPanics); got != state(campaign.StatePending) {
+			t.Errorf("claim on a trip of its own: %+v, want pending", got)
+		}
+	}
+	if got := claimer.Claim(t.Context(), "e"); got.State != campaign.StateGranted {
+		t.Errorf("claim after them: %+v, want granted", got)
 	}
 }
 
