@@ -13,6 +13,28 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 )
 
+// A restorer that is at work is left alone, but not until a time to come, when the
+// clock of Redis was set back after it died. Checked without the look at the age.
+func TestRestorerWithAClockThatWasSetBack(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		right := func(by string) bool {
+			t.Helper()
+			r, err := b.board.Close(t.Context(), by, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r != nil
+		}
+		if !right("one") || right("two") {
+			t.Error("the right went to two, or to nobody")
+		}
+		b.redis.HSet(t.Context(), campaign.KeyCampaign, "restorer_at", time.Now().Add(time.Hour).UnixMilli())
+		if !right("two") {
+			t.Error("nobody may restore for an hour")
+		}
+	})
+}
+
 // A client asks again when an answer is lost, and must not hear that somebody
 // else was at work; once another restore began, it does. Checked by leaving out
 // opened_by in open.lua.
