@@ -32,13 +32,32 @@ func Strength(password string, hints ...string) (score int, advice string) {
 		words = append(words, prefix(h, hintBytes))
 	}
 	rest := without(password, hints)
-	found := zxcvbn.PasswordStrength(prefix(rest, strengthPrefix), words)
+	score, advice = estimate(rest, words)
 	if rest == password {
-		return found.Score, adviceOn(longest(found.Sequence))
+		return score, advice
 	}
 	// What is left may look stronger than the whole: "pword123!" of "password123!".
-	whole := zxcvbn.PasswordStrength(prefix(password, strengthPrefix), words[:1])
-	return min(found.Score, whole.Score), builtOnName
+	whole, _ := estimate(password, words[:1])
+	return min(score, whole), builtOnName
+}
+
+func estimate(password string, words []string) (score int, advice string) {
+	found := zxcvbn.PasswordStrength(prefix(password, strengthPrefix), words)
+	// It misses much of what repeats itself when the letters are not ASCII.
+	if part := repeated(password); part != "" {
+		return min(found.Score, zxcvbn.PasswordStrength(prefix(part, strengthPrefix), words).Score), repeats
+	}
+	return found.Score, adviceOn(longest(found.Sequence))
+}
+
+// repeated returns what a password consists of, at least twice in a row, or "".
+func repeated(password string) string {
+	for i := range password {
+		if i > 0 && 2*i <= len(password) && strings.HasPrefix(password, password[i:]) {
+			return password[:i]
+		}
+	}
+	return ""
 }
 
 // without returns what a password has beside the hints, in any case. zxcvbn
@@ -83,6 +102,7 @@ func longest(parts []*match.Match) *match.Match {
 const (
 	more        = "; four or more unrelated words are easy to remember and hard to guess"
 	builtOnName = "is too easy to guess: it is built on your username or on our name" + more
+	repeats     = "is too easy to guess: it repeats itself" + more
 )
 
 // adviceOn says what makes a password with this part easy to guess and what to
@@ -98,7 +118,7 @@ func adviceOn(part *match.Match) string {
 	case part.Pattern == "spatial":
 		return "is too easy to guess: it follows the keys of a keyboard" + more
 	case part.Pattern == "repeat":
-		return "is too easy to guess: it repeats itself" + more
+		return repeats
 	case part.Pattern == "sequence":
 		return "is too easy to guess: it is a sequence such as abc or 123" + more
 	case part.Pattern == "date" || part.Pattern == "regex": // a year
