@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 )
@@ -91,6 +92,7 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 // has, and looks that up in the description.
 func TestAnswersAreDescribed(t *testing.T) {
 	busy := &password.BusyError{RetryAfter: 1}
+	limited := &limit.LimitedError{RetryAfter: 1}
 	down := outage.New("mongodb", "read", errors.New("down"))
 	alice := credentials("alice", goodPassword)
 	change := passwords(goodPassword, "another battery staple")
@@ -106,10 +108,12 @@ func TestAnswersAreDescribed(t *testing.T) {
 		"register, taken":      {"POST", "/users", "/users", alice, nil, true, 409},
 		"register, large":      {"POST", "/users", "/users", strings.Repeat("x", 20000), nil, true, 413},
 		"register, invalid":    {"POST", "/users", "/users", "{}", nil, true, 422},
+		"register, limited":    {"POST", "/users", "/users", credentials("carol", goodPassword), func(s *service) { s.hasher.err = limited }, true, 429},
 		"register, busy":       {"POST", "/users", "/users", credentials("carol", goodPassword), func(s *service) { s.hasher.err = busy }, true, 503},
 		"register, broken":     {"POST", "/users", "/users", credentials("carol", goodPassword), func(s *service) { s.hasher.err = io.ErrClosedPipe }, true, 500},
 		"login":                {"POST", "/login", "/login", alice, nil, true, 200},
 		"login, wrong":         {"POST", "/login", "/login", credentials("alice", "wrong"), nil, true, 401},
+		"login, limited":       {"POST", "/login", "/login", alice, func(s *service) { s.hasher.err = limited }, true, 429},
 		"login, down":          {"POST", "/login", "/login", alice, func(s *service) { s.hasher.err = down }, true, 503},
 		"user":                 {"GET", "/users/ID", "/users/{id}", "", nil, false, 200},
 		"user, other":          {"GET", "/users/x", "/users/{id}", "", nil, false, 404},
@@ -127,6 +131,7 @@ func TestAnswersAreDescribed(t *testing.T) {
 		"password, not JSON":   {"PUT", "/users/ID/password", "/users/{id}/password", "x", nil, false, 400},
 		"password, large":      {"PUT", "/users/ID/password", "/users/{id}/password", strings.Repeat("x", 20000), nil, false, 413},
 		"password, invalid":    {"PUT", "/users/ID/password", "/users/{id}/password", "{}", nil, false, 422},
+		"password, limited":    {"PUT", "/users/ID/password", "/users/{id}/password", change, func(s *service) { s.hasher.err = limited }, false, 429},
 		"password, pending":    {"PUT", "/users/ID/password", "/users/{id}/password", change, func(s *service) { s.revoked.down = true }, false, 503},
 		"keys":                 {"GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "", nil, true, 200},
 		"keys, none":           {"GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "", func(s *service) { s.keys.none = true }, true, 503},
