@@ -46,6 +46,9 @@ func TestBadFramesEndTheirConnectionOnly(t *testing.T) {
 			}
 		})
 	}
+	if n := s.counted(t, "earlybird_plugin_bad_frames_total"); n != float64(len(tests)) {
+		t.Errorf("%v bad frames are counted, want %d", n, len(tests))
+	}
 }
 
 func TestDrainFinishesWhatRuns(t *testing.T) {

@@ -112,7 +112,7 @@ func TestHandlersThatEndInEveryWay(t *testing.T) {
 	}
 }
 
-func TestPanicIsLoggedWithItsStackAndToldToKong(t *testing.T) {
+func TestPanicIsLoggedWithItsStackCountedAndToldToKong(t *testing.T) {
 	s := serve(t, pluginserver.Config{}, handlerOf(func(context.Context, *pluginserver.Event) pluginserver.Verdict { panic("boom") }))
 	plugin := newKong(t, s)
 	k := &kong{}
@@ -126,6 +126,9 @@ func TestPanicIsLoggedWithItsStackAndToldToKong(t *testing.T) {
 	}
 	if calls := k.called(); len(calls) != 1 || calls[0] != "kong.log.err" {
 		t.Errorf("the second event tells Kong once: %q", calls)
+	}
+	if n := s.counted(t, "earlybird_plugin_panics_total"); n != 2 {
+		t.Errorf("%v panics are counted, want 2", n)
 	}
 }
 
@@ -164,6 +167,9 @@ func TestHandlerThatRunsTooLongIsOverruled(t *testing.T) {
 			}
 			if got := fmt.Sprint(k.called()); got != fmt.Sprint(tt.wantCall) {
 				t.Errorf("calls %s, want %s", got, tt.wantCall)
+			}
+			if n := s.counted(t, "earlybird_plugin_overruled_total"); n != 1 {
+				t.Errorf("%v overruled handlers are counted, want 1", n)
 			}
 		})
 	}

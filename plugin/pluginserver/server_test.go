@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/plugin/kongwire"
@@ -39,6 +40,24 @@ type served struct {
 	stop   func() // begins to drain
 	done   <-chan error
 	log    *logBuffer
+
+	metrics *prometheus.Registry
+}
+
+// counted is what a counter of the server says.
+func (s served) counted(t *testing.T, name string) float64 {
+	t.Helper()
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
 
 type logBuffer struct {
@@ -66,6 +85,8 @@ func serve(t testing.TB, config pluginserver.Config, start pluginserver.StartFun
 	config.Plugin.New = func(context.Context, pluginserver.Process) (pluginserver.StartFunc, error) { return start, nil }
 	log := &logBuffer{}
 	config.Process.Log = slog.New(slog.NewJSONHandler(log, nil))
+	metrics := prometheus.NewRegistry()
+	config.Process.Metrics = metrics
 	background, cancel := context.WithCancel(context.Background())
 	server, err := pluginserver.New(background, config)
 	if err != nil {
@@ -88,7 +109,7 @@ func serve(t testing.TB, config pluginserver.Config, start pluginserver.StartFun
 		<-stopped
 		cancel()
 	})
-	return served{socket: socket, stop: stop, done: result, log: log}
+	return served{socket: socket, stop: stop, done: result, log: log, metrics: metrics}
 }
 
 func accessPlugin() pluginserver.Definition {
