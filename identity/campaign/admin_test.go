@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
 )
 
 func TestStartRefuses(t *testing.T) {
@@ -204,6 +206,52 @@ func TestApplyNeverGoesBack(t *testing.T) {
 			t.Errorf("redis has %+v, %v, want version 2", s.Campaign, err)
 		}
 	})
+}
+
+// read counts the grants that are read from a ledger.
+type read struct {
+	*ledgertest.Memory
+	grants int
+}
+
+func (r *read) Grants(ctx context.Context, id string) iter.Seq2[campaign.Grant, error] {
+	return func(yield func(campaign.Grant, error) bool) {
+		for g, err := range r.Memory.Grants(ctx, id) {
+			if r.grants++; !yield(g, err) {
+				return
+			}
+		}
+	}
+}
+
+// Any number of winners goes by in batches, each once and in order, and no more
+// of them is held than a batch. Checked by reading all before the first is
+// yielded, and by not emptying a batch.
+func TestWinnersAreStreamed(t *testing.T) {
+	const winners = 1000
+	ledger := &read{Memory: ledgertest.NewMemory()}
+	if err := ledger.AddVersion(t.Context(), campaign.Campaign{ID: "1", Version: 1}); err != nil {
+		t.Fatal(err)
+	}
+	users := names{}
+	for rank := int64(1); rank <= winners; rank++ {
+		user := fmt.Sprint("u", rank)
+		users[user] = "name of " + user
+		if _, err := ledger.AddGrants(t.Context(), []campaign.Grant{{CampaignID: "1", UserID: user, Rank: rank}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, held := int64(1), 0
+	for w, err := range campaign.NewAdmin(campaign.AdminConfig{Ledger: ledger, Users: users}).Winners(t.Context(), "") {
+		if err != nil || w.Rank != next || w.Username != "name of "+w.UserID {
+			t.Fatalf("winner %d is %+v, %v", next, w, err)
+		}
+		held = max(held, ledger.grants-int(next))
+		next++
+	}
+	if next != winners+1 || held >= winners/2 {
+		t.Errorf("%d winners, up to %d held; want %d, and few held", next-1, held, winners)
+	}
 }
 
 type names map[string]string
