@@ -18,7 +18,9 @@ import (
 // envClaim makes the test binary a process that claims on the Redis it names.
 const envClaim = "EARLYBIRD_TEST_CLAIM"
 
-const crowd = 400 // users of the processes that claim
+// crowd is how many users the processes claim for. Of so many few hold a grant:
+// some 2,000 claims are made until a process has told of enough of them.
+const crowd = 1000
 
 func TestMain(m *testing.M) {
 	if url := os.Getenv(envClaim); url != "" {
