@@ -274,7 +274,8 @@ func TestManyRestorersAtOnce(t *testing.T) {
 
 // Rules 1 to 4 and 6 together: claims go on while Redis is killed again and
 // again with -9. No grant that was told is missing or changed afterwards, and
-// every login that could not be told is made good.
+// every login that could not be told is made good. Checked by a Redis that
+// writes nothing to its disk.
 func TestKillRedisWhileClaiming(t *testing.T) {
 	server := testserver.Redis(t)
 	b := newBench(t, server.URL())
