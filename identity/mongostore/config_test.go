@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,22 +28,27 @@ func write(t *testing.T, content string) string {
 	return path
 }
 
-// certificate returns a self-signed certificate in PEM.
-func certificate(t *testing.T) string {
+// certificate returns a certificate for 127.0.0.1 that is its own authority, and
+// itself in PEM.
+func certificate(t *testing.T) (tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func TestConfig(t *testing.T) {
+	_, authority := certificate(t)
 	for _, test := range []struct {
 		name     string
 		config   Config
@@ -66,7 +72,7 @@ func TestConfig(t *testing.T) {
 		{"user and password file before the URL's", Config{URL: "mongodb://other:secret@h/?authSource=people&authMechanism=SCRAM-SHA-256", User: "u", PasswordFile: write(t, "pw")}, "earlybird", func(o *options.ClientOptions) bool {
 			return o.Auth.Username == "u" && o.Auth.Password == "pw" && o.Auth.AuthSource == "people" && o.Auth.AuthMechanism == "SCRAM-SHA-256"
 		}},
-		{"CA file turns TLS on", Config{URL: "mongodb://h", CAFile: write(t, certificate(t))}, "earlybird", func(o *options.ClientOptions) bool {
+		{"CA file turns TLS on", Config{URL: "mongodb://h", CAFile: write(t, authority)}, "earlybird", func(o *options.ClientOptions) bool {
 			return o.TLSConfig.RootCAs != nil && o.TLSConfig.MinVersion == tls.VersionTLS12 && !o.TLSConfig.InsecureSkipVerify
 		}},
 	} {

@@ -1,0 +1,50 @@
+package mongostore
+
+import (
+	"crypto/tls"
+	"net"
+	"net/url"
+	"testing"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+// The embedded server speaks no TLS, so a proxy does in its place. Checked by
+// leaving RootCAs unset (the right authority is then refused) and by setting
+// InsecureSkipVerify (the wrong one is then taken).
+func TestTLS(t *testing.T) {
+	server, right := certificate(t)
+	_, wrong := certificate(t)
+	target, err := url.Parse(testserver.Mongo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{server}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: listener, server: target.Host, conns: map[net.Conn]bool{}}
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.setDown(true)
+	})
+	go p.accept()
+	target.Host = listener.Addr().String()
+	patient := with(t, target.String(), "directConnection=true")
+	plain := with(t, patient, "serverSelectionTimeoutMS=500")
+
+	for _, c := range []struct {
+		name   string
+		config Config
+	}{
+		{"another authority", Config{URL: plain, CAFile: write(t, wrong)}},
+		{"the system's authorities", Config{URL: with(t, plain, "tls=true")}},
+		{"no TLS", Config{URL: plain}},
+	} {
+		if _, err := Open(t.Context(), c.config); !outage.Is(err) {
+			t.Errorf("%s: %v, want it refused", c.name, err)
+		}
+	}
+	createAlice(t, open(t, Config{URL: patient, CAFile: write(t, right)}))
+}
