@@ -132,6 +132,11 @@ func (l *local) end(t *testing.T, signal os.Signal) {
 		if signal == os.Interrupt && err != nil {
 			t.Errorf("after Ctrl-C: %v\n%s", err, l.output.String())
 		}
+		for _, name := range []string{"earlybird-tag", "earlybird-auth", "earlybird-identity"} {
+			if pid := l.child(name); signal == os.Interrupt && pid != 0 {
+				t.Errorf("after Ctrl-C %s runs on, process %d", name, pid)
+			}
+		}
 	case <-time.After(30 * time.Second):
 		t.Errorf("the stack did not end on %v", signal)
 		_ = l.command.Process.Kill()
