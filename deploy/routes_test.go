@@ -47,7 +47,8 @@ type kongFile struct {
 		Targets      []struct{ Target string }
 		Healthchecks struct {
 			Active struct {
-				HTTPPath string `yaml:"http_path"`
+				HTTPPath           string `yaml:"http_path"`
+				Healthy, Unhealthy struct{ Interval float64 }
 			}
 		}
 	}
@@ -236,6 +237,9 @@ func TestKongYMLFitsCompose(t *testing.T) {
 	up, service := f.Upstreams[0], f.Services[0]
 	if service.Host != up.Name || len(up.Targets) != 1 || up.Targets[0].Target != address || !slices.Equal(s.Expose, []string{port}) {
 		t.Errorf("service %s, upstream %s, targets %v, exposes %v; want %s", service.Host, up.Name, up.Targets, s.Expose, address)
+	}
+	if active := up.Healthchecks.Active; active.Healthy.Interval <= 0 || active.Unhealthy.Interval <= 0 {
+		t.Errorf("Kong does not look after the replicas by itself: %+v", active)
 	}
 	seen := 0
 	for _, r := range service.Routes {
