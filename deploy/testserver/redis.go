@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // redisReady bounds the wait for redis-server to answer.
@@ -58,6 +60,28 @@ func Redis(t testing.TB, options ...RedisOption) *RedisServer {
 	}
 	t.Fatalf("start redis-server: %v", err)
 	return nil
+}
+
+// RedisCluster starts a Redis Cluster of one node that has all slots, and
+// returns its URL. It is as strict as one of several nodes: keys that are used
+// together must be of one slot.
+func RedisCluster(t testing.TB) string {
+	t.Helper()
+	s := Redis(t, WithRedisArgs("--cluster-enabled", "yes"))
+	address := "127.0.0.1:" + strconv.Itoa(s.port)
+	client := redis.NewClient(&redis.Options{Addr: address})
+	defer func() { _ = client.Close() }()
+	const slots = 16384
+	if err := client.ClusterAddSlotsRange(t.Context(), 0, slots-1).Err(); err != nil {
+		t.Fatalf("give redis-server its slots: %v", err)
+	}
+	for deadline := time.Now().Add(redisReady); !strings.Contains(client.ClusterInfo(t.Context()).Val(), "cluster_state:ok"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("the cluster is not up after %v", redisReady)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return "redis+cluster://" + address
 }
 
 // Port is the TCP port the server has or had.

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,16 +113,9 @@ func dial(t *testing.T, url, passwordFile string) redis.UniversalClient {
 	return client
 }
 
-// One node that holds all slots speaks Cluster's protocol as six do: a key of
-// another slot would be refused.
 func TestOnCluster(t *testing.T) {
-	server := testserver.Redis(t, testserver.WithRedisArgs("--cluster-enabled", "yes"))
-	if err := connect(t, server.URL()).Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
-	url := "redis+cluster://127.0.0.1:" + strconv.Itoa(server.Port())
+	url := testserver.RedisCluster(t)
 	client := connect(t, url)
-	eventually(t, "the cluster is up", func() bool { return client.Set(t.Context(), "probe", 1, 0).Err() == nil })
 	b := newBench(t, url)
 	f, w := follow(t, url)
 	b.start(t, 1, 5)

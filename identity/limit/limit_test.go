@@ -340,7 +340,12 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
-	client := connect(t, testserver.Redis(t).URL())
+	t.Run("redis", func(t *testing.T) { inspect(t, connect(t, testserver.Redis(t).URL())) })
+	// Checked by keys without the tag that keeps them in one slot.
+	t.Run("cluster", func(t *testing.T) { inspect(t, connect(t, testserver.RedisCluster(t))) })
+}
+
+func inspect(t *testing.T, client redis.UniversalClient) {
 	l := limit.New(limit.Config{Redis: client, Account: three, Both: two, Address: many})
 	take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
 	for range 2 {

@@ -146,40 +146,47 @@ func raise(t *testing.T, w *replica, user string, current int64) int64 {
 }
 
 func TestEveryEdgeHears(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
-		store := revocationtest.NewMemory()
-		one, two := newReplica(t, url, store), newReplica(t, url, store)
-		edge := newEdge(t, url)
-		within(t, starting, "edge ready", edge.Ready)
-
-		revoke(t, one, "T1")
-		if !one.feed.Revoked("T1", "alice", 0) {
-			t.Error("the replica that revoked does not know")
-		}
-		took := within(t, soon, "token at the edge", func() bool { return edge.Revoked("T1", "alice", 0) })
-		within(t, soon, "token at the other replica", func() bool { return two.feed.Revoked("T1", "alice", 0) })
-		t.Logf("the edge heard of a token in %s", took)
-		if edge.Revoked("T2", "alice", 0) {
-			t.Error("another token of the user is revoked")
-		}
-
-		if got := raise(t, one, "alice", 4); got != 5 {
-			t.Errorf("generation = %d, want 5", got)
-		}
-		within(t, soon, "generation at the edge", func() bool { return edge.Revoked("T3", "alice", 4) })
-		if edge.Revoked("T4", "alice", 5) || edge.Revoked("T5", "bob", 0) {
-			t.Error("a new token, or one of somebody else, is revoked")
-		}
-		if got := edge.Generation("alice"); got != 5 {
-			t.Errorf("generation at the edge = %d, want 5", got)
-		}
-
-		late := newEdge(t, url)
-		within(t, starting, "late edge ready", late.Ready)
-		if !late.Revoked("T1", "alice", 5) || !late.Revoked("T3", "alice", 4) {
-			t.Error("an edge that starts later does not know what was revoked before")
-		}
+	onBoth(t, everyEdgeHears)
+	// Checked by keys without the tag that keeps them in one slot.
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		everyEdgeHears(t, testserver.RedisCluster(t))
 	})
+}
+
+func everyEdgeHears(t *testing.T, url string) {
+	store := revocationtest.NewMemory()
+	one, two := newReplica(t, url, store), newReplica(t, url, store)
+	edge := newEdge(t, url)
+	within(t, starting, "edge ready", edge.Ready)
+
+	revoke(t, one, "T1")
+	if !one.feed.Revoked("T1", "alice", 0) {
+		t.Error("the replica that revoked does not know")
+	}
+	took := within(t, soon, "token at the edge", func() bool { return edge.Revoked("T1", "alice", 0) })
+	within(t, soon, "token at the other replica", func() bool { return two.feed.Revoked("T1", "alice", 0) })
+	t.Logf("the edge heard of a token in %s", took)
+	if edge.Revoked("T2", "alice", 0) {
+		t.Error("another token of the user is revoked")
+	}
+
+	if got := raise(t, one, "alice", 4); got != 5 {
+		t.Errorf("generation = %d, want 5", got)
+	}
+	within(t, soon, "generation at the edge", func() bool { return edge.Revoked("T3", "alice", 4) })
+	if edge.Revoked("T4", "alice", 5) || edge.Revoked("T5", "bob", 0) {
+		t.Error("a new token, or one of somebody else, is revoked")
+	}
+	if got := edge.Generation("alice"); got != 5 {
+		t.Errorf("generation at the edge = %d, want 5", got)
+	}
+
+	late := newEdge(t, url)
+	within(t, starting, "late edge ready", late.Ready)
+	if !late.Revoked("T1", "alice", 5) || !late.Revoked("T3", "alice", 4) {
+		t.Error("an edge that starts later does not know what was revoked before")
+	}
 }
 
 func TestRepeatedRevocation(t *testing.T) {
