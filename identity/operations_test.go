@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -255,5 +257,32 @@ func TestCollectorIsDown(t *testing.T) {
 	start := time.Now()
 	if err := i.ended(t); err != nil || time.Since(start) > 10*time.Second {
 		t.Errorf("stop: %v after %s", err, time.Since(start))
+	}
+}
+
+// TestLostSecret: keys that do not open end the start, with what to do.
+// Checked by taking it for an outage that passes.
+func TestLostSecret(t *testing.T) {
+	stores := map[string]string{"mongo-url": testserver.Mongo(t), "redis-url": testserver.Redis(t).URL()}
+	first := begin(t, stores)
+	first.until(t, "/readyz", 200)
+	first.stop()
+	if err := first.ended(t); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(other, []byte(strings.Repeat("ff", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stores["key-secret-file"] = other
+	c, err := load(values(stores))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err = run(ctx, c, io.Discard, nil)
+	if err == nil || exitStatus(err) != exitFailed || !strings.Contains(err.Error(), "does not open with this key secret") {
+		t.Errorf("run with another secret: %v", err)
 	}
 }
