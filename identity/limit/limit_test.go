@@ -277,9 +277,16 @@ func TestRedisDown(t *testing.T) {
 		t.Errorf("the owner's address: refused after %d, want 2", after)
 	}
 	server.Start()
-	now = now.Add(2 * time.Second)
-	if kind, _ := refusedBy(t, l, "alice", "198.51.100.1", 1); kind != "" {
-		t.Errorf("with redis back: refused by %q", kind)
+	// It is asked for a moment only, once a second: on a busy machine again.
+	for tries := 1; ; tries++ {
+		now = now.Add(2 * time.Second)
+		kind, _ := refusedBy(t, l, "alice", "198.51.100.1", 1)
+		if kind == "" {
+			break
+		}
+		if tries == 100 {
+			t.Fatalf("with redis back: refused by %q", kind)
+		}
 	}
 	if n := strings.Count(log.String(), "\n"); n != 2 {
 		t.Errorf("%d lines were logged, want one for each turn:\n%s", n, log.String())
