@@ -33,7 +33,11 @@ func TestPending(t *testing.T) {
 	feed := NewFeed(FeedConfig{Redis: client})
 	feed.loads.Store(1)
 	w := NewWriter(WriterConfig{Store: sink{}, Redis: client, Feed: feed})
-	if err := w.RevokeToken(t.Context(), "T", time.Now().Add(time.Hour)); err != nil || w.Pending("T") {
+	err := errors.New("not tried")
+	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); { // a busy machine may miss the time limit of one
+		err = w.RevokeToken(t.Context(), "T", time.Now().Add(time.Hour))
+	}
+	if err != nil || w.Pending("T") {
 		t.Errorf("%v, pending %t after it was announced", err, w.Pending("T"))
 	}
 	if w.Pending("another") {

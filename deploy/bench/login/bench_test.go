@@ -120,10 +120,12 @@ func measure(t testing.TB, p plan) {
 	for _, n := range p.clients {
 		compared("login through the gateway", n, func(client, _ int) bool { return s.served(t, s.gateway, client, "/login", person(client)) })
 	}
-	for _, n := range p.clients {
-		compared("registration", n, func(client, turn int) bool {
-			return s.served(t, s.identity, client, "/users", credentials(fmt.Sprintf("new-%d-%d-%d", n, client, turn)))
-		})
+	for _, way := range []struct{ name, url string }{{"registration", s.identity}, {"registration through the gateway", s.gateway}} {
+		for _, n := range p.clients {
+			compared(way.name, n, func(client, turn int) bool {
+				return s.served(t, way.url, client, "/users", credentials(fmt.Sprintf("new-%d-%d-%d-%d", len(way.name), n, client, turn)))
+			})
+		}
 	}
 	reads := s.reads(t, p.duration)
 	fmt.Printf("\nGET /users/{id} at 8 clients: %.0f a second, p50 %s, p99 %s\n", reads.rate, reads.p50.Round(time.Microsecond), reads.p99.Round(time.Microsecond))
