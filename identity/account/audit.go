@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -104,6 +105,18 @@ func (s *Service) recordUndecided(ctx context.Context, r LoginRequest, userID st
 		return
 	}
 	s.record(ctx, r, userID, outcome)
+}
+
+// TurnAway fails with the hasher's error when a login that came now would be
+// turned away by Authenticate, which costs more to find out, and audits that. Of
+// r it needs no name and no password.
+func (s *Service) TurnAway(ctx context.Context, r LoginRequest) error {
+	err := s.hasher.Full()
+	if err == nil {
+		return nil
+	}
+	s.recordUndecided(ctx, r, "", err)
+	return fmt.Errorf("log in: %w", err)
 }
 
 // undecided is the outcome of an attempt that failed for no fault of its own,

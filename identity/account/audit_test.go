@@ -106,6 +106,12 @@ func TestRequestsBeyondTheQueueCostNothing(t *testing.T) {
 	if a.store.lookups != 0 {
 		t.Errorf("%d lookups for requests that were not let in", a.store.lookups)
 	}
+	if err := a.TurnAway(t.Context(), account.LoginRequest{IP: "192.0.2.1", RequestID: "early"}); !errors.Is(err, password.ErrBusy) {
+		t.Errorf("turn away: %v, want ErrBusy", err)
+	}
+	if err := a.Full(); !errors.Is(err, password.ErrBusy) {
+		t.Errorf("full: %v, want ErrBusy", err)
+	}
 	users := map[string]int{}
 	for _, attempt := range a.store.Attempts() {
 		if attempt.Outcome != account.OutcomeBusy {
@@ -113,10 +119,13 @@ func TestRequestsBeyondTheQueueCostNothing(t *testing.T) {
 		}
 		users[attempt.UserID]++
 	}
-	if len(users) != 2 || users[""] != 1 || users[a.user.ID] != 1 {
-		t.Errorf("audited by user: %v, want the login and the change", users)
+	if len(users) != 2 || users[""] != 2 || users[a.user.ID] != 1 {
+		t.Errorf("audited by user: %v, want the two logins and the change", users)
 	}
 	a.hasher.full = nil
+	if err := errors.Join(a.TurnAway(t.Context(), account.LoginRequest{}), a.Full()); err != nil {
+		t.Errorf("when there is room: %v", err)
+	}
 	for i, call := range calls {
 		if err := call(); err != nil || a.hasher.inside != 0 {
 			t.Errorf("call %d: %v, %d have not left", i, err, a.hasher.inside)

@@ -29,7 +29,7 @@ type LoginRequest struct {
 // 6.3.8). A name or password that no account can have takes the same path, and
 // is limited alike.
 func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
-	leave, err := s.hasher.Admit()
+	ctx, leave, err := s.hasher.Admit(ctx)
 	if err != nil {
 		s.recordUndecided(ctx, r, "", err)
 		return Credential{}, fmt.Errorf("log in: %w", err)

@@ -104,7 +104,7 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 		return err
 	}
 	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
-	leave, err := s.hasher.Admit()
+	ctx, leave, err := s.hasher.Admit(ctx)
 	if err != nil {
 		s.recordUndecided(ctx, audit, r.UserID, err)
 		return fmt.Errorf("change password: %w", err)

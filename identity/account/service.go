@@ -14,9 +14,12 @@ import (
 // Hasher hashes passwords: a *password.Hasher, which bounds how many at once.
 // Each method but Stale fails with a *password.BusyError when there are too many.
 type Hasher interface {
-	// Admit lets a request in that will come for one of the following, or says
-	// at once that it would wait too long. leave is called when it is done.
-	Admit() (leave func(), err error)
+	// Full says whether Admit would turn a request away, now.
+	Full() error
+	// Admit has a request that will come for one of the following wait until it
+	// may begin, or says at once that it would wait too long. in is the context
+	// for what it does then; leave is called when it is done.
+	Admit(ctx context.Context) (in context.Context, leave func(), err error)
 	// Hash returns a string to store.
 	Hash(ctx context.Context, password string) (string, error)
 	// HashIf is Hash when admit returns nil, and else returns its error. What
@@ -111,7 +114,7 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	if err := errors.Join(nameErr, passwordErr); err != nil {
 		return User{}, err
 	}
-	leave, err := s.hasher.Admit()
+	ctx, leave, err := s.hasher.Admit(ctx)
 	if err != nil {
 		return User{}, fmt.Errorf("register: %w", err)
 	}
@@ -135,6 +138,10 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	s.limiter.Remember(ctx, canonical, r.IP)
 	return u, nil
 }
+
+// Full fails with the hasher's error when a registration that came now would be
+// turned away by Register.
+func (s *Service) Full() error { return s.hasher.Full() }
 
 // hashNew hashes a new password, if it is strong enough for somebody with these
 // names. field is what an *InvalidError calls it.

@@ -30,12 +30,14 @@ type countingHasher struct {
 	full   error // of Admit
 }
 
-func (h *countingHasher) Admit() (leave func(), err error) {
+func (h *countingHasher) Full() error { return h.full }
+
+func (h *countingHasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
 	if h.full != nil {
-		return nil, h.full
+		return ctx, nil, h.full
 	}
 	h.inside++
-	return func() { h.inside-- }, nil
+	return ctx, func() { h.inside-- }, nil
 }
 
 func (h *countingHasher) Hash(_ context.Context, secret string) (string, error) {

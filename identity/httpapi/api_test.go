@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
@@ -293,6 +294,23 @@ func TestSaturated(t *testing.T) {
 			t.Errorf("POST %s: %d, Retry-After %q, want 503 and 2", path, got.status, got.header.Get("Retry-After"))
 		}
 		got.problem(t)
+	}
+}
+
+// While the queue is full, whoever comes is told so before the body is looked at,
+// which would be refused. Checked by asking after that: 400.
+func TestSaturatedBeforeTheBody(t *testing.T) {
+	s := start(t)
+	s.hasher.full = &password.BusyError{RetryAfter: 1500 * time.Millisecond}
+	for _, path := range []string{"/users", "/login"} {
+		got := s.do(t, "POST", path, strings.NewReader("{"), header("Content-Type", "application/json"), header("X-Request-Id", "early"))
+		if got.status != 503 || got.header.Get("Retry-After") != "2" || got.problem(t).Type != "tag:earlybird.example,2026:busy" {
+			t.Errorf("POST %s: %d %s, Retry-After %q", path, got.status, got.body, got.header.Get("Retry-After"))
+		}
+	}
+	want := account.Attempt{At: s.now, Outcome: account.OutcomeBusy, IP: "127.0.0.1", RequestID: "early"}
+	if all := s.store.Attempts(); len(all) != 1 || all[0] != want {
+		t.Errorf("audit %+v, want the login alone: %+v", all, want)
 	}
 }
 

@@ -36,9 +36,13 @@ const (
 )
 
 // plainHasher is a Hasher that costs nothing, and fails as it is told to.
-type plainHasher struct{ err error }
+type plainHasher struct{ err, full error }
 
-func (h *plainHasher) Admit() (leave func(), err error) { return func() {}, nil }
+func (h *plainHasher) Full() error { return h.full }
+
+func (h *plainHasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
+	return ctx, func() {}, nil
+}
 
 func (h *plainHasher) Hash(_ context.Context, password string) (string, error) {
 	return "plain:" + password, h.err

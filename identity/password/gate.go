@@ -21,41 +21,70 @@ func (e *BusyError) Error() string { return fmt.Sprintf("%v, retry after %s", Er
 // Unwrap returns ErrBusy.
 func (e *BusyError) Unwrap() error { return ErrBusy }
 
+// perPlace is how many are let in for each place in which one runs: what they do
+// beside hashing, which is to ask the stores, may take this many times a hash
+// before a place is empty while others wait.
+const perPlace = 16
+
 // gate lets so many run at once and so many wait, in the order they came, as
-// can be served within maxWait at the speed of late.
+// can be served within maxWait at the speed of late. Most of those who wait do
+// so in line: nothing was done for them yet, so they cost next to nothing.
 type gate struct {
-	places  chan struct{}
+	places  chan struct{} // those who run
+	room    chan struct{} // those who were let in by admit
 	maxWait time.Duration
 	now     func() time.Time
 	observe func(waited, took time.Duration)
-	inside  atomic.Int64 // let in by admit
-	waiting atomic.Int64
+	came    atomic.Int64 // those who were let in or are in line
+	inLine  atomic.Int64
+	waiting atomic.Int64 // for a place
 	cost    atomic.Int64 // nanoseconds of one run, a moving average
 }
 
 func newGate(places int, maxWait, cost time.Duration, now func() time.Time) *gate {
-	g := &gate{places: make(chan struct{}, places), maxWait: maxWait, now: now, observe: func(time.Duration, time.Duration) {}}
+	g := &gate{
+		places: make(chan struct{}, places), room: make(chan struct{}, perPlace*places),
+		maxWait: maxWait, now: now, observe: func(time.Duration, time.Duration) {},
+	}
 	g.cost.Store(int64(max(cost, time.Microsecond)))
 	return g
 }
 
-// admit lets in who will come to do later, as many as can be served in time, or
-// returns a *BusyError. Whoever is in must leave, whether served or not.
-func (g *gate) admit() (leave func(), err error) {
-	leave = func() { g.inside.Add(-1) }
-	ahead := g.inside.Add(1) - int64(cap(g.places))
-	if expected := g.expect(ahead); expected > g.maxWait {
-		leave()
-		return nil, busy(expected)
-	}
-	return leave, nil
+// full returns a *BusyError if whoever came now would be turned away by admit.
+func (g *gate) full() error {
+	return g.inTime(g.came.Load() + 1 - int64(cap(g.places)))
 }
+
+// admit waits in line to come in, or returns a *BusyError at once when that and
+// what follows would take too long. Whoever is in must leave, whether served or
+// not. The context it returns is for do: all waiting together is bounded.
+func (g *gate) admit(ctx context.Context) (in context.Context, leave func(), err error) {
+	ahead := g.came.Add(1) - int64(cap(g.places))
+	if err := g.inTime(ahead); err != nil {
+		g.came.Add(-1)
+		return ctx, nil, err
+	}
+	since := g.now()
+	g.inLine.Add(1)
+	err = g.wait(ctx, g.room, g.maxWait)
+	g.inLine.Add(-1)
+	if err != nil {
+		g.came.Add(-1)
+		return ctx, nil, err
+	}
+	in = context.WithValue(ctx, waitedKey{}, g.now().Sub(since))
+	return in, func() { <-g.room; g.came.Add(-1) }, nil
+}
+
+// waitedKey is of the time that a caller has waited in line.
+type waitedKey struct{}
 
 // do runs work in a place of the gate, or returns a *BusyError, or the error of
 // ctx when the caller went away while waiting; then work has not run.
 func (g *gate) do(ctx context.Context, work func()) error {
+	inLine, _ := ctx.Value(waitedKey{}).(time.Duration)
 	came := g.now()
-	if err := g.enter(ctx); err != nil {
+	if err := g.enter(ctx, g.maxWait-inLine); err != nil {
 		return err
 	}
 	start := g.now()
@@ -63,15 +92,14 @@ func (g *gate) do(ctx context.Context, work func()) error {
 		took := g.now().Sub(start)
 		g.learn(took)
 		<-g.places
-		g.observe(start.Sub(came), took)
+		g.observe(inLine+start.Sub(came), took)
 	}()
 	work()
 	return nil
 }
 
-// enter takes a place. A place that is given up goes to the first in the
-// queue, as a channel wakes its senders in order: nobody can jump it.
-func (g *gate) enter(ctx context.Context) error {
+// enter takes a place, within the time that is left.
+func (g *gate) enter(ctx context.Context, left time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wait to hash: %w", err)
 	}
@@ -82,20 +110,34 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 	ahead := g.waiting.Add(1)
 	defer g.waiting.Add(-1)
-	expected := g.expect(ahead)
-	if expected > g.maxWait {
-		return busy(expected)
+	if err := g.inTime(ahead); err != nil {
+		return err
 	}
-	timeout := time.NewTimer(g.maxWait)
+	return g.wait(ctx, g.places, left)
+}
+
+// wait waits until there is room in what bounds how many. Room that is given up
+// goes to the first who waits, as a channel wakes its senders in order: nobody
+// can jump the queue.
+func (g *gate) wait(ctx context.Context, room chan<- struct{}, left time.Duration) error {
+	timeout := time.NewTimer(left)
 	defer timeout.Stop()
 	select {
-	case g.places <- struct{}{}:
+	case room <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait to hash: %w", ctx.Err())
 	case <-timeout.C:
-		return busy(g.expect(g.waiting.Load()))
+		return busy(g.expect(g.came.Load()))
 	}
+}
+
+// inTime returns a *BusyError if the n-th in the queue would wait too long.
+func (g *gate) inTime(n int64) error {
+	if expected := g.expect(n); expected > g.maxWait {
+		return busy(expected)
+	}
+	return nil
 }
 
 // expect estimates how long the n-th in the queue waits.

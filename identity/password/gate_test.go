@@ -99,7 +99,7 @@ func TestGateAdmitsAsManyAsCanBeServedInTime(t *testing.T) {
 	var leave []func()
 	refused := 0
 	for range 100 {
-		out, err := g.admit()
+		_, out, err := g.admit(t.Context())
 		var busy *BusyError
 		switch {
 		case err == nil:
@@ -114,12 +114,131 @@ func TestGateAdmitsAsManyAsCanBeServedInTime(t *testing.T) {
 		t.Errorf("%d let in and %d refused; want 2 and 10 who wait, and 88", len(leave), refused)
 	}
 	leave[0]()
-	if _, err := g.admit(); err != nil {
+	if _, _, err := g.admit(t.Context()); err != nil {
 		t.Errorf("after one has left: %v", err)
 	}
-	if _, err := g.admit(); !errors.Is(err, ErrBusy) {
+	if _, _, err := g.admit(t.Context()); !errors.Is(err, ErrBusy) {
 		t.Errorf("after another has come: %v, want ErrBusy", err)
 	}
+}
+
+// Beyond perPlace for each place, whoever comes waits before anything is done
+// for them, and comes in in order.
+func TestGateLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, time.Minute, time.Second, time.Now)
+		leave := make([]func(), perPlace)
+		for i := range leave {
+			_, out, err := g.admit(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave[i] = out
+		}
+		came := make(chan int, 3)
+		for i := range cap(came) {
+			go func() {
+				_, out, err := g.admit(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				came <- i
+				out()
+			}()
+			synctest.Wait()
+		}
+		if len(came) != 0 {
+			t.Fatalf("%d came in while there was no room", len(came))
+		}
+		leave[0]()
+		for i := range cap(came) {
+			if got := <-came; got != i {
+				t.Errorf("the %d-th to come in was the %d-th in line", i, got)
+			}
+		}
+	})
+}
+
+// Who goes away while in line makes room in it.
+func TestGateLineCallerThatGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, perPlace*time.Second, time.Second, time.Now)
+		for range perPlace {
+			if _, _, err := g.admit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error)
+		go func() { _, _, err := g.admit(ctx); gone <- err }()
+		synctest.Wait()
+		if err := g.full(); !errors.Is(err, ErrBusy) {
+			t.Errorf("with a full line: %v, want ErrBusy", err)
+		}
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("caller that has gone: %v", err)
+		}
+		if err := g.full(); err != nil {
+			t.Errorf("after it has gone: %v", err)
+		}
+	})
+}
+
+// The wait in line and the wait for a place are bounded together.
+func TestGateWaitIsBoundedInAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, 5*time.Second, time.Millisecond, time.Now)
+		go func() { _ = g.do(t.Context(), work(time.Hour)) }()
+		var out func()
+		for range perPlace {
+			_, out, _ = g.admit(t.Context())
+		}
+		time.AfterFunc(3*time.Second, out)
+		start := time.Now()
+		in, leave, err := g.admit(t.Context())
+		if err != nil || time.Since(start) != 3*time.Second {
+			t.Fatalf("in line: %v after %s", err, time.Since(start))
+		}
+		defer leave()
+		err = g.do(in, func() { t.Error("ran without a place") })
+		if !errors.Is(err, ErrBusy) || time.Since(start) != 5*time.Second {
+			t.Errorf("%v after %s, want ErrBusy after 5s", err, time.Since(start))
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// What is told of a hash has both waits, and nothing of what was done between.
+func TestGateTellsHowLongWasWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, time.Minute, time.Millisecond, time.Now)
+		told := make(chan [2]time.Duration, 2) // waited, took
+		g.observe = func(waited, took time.Duration) { told <- [2]time.Duration{waited, took} }
+		var out func()
+		for range perPlace {
+			_, out, _ = g.admit(t.Context())
+		}
+		time.AfterFunc(3*time.Second, out)
+		in, leave, err := g.admit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		time.Sleep(10 * time.Second) // asks a store
+		go func() { _ = g.do(t.Context(), work(4*time.Second)) }()
+		synctest.Wait()
+		if err := g.do(in, work(2*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-told; got != [2]time.Duration{0, 4 * time.Second} {
+			t.Errorf("who did not wait: %v", got)
+		}
+		if got := <-told; got != [2]time.Duration{7 * time.Second, 2 * time.Second} {
+			t.Errorf("waited %s and took %s, want 7s and 2s", got[0], got[1])
+		}
+	})
 }
 
 func TestGateCallerThatGoesFreesItsPlace(t *testing.T) {

@@ -5,7 +5,8 @@
 // that starts one for every request is taken down by a few hundred logins. So
 // every hash passes a gate with as many places as there are cores and a queue
 // whose length is what can be served within its longest wait; whoever finds it
-// full is told at once when to come back.
+// full is told at once when to come back. The memory is used again by the next
+// hash, see package argon2id.
 package password
 
 import (
@@ -15,9 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
-	"golang.org/x/crypto/argon2"
+	"github.com/earlybird/earlybird/identity/password/argon2id"
 )
 
 // The shape of a new hash: RFC 9106 section 3.1 recommends 16 bytes of salt,
@@ -37,8 +39,8 @@ type Config struct {
 	MaxWait     time.Duration    // in the queue; zero: DefaultMaxWait
 	Now         func() time.Time // measures hashes; nil: time.Now
 
-	// Observe, if not nil, is told of each hash how long it waited for a place
-	// and how long it took.
+	// Observe, if not nil, is told of each hash how long it waited, also before
+	// it was admitted, and how long it took.
 	Observe func(waited, took time.Duration)
 }
 
@@ -47,6 +49,7 @@ type Config struct {
 type Hasher struct {
 	params Params
 	gate   *gate
+	memory *memories
 	nobody phc
 }
 
@@ -72,30 +75,39 @@ func NewHasher(c Config) (*Hasher, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	start := c.Now()
-	nobody := newPHC(c.Params, rand.Text())
-	h := &Hasher{
-		params: c.Params,
-		gate:   newGate(c.Concurrency, c.MaxWait, c.Now().Sub(start), c.Now),
-		nobody: nobody,
+	memory, err := newMemories(c.Concurrency, c.Params.MemoryKiB)
+	if err != nil {
+		return nil, err
 	}
+	h := &Hasher{params: c.Params, memory: memory}
+	start := c.Now()
+	h.nobody = h.newPHC(rand.Text())
+	h.gate = newGate(c.Concurrency, c.MaxWait, c.Now().Sub(start), c.Now)
 	if c.Observe != nil {
 		h.gate.observe = c.Observe
 	}
 	return h, nil
 }
 
-// Load returns how many hashes run and how many wait for a place.
+// Load returns how many hashes run and how many wait.
 func (h *Hasher) Load() (running, waiting int) {
-	return len(h.gate.places), int(h.gate.waiting.Load())
+	return len(h.gate.places), int(h.gate.inLine.Load() + h.gate.waiting.Load())
 }
 
-// Admit lets a request in that will come for hashes, or fails with a *BusyError
-// at once when those who are in will take all the time that one may wait. It
-// comes before anything else is done for the request: of 2,000 at the same
-// moment, those who cannot be served then cost next to nothing. Call leave when
-// the request is done.
-func (h *Hasher) Admit() (leave func(), err error) { return h.gate.admit() }
+// Full fails with a *BusyError if Admit would, now.
+func (h *Hasher) Full() error { return h.gate.full() }
+
+// Admit has a request that will come for hashes wait until its turn is near. It
+// fails with a *BusyError at once when those before it will take all the time
+// that one may wait, with one later if they did, and with the context's error
+// when the caller has gone. It comes before anything else is done for the request: of
+// 2,000 at the same moment, those who cannot be served then cost next to
+// nothing, and those who wait little. The context is for Hash and the others,
+// so that all the waiting of one request is bounded; call leave when the
+// request is done.
+func (h *Hasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
+	return h.gate.admit(ctx)
+}
 
 // Hash returns the PHC string of a password under a new salt. It fails with a
 // *BusyError when the gate is full, and with the context's error when the
@@ -112,7 +124,7 @@ func (h *Hasher) HashIf(ctx context.Context, password string, admit func() error
 	var refused error
 	err := h.gate.do(ctx, func() {
 		if refused = admit(); refused == nil {
-			made = newPHC(h.params, password)
+			made = h.newPHC(password)
 		}
 	})
 	if err := errors.Join(err, refused); err != nil {
@@ -149,20 +161,56 @@ func (h *Hasher) Stale(encoded string) bool {
 func (h *Hasher) verify(ctx context.Context, stored phc, password string) (bool, error) {
 	var same bool
 	err := h.gate.do(ctx, func() {
-		same = subtle.ConstantTimeCompare(stored.hash, stored.rehash(password)) == 1
+		same = subtle.ConstantTimeCompare(stored.hash, h.rehash(stored, password)) == 1
 	})
 	return same && err == nil, err
 }
 
-func newPHC(p Params, password string) phc {
-	made := phc{params: p, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
+func (h *Hasher) newPHC(password string) phc {
+	made := phc{params: h.params, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
 	rand.Read(made.salt) // never fails
-	made.hash = made.rehash(password)
+	made.hash = h.rehash(made, password)
 	return made
 }
 
 // rehash hashes password with the salt, parameters and length of p.
-func (p phc) rehash(password string) []byte {
+func (h *Hasher) rehash(p phc, password string) []byte {
+	m := h.memory.take()
+	defer h.memory.give(m)
 	size := uint32(len(p.hash)) //nolint:gosec // at most maxHash
-	return argon2.IDKey([]byte(password), p.salt, p.params.Time, p.params.MemoryKiB, p.params.Parallelism, size)
+	return m.IDKey([]byte(password), p.salt, p.params.Time, p.params.MemoryKiB, p.params.Parallelism, size)
+}
+
+// memories has the memory of each hash that runs at once. The one that was used
+// last is used next: what was never used at the same time takes no memory.
+type memories struct {
+	mu   sync.Mutex
+	free []*argon2id.Memory
+}
+
+func newMemories(n int, kib uint32) (*memories, error) {
+	m := &memories{free: make([]*argon2id.Memory, n)}
+	for i := range m.free {
+		var err error
+		if m.free[i], err = argon2id.New(kib); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// take never finds none: the gate has as many places.
+func (m *memories) take() *argon2id.Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last := len(m.free) - 1
+	taken := m.free[last]
+	m.free = m.free[:last]
+	return taken
+}
+
+func (m *memories) give(taken *argon2id.Memory) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.free = append(m.free, taken)
 }
