@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,7 +69,10 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	// the last one is answered.
 	serving, served := context.WithCancel(context.WithoutCancel(ctx))
 	defer served()
-	serve(running, group, c, newServer(tracing.Handler(closing(health, api)), log), listener, health, served)
+	var open connections
+	server := newServer(tracing.Handler(closing(health, &open, api)), log)
+	server.ConnState = open.track
+	serve(running, group, c, server, listener, health, served)
 	serveMetrics(running, group, c.MetricsListen, registry, log)
 	group.Go(func() error { return b.run(serving, api) })
 	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
@@ -113,17 +117,37 @@ func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Se
 	})
 }
 
-// closing asks clients to let go of their connections while the service is
-// stopping but still serves: a request on a connection that is closed in that
-// moment would be lost.
-func closing(health *httpapi.Health, next http.Handler) http.Handler {
+// closing asks clients to let go of their connections: while the service is
+// stopping but still serves, because a request on a connection that is closed in
+// that moment would be lost; and while there are more than are kept.
+func closing(health *httpapi.Health, open *connections, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if health.Stopping() {
+		if health.Stopping() || open.crowded() {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
 	})
 }
+
+// keptOpen is how many connections are kept open between requests. Each takes
+// about 16 KiB, so that those of a burst would soon be most of the memory.
+const keptOpen = 512
+
+// connections counts those that are open.
+type connections struct{ n atomic.Int64 }
+
+// track is an http.Server's ConnState.
+func (c *connections) track(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		c.n.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		c.n.Add(-1)
+	case http.StateActive, http.StateIdle:
+	}
+}
+
+func (c *connections) crowded() bool { return c.n.Load() > keptOpen }
 
 // stopTracing sends the last traces. What cannot be sent is no failure of the
 // service.
