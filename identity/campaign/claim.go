@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/trip"
 )
 
 // DefaultClaimTimeout is the time limit of a claim when none is configured.
@@ -32,7 +34,7 @@ type ClaimerConfig struct {
 // for concurrent use, and a process needs but one: claims share trips to Redis.
 type Claimer struct {
 	cfg   ClaimerConfig
-	trips trips
+	trips *trip.Line[string, Outcome] // by user id
 }
 
 // NewClaimer returns a Claimer.
@@ -43,7 +45,9 @@ func NewClaimer(cfg ClaimerConfig) *Claimer {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Claimer{cfg: cfg}
+	c := &Claimer{cfg: cfg}
+	c.trips = c.newTrips()
+	return c
 }
 
 // Claim makes a login of this user count, and says where the user stands. It
@@ -55,16 +59,11 @@ func NewClaimer(cfg ClaimerConfig) *Claimer {
 func (c *Claimer) Claim(ctx context.Context, userID string) Outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	w := &waiter{left: ctx.Done(), userID: userID, answer: make(chan Outcome, 1)}
-	if c.trips.start(w) {
-		c.carry(ctx, []*waiter{w})
-	}
-	select {
-	case out := <-w.answer:
-		return out
-	case <-ctx.Done():
+	out, err := c.trips.Go(ctx, userID)
+	if err != nil {
 		return Outcome{State: StatePending}
 	}
+	return out
 }
 
 // claim runs the script for each of the users, in one pipeline. What cannot be
