@@ -15,7 +15,7 @@ import (
 )
 
 // open returns a store on an empty database, closed with the test.
-func open(t *testing.T, c Config) *Store {
+func open(t testing.TB, c Config) *Store {
 	t.Helper()
 	if c.URL == "" {
 		c.URL = testserver.Mongo(t)

@@ -80,7 +80,8 @@ func interrupted(err error) bool {
 // unable: the server answered that it cannot do this now, or not durably.
 func unable(err error) bool {
 	var write mongo.WriteException
-	if errors.As(err, &write) && write.WriteConcernError != nil {
+	var bulk mongo.BulkWriteException
+	if errors.As(err, &write) && write.WriteConcernError != nil || errors.As(err, &bulk) && bulk.WriteConcernError != nil {
 		return true
 	}
 	var server mongo.ServerError

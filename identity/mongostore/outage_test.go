@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
@@ -21,12 +22,12 @@ import (
 	"github.com/earlybird/earlybird/identity/revocation"
 )
 
-// through opens a store behind a proxy.
-func through(t *testing.T) (*Store, *proxy) {
+// through opens a store behind a proxy. The monitor may be nil.
+func through(t *testing.T, m *event.CommandMonitor) (*Store, *proxy) {
 	t.Helper()
 	p, url := newProxy(t, testserver.Mongo(t))
 	url = with(t, url, "directConnection=true", "serverSelectionTimeoutMS=1000", "heartbeatFrequencyMS=500")
-	return open(t, Config{URL: url, Timeout: 2 * time.Second}), p
+	return open(t, Config{URL: url, Timeout: 2 * time.Second, Monitor: m}), p
 }
 
 // calls lists every method of a store, each with valid arguments.
@@ -83,7 +84,7 @@ func TestOutage(t *testing.T) {
 		{"server hangs", (*proxy).setHung},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, p := through(t)
+			s, p := through(t, nil)
 			createAlice(t, s)
 			test.set(p, true)
 			each(s, func(op string, call func(ctx context.Context) error) {
@@ -163,7 +164,7 @@ func TestLostAnswer(t *testing.T) {
 		}, revocation.ErrExists},
 	} {
 		t.Run(test.collection, func(t *testing.T) {
-			s, p := through(t)
+			s, p := through(t, nil)
 			p.loseAnswer("insert\x00", test.collection)
 			if err := test.call(t.Context(), s); !errors.Is(err, test.want) {
 				t.Errorf("%v, want %v", err, test.want)
@@ -211,6 +212,7 @@ func TestClassify(t *testing.T) {
 		{"not primary", mongo.CommandError{Code: 10107}, true},
 		{"shutting down", mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: 91}}}, true},
 		{"not durable", mongo.WriteException{WriteConcernError: &mongo.WriteConcernError{Code: 79}}, true},
+		{"several not durable", mongo.BulkWriteException{WriteConcernError: &mongo.WriteConcernError{Code: 79}}, true},
 		{"labelled", mongo.CommandError{Code: 1, Labels: []string{"RetryableWriteError"}}, true},
 		{"network", mongo.CommandError{Labels: []string{"NetworkError"}}, true},
 		{"taken down by another operation", poolCleared{}, true},

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -44,4 +46,46 @@ func RunAudit(t *testing.T, s AuditStore) {
 		t.Fatal(err)
 	}
 	want("pruned", 5, at(3), at(2))
+	auditAtOnce(t, s)
+}
+
+// auditAtOnce has many attempts recorded at once: each is stored when it is
+// answered, and once.
+func auditAtOnce(t *testing.T, s AuditStore) {
+	t.Helper()
+	const each = 8
+	at := time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
+	attempt := func(i int) account.Attempt {
+		return account.Attempt{
+			UserID: "carol", At: at.Add(time.Duration(i) * time.Millisecond),
+			Outcome: account.OutcomeSuccess, IP: fmt.Sprintf("192.0.2.%d", i), RequestID: fmt.Sprint("request ", i),
+		}
+	}
+	errs := together(func(caller int) error {
+		for i := caller * each; i < (caller+1)*each; i++ {
+			if err := s.RecordAttempt(t.Context(), attempt(i)); err != nil {
+				return err
+			}
+			latest, err := s.LatestAttempts(t.Context(), "carol", callers*each)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(latest, attempt(i)) {
+				return fmt.Errorf("attempt %d is answered and not found", i)
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+	latest, err := s.LatestAttempts(t.Context(), "carol", 2*callers*each)
+	if err != nil || len(latest) != callers*each {
+		t.Fatalf("%d attempts of %d found (%v)", len(latest), callers*each, err)
+	}
+	for i, got := range latest {
+		if want := attempt(len(latest) - 1 - i); got != want {
+			t.Errorf("attempt %d from the end is %+v, want %+v", i, got, want)
+		}
+	}
 }
