@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/trustelem/zxcvbn"
+	"github.com/trustelem/zxcvbn/frequency"
 	"github.com/trustelem/zxcvbn/match"
 )
 
@@ -19,6 +20,10 @@ const (
 	strengthPrefix = 32
 	hintBytes      = 64
 )
+
+// zxcvbn makes maps of its lists of words when the program starts, and does not
+// look at the lists again: they go.
+func init() { frequency.FrequencyLists = nil }
 
 // Strength estimates how well a password withstands guessing, from 0 (at once)
 // to MaxScore, by zxcvbn, and says what to do about it. Hints are words that a
