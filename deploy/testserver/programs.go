@@ -15,6 +15,7 @@ var packages = map[string][2]string{ // name: module, package
 	"earlybird-tag":      {".", "./plugin/earlybird-tag"},
 	"earlybird-local":    {"deploy/local", "."},
 	"stock":              {".", "./deploy/bench/stock"},
+	"probe":              {".", "./deploy/bench/probe"},
 }
 
 // Programs builds programs of the project as make does, into a folder of the

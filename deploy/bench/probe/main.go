@@ -1,0 +1,41 @@
+// Command probe asks a URL every 10 ms, on a new connection each time as probes
+// of Kubernetes do, until its input ends, and prints how many microseconds each
+// answer took, one on a line. It is a process of its own: in the one that makes the load it
+// would measure how long it waits for itself. It is no part of the product.
+package main
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"time"
+)
+
+func main() {
+	ended := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	ticks := time.NewTicker(10 * time.Millisecond)
+	for {
+		start := time.Now()
+		res, err := client.Get(os.Args[1]) //nolint:noctx // until it is answered
+		if err != nil {
+			log.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			log.Fatal(res.Status)
+		}
+		fmt.Println(time.Since(start).Microseconds())
+		select {
+		case <-ended:
+			return
+		case <-ticks.C:
+		}
+	}
+}
