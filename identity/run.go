@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/paced"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 )
@@ -72,7 +74,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	var open connections
 	server := newServer(tracing.Handler(closing(health, &open, api)), log)
 	server.ConnState = open.track
-	serve(running, group, c, server, listener, health, served)
+	serve(running, group, c, server, paced.Listen(listener, paced.Config{First: isProbe}), health, served)
 	serveMetrics(running, group, c.MetricsListen, registry, log)
 	group.Go(func() error { return b.run(serving, api) })
 	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
@@ -96,7 +98,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 // serve serves until ctx ends. Then the service is unready for the delay, in
 // which whoever balances load can notice, and has the grace to finish; served is
 // called after that.
-func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l net.Listener, health *httpapi.Health, served func()) {
+func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l *paced.Listener, health *httpapi.Health, served func()) {
 	group.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
@@ -110,11 +112,19 @@ func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Se
 		time.Sleep(c.ShutdownDelay)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownGrace)
 		defer cancel()
+		l.Drain(grace)
 		if err := server.Shutdown(grace); err != nil {
 			return errors.Join(fmt.Errorf("requests were cut off after %s: %w", c.ShutdownGrace, err), server.Close())
 		}
 		return nil
 	})
+}
+
+// isProbe reports whether a request that begins like this asks for the health of
+// the service. It goes before all that wait: a service that is only busy must not
+// be taken for dead.
+func isProbe(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("GET /livez ")) || bytes.HasPrefix(head, []byte("GET /readyz "))
 }
 
 // closing asks clients to let go of their connections: while the service is
@@ -131,7 +141,7 @@ func closing(health *httpapi.Health, open *connections, next http.Handler) http.
 
 // keptOpen is how many connections are kept open between requests. Each takes
 // about 16 KiB, so that those of a burst would soon be most of the memory.
-const keptOpen = 512
+const keptOpen = 256
 
 // connections counts those that are open.
 type connections struct{ n atomic.Int64 }

@@ -28,7 +28,7 @@ func Probe(t testing.TB, url string) (stop func() []time.Duration) {
 	}
 	return func() []time.Duration {
 		t.Helper()
-		input.Close()
+		_ = input.Close()
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("GET %s: %v %s", url, err, failed.String())
 		}

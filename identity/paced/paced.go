@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	headSize = 1 << 10 // of what a connection sends first, read while it waits
+	headSize = 512 // of what a connection sends first, read while it waits
 
 	defaultAtOnce    = 64
 	defaultPatience  = 500 * time.Millisecond
@@ -47,7 +47,7 @@ type Config struct {
 	// it is closed: 5 s.
 	FirstByte time.Duration
 	// First reports whether a connection goes before its turn, by what it has
-	// sent so far, at most 1 KiB. It must not keep head. nil: none does.
+	// sent so far, at most 512 bytes. It must not keep head. nil: none does.
 	First func(head []byte) bool
 }
 
