@@ -29,7 +29,7 @@ func main() {
 		}
 		_ = res.Body.Close()
 		if res.StatusCode != http.StatusOK {
-			log.Fatal(res.StatusCode)
+			log.Fatal("not answered with 200")
 		}
 		fmt.Println(time.Since(start).Microseconds())
 		select {
