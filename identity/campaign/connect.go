@@ -75,12 +75,13 @@ func Connect(cfg ConnectConfig) (redis.UniversalClient, error) {
 	}
 }
 
-// Buffers of each connection, for reading and for writing. The library's own
-// defaults are 32 KiB and, for pipelines, 128 KiB: with a pool of ten connections for each
-// core that is megabytes, for commands and answers of a few hundred bytes.
+// What connections take. bufferSize is that of reading and of writing: the
+// library's default is 32 KiB, for commands and answers of a few hundred bytes.
+// Pipelines have connections of their own, with 128 KiB for each, which trips with
+// many claims need; there are no more trips at once than those.
 const (
-	bufferSize         = 8 << 10
-	pipelineBufferSize = 32 << 10 // 128 claims
+	bufferSize       = 8 << 10
+	pipelinePoolSize = tripsAtOnce
 )
 
 // once is how often a command is tried again, and how often a dial is made.
@@ -94,7 +95,7 @@ func singleOptions(opt *redis.Options) *redis.Options {
 	opt.ContextTimeoutEnabled = true
 	opt.MaxRetries = once
 	opt.ReadBufferSize, opt.WriteBufferSize = bufferSize, bufferSize
-	opt.PipelineReadBufferSize, opt.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
+	opt.PipelinePoolSize = pipelinePoolSize
 	opt.DialerRetries = once
 	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = connectTimeout, connectTimeout, connectTimeout
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -105,8 +106,7 @@ func failoverOptions(opt *redis.Options, t target) *redis.FailoverOptions {
 	return &redis.FailoverOptions{
 		MasterName: t.master, SentinelAddrs: t.addrs, Username: opt.Username, Password: opt.Password, DB: opt.DB,
 		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true,
-		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize,
-		PipelineReadBufferSize: pipelineBufferSize, PipelineWriteBufferSize: pipelineBufferSize,
+		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize, PipelinePoolSize: pipelinePoolSize,
 		MaxRetries: once, DialerRetries: once,
 		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout,
 	}
@@ -116,8 +116,7 @@ func clusterOptions(opt *redis.Options, t target) *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs: t.addrs, Username: opt.Username, Password: opt.Password,
 		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true,
-		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize,
-		PipelineReadBufferSize: pipelineBufferSize, PipelineWriteBufferSize: pipelineBufferSize,
+		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize, PipelinePoolSize: pipelinePoolSize,
 		MaxRetries: once, DialerRetries: once, ClusterStateReloadInterval: clusterLook,
 		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
