@@ -64,7 +64,10 @@ func (m *Memory) IDKey(password, salt []byte, time, memory uint32, threads uint8
 	h0 := initHash(password, salt, nil, nil, time, memory, lanes, keyLen, argon2id)
 	memory = memory / (syncPoints * lanes) * (syncPoints * lanes)
 	blocks := m.blocks[:memory]
-	defer clear(blocks)
+	defer func() {
+		clear(blocks)
+		runtime.KeepAlive(m) // whose end unmaps the blocks
+	}()
 	begin(blocks, &h0, lanes)
 	processBlocks(blocks, time, memory, lanes, argon2id)
 	return extractKey(blocks, memory, lanes, keyLen)

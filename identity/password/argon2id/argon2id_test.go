@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"golang.org/x/crypto/argon2"
@@ -38,6 +39,7 @@ func TestNothingIsLeftInTheMemory(t *testing.T) {
 			t.Fatalf("block %d is not zero after a hash", i)
 		}
 	}
+	runtime.KeepAlive(m)
 }
 
 // A library whose functions do something else is found.
@@ -63,6 +65,24 @@ func TestWrongParametersPanicAsInTheLibrary(t *testing.T) {
 			}()
 			call()
 		})
+	}
+}
+
+// Memory that nobody holds any more is given back when the hash is done, not
+// before. Checked without KeepAlive: the program crashes.
+func TestMemoryStaysDuringTheHash(t *testing.T) {
+	done := make(chan struct{})
+	go func(m *Memory) {
+		defer close(done)
+		m.IDKey([]byte("password"), []byte("somesalt"), 4, 4096, 1, 32)
+	}(newMemory(t, 4096))
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			runtime.GC()
+		}
 	}
 }
 
