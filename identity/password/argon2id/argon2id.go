@@ -7,8 +7,9 @@
 // collector. It has no way to pass memory in (https://go.dev/issue/36634 asks
 // for one), so this package calls the library's own steps by their names, which
 // the library does not export. Nothing of Argon2 is written anew here. A version
-// of the library without these names does not link, and one in which they do
-// something else is found by New, which compares a hash with the library's.
+// of the library without these names does not link. One in which they do
+// something else is found by the first New, which compares hashes with the
+// library's, and one in which they take something else by a test as well.
 //
 // When the library can be given memory, this package ends.
 package argon2id
@@ -19,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/blake2b"
@@ -31,23 +33,37 @@ type Memory struct {
 
 // New returns memory for hashes of up to kib KiB. It is taken from the system
 // by the first hash that uses it, and given back when nobody holds the Memory.
+// It fails when the system refuses, and with a version of the library that this
+// package does not know.
 func New(kib uint32) (*Memory, error) {
+	if err := known(); err != nil {
+		return nil, err
+	}
 	mapped, err := reserve(int(kib) * blockSize)
 	if err != nil {
 		return nil, fmt.Errorf("argon2id: memory of %d KiB: %w", kib, err)
 	}
 	m := &Memory{blocks: blocksOf(mapped, kib)}
 	runtime.AddCleanup(m, release, mapped)
-	return m, m.check()
+	return m, nil
 }
 
-// check compares two small hashes with the library's.
+// checkKiB is no multiple of what a hash is divided into.
+const checkKiB = 67
+
+// known checks the library once. It does so in memory of Go's: the least that is
+// touched of a Memory is a huge page.
+var known = sync.OnceValue(func() error {
+	return (&Memory{blocks: make([]block, checkKiB)}).check()
+})
+
+// check compares two small hashes with the library's. No two numbers are the
+// same in both, so that none can be taken for another.
 func (m *Memory) check() error {
 	password, salt := []byte("password"), []byte("somesaltsomesalt")
 	for lanes := uint8(1); lanes <= 2; lanes++ {
-		kib := min(uint32(len(m.blocks)), 64) //nolint:gosec // as many as New was asked for
-		want := argon2.IDKey(password, salt, 2, kib, lanes, 32)
-		if !bytes.Equal(m.IDKey(password, salt, 2, kib, lanes, 32), want) {
+		want := argon2.IDKey(password, salt, 3, checkKiB, lanes, 32)
+		if !bytes.Equal(m.IDKey(password, salt, 3, checkKiB, lanes, 32), want) {
 			return errors.New("argon2id: not the hash of golang.org/x/crypto/argon2: built with a version that this package does not know")
 		}
 	}
@@ -55,12 +71,25 @@ func (m *Memory) check() error {
 }
 
 // IDKey returns what argon2.IDKey returns. It leaves nothing of the password in
-// the memory. A hash that needs more than m has is made in memory of its own.
+// the memory. A hash that needs more than m has is made in memory of its own,
+// which is given back with its end.
 func (m *Memory) IDKey(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte {
 	lanes := uint32(threads)
-	if time < 1 || lanes < 1 || uint64(memory) > uint64(len(m.blocks)) || memory < 2*syncPoints*lanes {
+	if time < 1 || lanes < 1 || memory < 2*syncPoints*lanes {
 		return argon2.IDKey(password, salt, time, memory, threads, keyLen)
 	}
+	if uint64(memory) > uint64(len(m.blocks)) {
+		mapped, err := reserve(int(memory) * blockSize)
+		if err != nil {
+			return argon2.IDKey(password, salt, time, memory, threads, keyLen)
+		}
+		defer release(mapped)
+		m = &Memory{blocks: blocksOf(mapped, memory)}
+	}
+	return m.hash(password, salt, time, memory, lanes, keyLen)
+}
+
+func (m *Memory) hash(password, salt []byte, time, memory, lanes, keyLen uint32) []byte {
 	h0 := initHash(password, salt, nil, nil, time, memory, lanes, keyLen, argon2id)
 	memory = memory / (syncPoints * lanes) * (syncPoints * lanes)
 	blocks := m.blocks[:memory]

@@ -4,7 +4,15 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"maps"
+	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/argon2"
@@ -42,9 +50,21 @@ func TestNothingIsLeftInTheMemory(t *testing.T) {
 	runtime.KeepAlive(m)
 }
 
+// A hash that needs more takes it where the others have theirs: in Go's memory,
+// which is bounded tightly, each would have garbage collected all the time.
+func TestMoreThanThereIs(t *testing.T) {
+	if !Apart {
+		t.Skip("all memory is Go's here")
+	}
+	m := newMemory(t, 64)
+	if got := allocated(func() { m.IDKey([]byte("password"), []byte("somesalt"), 1, 4096, 1, 32) }); got > 1<<20 {
+		t.Errorf("a hash of 4 MiB took %d KiB of Go's memory", got>>10)
+	}
+}
+
 // A library whose functions do something else is found.
 func TestCheck(t *testing.T) {
-	m := newMemory(t, 64)
+	m := newMemory(t, checkKiB)
 	m.blocks[20][3] = 1 // as if it had not been cleared
 	if err := m.check(); err == nil {
 		t.Error("a wrong hash was not found")
@@ -84,6 +104,61 @@ func TestMemoryStaysDuringTheHash(t *testing.T) {
 			runtime.GC()
 		}
 	}
+}
+
+// The linker goes by names alone. A function that takes more than this package
+// knows of would find what is left in a register, and may work with it for long.
+func TestSignatures(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "golang.org/x/crypto/argon2").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	library := strings.TrimSpace(string(out))
+	theirs := signatures(t, filepath.Join(library, "argon2.go"))
+	maps.Copy(theirs, signatures(t, filepath.Join(library, "blake2b.go")))
+	for name, ours := range signatures(t, "library.go") {
+		if theirs[name] != ours {
+			t.Errorf("%s is %s here and %q in the library", name, ours, theirs[name])
+		}
+	}
+}
+
+// signatures returns the functions of a file with the types of what they take
+// and return.
+func signatures(t *testing.T, file string) map[string]string {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, d := range parsed.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok {
+			found[f.Name.Name] = fmt.Sprint(typesOf(f.Type.Params), typesOf(f.Type.Results))
+		}
+	}
+	return found
+}
+
+func typesOf(list *ast.FieldList) (all []string) {
+	if list == nil {
+		return nil
+	}
+	for _, field := range list.List {
+		for range max(1, len(field.Names)) {
+			all = append(all, types.ExprString(field.Type))
+		}
+	}
+	return all
+}
+
+// allocated returns how many bytes of Go's memory f takes.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 func newMemory(t *testing.T, kib uint32) *Memory {
