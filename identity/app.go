@@ -76,7 +76,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 // shareCores gives Go a processor for each hash beside those for everything else,
 // and leaves it to the system to share the cores. A hash holds its processor for
 // 10 ms and more at a time: what takes microseconds, a probe or a request that is
-// turned away, would wait that long for each turn. GOMAXPROCS wins.
+// turned away, would wait that long for each turn. GOMAXPROCS wins. Of a CPU quota
+// Go counts what it is now, and does not follow its changes any more.
 func shareCores(c *config) {
 	cores := runtime.GOMAXPROCS(0)
 	if c.Hash.Concurrency == 0 {

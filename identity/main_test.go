@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +100,33 @@ func TestLoadDefaults(t *testing.T) {
 	}
 	if c.Listen != "127.0.0.1:8081" || c.Secret[31] != 0x1f || c.Hash.Params.MemoryKiB != 19456 || c.ShutdownGrace != 15*time.Second || len(c.TrustedProxies) != 2 {
 		t.Errorf("defaults %+v", c)
+	}
+}
+
+// TestShareCores: as many hashes at once as there are cores, and for each a
+// processor beside them, unless somebody said otherwise.
+func TestShareCores(t *testing.T) {
+	cores := runtime.GOMAXPROCS(0)
+	for name, c := range map[string]struct {
+		set, hashes, wantHashes, wantProcessors int
+	}{
+		"nothing said": {0, 0, cores, 2 * cores},
+		"hashes":       {0, 5, 5, cores + 5},
+		"GOMAXPROCS":   {cores, 0, cores, cores},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer runtime.GOMAXPROCS(cores)
+			t.Setenv("GOMAXPROCS", "")
+			if c.set != 0 {
+				t.Setenv("GOMAXPROCS", strconv.Itoa(c.set))
+			}
+			var settings config
+			settings.Hash.Concurrency = c.hashes
+			shareCores(&settings)
+			if hashes, processors := settings.Hash.Concurrency, runtime.GOMAXPROCS(0); hashes != c.wantHashes || processors != c.wantProcessors {
+				t.Errorf("%d hashes at once and %d processors, want %d and %d", hashes, processors, c.wantHashes, c.wantProcessors)
+			}
+		})
 	}
 }
 

@@ -33,7 +33,8 @@ type ConnectConfig struct {
 	// CAFile is a PEM file with the authorities that may have signed the
 	// server's certificate. It needs TLS. Empty: the system's.
 	CAFile string
-	// PoolSize is the most connections to a server. 0: ten per core.
+	// PoolSize is the most connections to a server. 0: ten for each of
+	// GOMAXPROCS, five in a cluster. Pipelines have a few of their own.
 	PoolSize int
 }
 
@@ -75,12 +76,13 @@ func Connect(cfg ConnectConfig) (redis.UniversalClient, error) {
 	}
 }
 
-// What connections take. bufferSize is that of reading and of writing: the
-// library's default is 32 KiB, for commands and answers of a few hundred bytes.
-// Pipelines have connections of their own, with 128 KiB for each, which trips with
-// many claims need; there are no more trips at once than those.
 const (
-	bufferSize       = 8 << 10
+	// bufferSize is what a connection has to read into, and to write from, in
+	// bytes. The library's default is 32 KiB; most commands and answers have a few
+	// hundred bytes.
+	bufferSize = 8 << 10
+	// pipelinePoolSize is the most connections for pipelines alone, whose two
+	// buffers have 128 KiB each: trips with many claims are slower with less.
 	pipelinePoolSize = tripsAtOnce
 )
 

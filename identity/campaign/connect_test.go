@@ -82,6 +82,9 @@ func TestConnectForms(t *testing.T) {
 		if !opt.ContextTimeoutEnabled {
 			t.Error("commands do not obey their deadline")
 		}
+		if opt.ReadBufferSize != 8<<10 || opt.WriteBufferSize != 8<<10 || opt.PipelinePoolSize != 4 {
+			t.Errorf("buffers of %d and %d bytes, %d connections for pipelines", opt.ReadBufferSize, opt.WriteBufferSize, opt.PipelinePoolSize)
+		}
 	})
 	t.Run("sentinel", func(t *testing.T) {
 		opt := dial(t, "rediss+sentinel://me:p%40ss@h1,h2:7/2?master=m", "").(*redis.Client).Options()
@@ -91,6 +94,9 @@ func TestConnectForms(t *testing.T) {
 		if !opt.ContextTimeoutEnabled {
 			t.Error("commands do not obey their deadline")
 		}
+		if opt.ReadBufferSize != 8<<10 || opt.WriteBufferSize != 8<<10 || opt.PipelinePoolSize != 4 {
+			t.Errorf("buffers of %d and %d bytes, %d connections for pipelines", opt.ReadBufferSize, opt.WriteBufferSize, opt.PipelinePoolSize)
+		}
 	})
 	t.Run("cluster", func(t *testing.T) {
 		opt := dial(t, "redis+cluster://h1,[::1]:7,h3/0", file).(*redis.ClusterClient).Options()
@@ -99,6 +105,9 @@ func TestConnectForms(t *testing.T) {
 		}
 		if !opt.ContextTimeoutEnabled {
 			t.Error("commands do not obey their deadline")
+		}
+		if opt.ReadBufferSize != 8<<10 || opt.WriteBufferSize != 8<<10 || opt.PipelinePoolSize != 4 {
+			t.Errorf("buffers of %d and %d bytes, %d connections for pipelines", opt.ReadBufferSize, opt.WriteBufferSize, opt.PipelinePoolSize)
 		}
 	})
 }
