@@ -39,12 +39,18 @@ func TestTheSameAsTheLibrary(t *testing.T) {
 	}
 }
 
+// Also after a panic: the library has one at the end of a hash without length.
 func TestNothingIsLeftInTheMemory(t *testing.T) {
 	m := newMemory(t, 256)
-	m.IDKey([]byte("password"), []byte("somesalt"), 1, 256, 1, 32)
-	for i, b := range m.blocks {
-		if b != (block{}) {
-			t.Fatalf("block %d is not zero after a hash", i)
+	for _, length := range []uint32{32, 0} {
+		func() {
+			defer func() { _ = recover() }()
+			m.IDKey([]byte("password"), []byte("somesalt"), 1, 256, 1, length)
+		}()
+		for i, b := range m.blocks {
+			if b != (block{}) {
+				t.Fatalf("block %d is not zero after a hash of %d bytes", i, length)
+			}
 		}
 	}
 	runtime.KeepAlive(m)
