@@ -72,27 +72,49 @@ func (g *gate) admit(ctx context.Context) (in context.Context, leave func(), err
 		g.came.Add(-1)
 		return ctx, nil, err
 	}
-	in = context.WithValue(ctx, waitedKey{}, g.now().Sub(since))
+	w := &waited{}
+	w.add(g.now().Sub(since))
+	in = context.WithValue(ctx, waitedKey{}, w)
 	return in, func() { <-g.room; g.came.Add(-1) }, nil
 }
 
-// waitedKey is of the time that a caller has waited in line.
+// waited is how long a request has waited, in line and for each of its runs.
+type waited struct {
+	all    atomic.Int64 // nanoseconds
+	untold atomic.Int64 // of these, what observe was not told of
+}
+
 type waitedKey struct{}
+
+func (w *waited) add(d time.Duration) {
+	w.all.Add(int64(d))
+	w.untold.Add(int64(d))
+}
+
+// waitedOf is what the request of ctx has waited; nothing yet for one that was
+// not admitted.
+func waitedOf(ctx context.Context) *waited {
+	if w, ok := ctx.Value(waitedKey{}).(*waited); ok {
+		return w
+	}
+	return &waited{}
+}
 
 // do runs work in a place of the gate, or returns a *BusyError, or the error of
 // ctx when the caller went away while waiting; then work has not run.
 func (g *gate) do(ctx context.Context, work func()) error {
-	inLine, _ := ctx.Value(waitedKey{}).(time.Duration)
-	came := g.now()
-	if err := g.enter(ctx, g.maxWait-inLine); err != nil {
+	w, came := waitedOf(ctx), g.now()
+	err := g.enter(ctx, g.maxWait-time.Duration(w.all.Load()))
+	start := g.now()
+	w.add(start.Sub(came))
+	if err != nil {
 		return err
 	}
-	start := g.now()
 	defer func() {
 		took := g.now().Sub(start)
 		g.learn(took)
 		<-g.places
-		g.observe(inLine+start.Sub(came), took)
+		g.observe(time.Duration(w.untold.Swap(0)), took)
 	}()
 	work()
 	return nil

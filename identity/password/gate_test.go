@@ -210,6 +210,46 @@ func TestGateWaitIsBoundedInAll(t *testing.T) {
 	})
 }
 
+// A request that hashes twice, as a change of password does, waits no longer
+// than one that hashes once, and no wait is told twice.
+func TestGateWaitIsBoundedOverSeveralRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, 5*time.Second, time.Millisecond, time.Now)
+		in, leave, err := g.admit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		told := make(chan time.Duration, 5)
+		g.observe = func(waited, _ time.Duration) { told <- waited }
+		occupy := func(d time.Duration) {
+			go func() { _ = g.do(t.Context(), work(d)) }()
+			synctest.Wait()
+		}
+		occupy(3 * time.Second)
+		if err := g.do(in, work(0)); err != nil {
+			t.Fatal(err)
+		}
+		occupy(time.Second)
+		if err := g.do(in, work(0)); err != nil {
+			t.Fatal(err)
+		}
+		occupy(time.Hour)
+		start := time.Now()
+		if err := g.do(in, work(0)); !errors.Is(err, ErrBusy) || time.Since(start) != time.Second {
+			t.Errorf("third run: %v after %s, want ErrBusy after 1s", err, time.Since(start))
+		}
+		time.Sleep(2 * time.Hour)
+		var all time.Duration
+		for range cap(told) {
+			all += <-told
+		}
+		if all != 4*time.Second {
+			t.Errorf("told of %s of waiting, want 4s", all)
+		}
+	})
+}
+
 // What is told of a hash has both waits, and nothing of what was done between.
 func TestGateTellsHowLongWasWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
