@@ -341,6 +341,44 @@ func TestDrainWaitsForRequestsThatAreBeingRead(t *testing.T) {
 	})
 }
 
+// Shutdown closes a connection that is kept open also while the client's next
+// request is on its way. Checked with a Drain that ends when nothing is unanswered.
+func TestDrainLetsKeptConnectionsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stopping atomic.Bool
+		inner := newPipes()
+		s := serve(t, inner, paced.Config{}, func(w http.ResponseWriter, _ *http.Request) {
+			if stopping.Load() {
+				w.Header().Set("Connection", "close")
+			}
+		})
+		c := inner.dial(t, get)
+		from := bufio.NewReader(c)
+		if status, _ := answer(t, from); status != http.StatusOK {
+			t.Fatalf("status %d", status)
+		}
+		stopping.Store(true)
+		stopped := make(chan error, 1)
+		go func() {
+			s.paced.Drain(within(t))
+			stopped <- s.Shutdown(within(t))
+		}()
+		time.Sleep(90 * time.Millisecond)
+		if _, err := io.WriteString(c, get); err != nil {
+			t.Fatal(err)
+		}
+		if status, _ := answer(t, from); status != http.StatusOK {
+			t.Errorf("status %d of the next request", status)
+		}
+		if _, err := from.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("after its answer: %v, want the end", err)
+		}
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // lagging accepts nothing until somebody sets a deadline.
 type lagging struct {
 	*net.TCPListener

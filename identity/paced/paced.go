@@ -27,7 +27,7 @@ const (
 	defaultFirstByte = 5 * time.Second
 
 	// lastChance is how long a connection that was accepted just before Drain
-	// has to send something.
+	// has to send something, and one that is kept open to send its next request.
 	lastChance = 100 * time.Millisecond
 	// lookAgain is how often Drain looks whether it is done, and nextInQueue how
 	// long it waits for the kernel to bring it one more connection.
@@ -130,7 +130,10 @@ func (l *Listener) Close() error {
 // Drain stops accepting and waits until every connection that has sent something
 // was returned by Accept and has had the beginning of an answer, or was closed;
 // at most until ctx ends or Close is called. A connection that has sent nothing
-// has another 100 ms for it. Accept goes on, and waits for Close.
+// has another 100 ms for it. So do those that were answered and are kept open:
+// many a client sends its next request when it has the answer to the last one, and
+// if that asked it to close the connection, nothing is on its way there when the
+// server does. Accept goes on, and waits for Close.
 //
 // To be called before http.Server.Shutdown, which closes the listener, and
 // drops requests that the server has not read to the end of their headers.
@@ -140,7 +143,7 @@ func (l *Listener) Drain(ctx context.Context) {
 	l.drain()
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
-	for l.unanswered.Load() > 0 {
+	for kept := time.Now().Add(lastChance); l.unanswered.Load() > 0 || time.Now().Before(kept); {
 		select {
 		case <-tick.C:
 		case <-l.closed:
