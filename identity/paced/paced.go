@@ -62,6 +62,7 @@ type Listener struct {
 
 	places chan struct{} // taken by connections in their first request
 	ready  chan net.Conn // to Accept
+	before chan net.Conn // to Accept, which takes these first
 	failed chan error    // to Accept
 	ended  chan struct{} // closed when the goroutine that accepts has ended
 	stop   func()        // closes stopped
@@ -85,7 +86,7 @@ func Listen(inner net.Listener, c Config) *Listener {
 		firstByte: cmp.Or(max(c.FirstByte, 0), defaultFirstByte),
 		first:     c.First,
 		places:    make(chan struct{}, cmp.Or(max(c.AtOnce, 0), defaultAtOnce)),
-		ready:     make(chan net.Conn), failed: make(chan error),
+		ready:     make(chan net.Conn), before: make(chan net.Conn), failed: make(chan error),
 		ended: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}),
 		silent: make(map[*conn]struct{}),
 	}
@@ -104,6 +105,13 @@ func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
 // and net.ErrClosed after Close.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
+	case c := <-l.before:
+		return c, nil
+	default:
+	}
+	select {
+	case c := <-l.before:
+		return c, nil
 	case c := <-l.ready:
 		return c, nil
 	case err := <-l.failed:
@@ -238,11 +246,13 @@ func (l *Listener) receive(c *conn) {
 	}
 	_ = c.SetReadDeadline(time.Time{})
 	c.head = head[:n]
+	to := l.before
 	if l.first == nil || !l.first(c.head) {
+		to = l.ready
 		l.queue(c)
 	}
 	select {
-	case l.ready <- c:
+	case to <- c:
 	case <-l.closed:
 		_ = c.Close()
 	}

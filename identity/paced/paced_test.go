@@ -251,6 +251,18 @@ func TestFirst(t *testing.T) {
 	})
 }
 
+// A server that is slow to accept takes those first as well. Checked with one
+// channel for all.
+func TestFirstAmongThoseWhoseTurnItIs(t *testing.T) {
+	probe := func(head []byte) bool { return string(head) == "probe" }
+	bubble(t, paced.Config{First: probe}, func(t *testing.T, inner *pipes, l *paced.Listener) {
+		for _, send := range []string{"a", "b", "probe", "c", "probe"} {
+			inner.dial(t, send)
+		}
+		acceptAll(l).want(t, "probe", "probe", "a", "b", "c")
+	})
+}
+
 func TestSilentConnections(t *testing.T) {
 	bubble(t, paced.Config{FirstByte: 3 * time.Second}, func(t *testing.T, inner *pipes, l *paced.Listener) {
 		a := acceptAll(l)
