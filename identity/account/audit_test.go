@@ -133,6 +133,40 @@ func TestRequestsBeyondTheQueueCostNothing(t *testing.T) {
 	}
 }
 
+// Refusals cost the client nothing: with a slow MongoDB, the audit of one
+// address's would else keep the logins of all others out.
+func TestWhoIsRefusedHasLeftBeforeTheAudit(t *testing.T) {
+	once := limit.Config{Both: limit.Rate{Burst: 1, Every: time.Hour}}
+	for name, test := range map[string]struct {
+		limits limit.Config
+		hash   error
+		want   account.Outcome
+	}{
+		"limited": {once, nil, account.OutcomeLimited},
+		"busy":    {limit.Config{}, &password.BusyError{RetryAfter: time.Second}, account.OutcomeBusy},
+		"gone":    {limit.Config{}, context.Canceled, account.OutcomeCanceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAudited(t, test.limits)
+			change := account.ChangeRequest{UserID: a.user.ID, Current: "wrong", New: strong, IP: "192.0.2.1"}
+			_ = a.ChangePassword(t.Context(), change) // uses the limit up
+			a.hasher.err = test.hash
+			audited := 0
+			a.store.onAudit = func(got account.Attempt) {
+				audited++
+				if got.Outcome != test.want || a.hasher.inside != 0 {
+					t.Errorf("audit of %q while %d are inside, want %q and nobody", got.Outcome, a.hasher.inside, test.want)
+				}
+			}
+			_ = a.login(t.Context(), "alice", "wrong")
+			_ = a.ChangePassword(t.Context(), change)
+			if audited != 2 {
+				t.Errorf("%d audits, want 2", audited)
+			}
+		})
+	}
+}
+
 func TestUndecidedChangeOfPasswordIsAudited(t *testing.T) {
 	a := newAudited(t, limit.Config{})
 	a.hasher.err = &password.BusyError{RetryAfter: time.Second}

@@ -41,10 +41,12 @@ func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential,
 	}
 	pass, err := s.limiter.Take(ctx, limitedName(canonical, r.Username), r.IP)
 	if err != nil {
+		leave() // one address alone must not keep others out while it is audited
 		s.recordLimited(ctx, r, canonical)
 		return Credential{}, fmt.Errorf("log in: %w", err)
 	}
 	c, err := s.authenticateAgain(ctx, r, canonical)
+	leave()
 	switch {
 	case err == nil && !c.OneTime():
 		pass.Succeeded(ctx)

@@ -116,12 +116,14 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	}
 	pass, err := s.limiter.Take(ctx, u.Canonical, r.IP)
 	if err != nil {
+		leave()
 		if s.admitRefused(ctx, OutcomeLimited) {
 			s.record(ctx, audit, r.UserID, OutcomeLimited)
 		}
 		return fmt.Errorf("change password: %w", err)
 	}
 	err = s.replacePassword(ctx, r, u, next, audit)
+	leave()
 	var invalid *InvalidError
 	switch {
 	case err == nil || errors.Is(err, ErrNotAnnounced):

@@ -18,7 +18,8 @@ type Hasher interface {
 	Full() error
 	// Admit has a request that will come for one of the following wait until it
 	// may begin, or says at once that it would wait too long. in is the context
-	// for what it does then; leave is called when it is done.
+	// for what it does then; leave is called when it needs no more hash, and does
+	// nothing when called again.
 	Admit(ctx context.Context) (in context.Context, leave func(), err error)
 	// Hash returns a string to store.
 	Hash(ctx context.Context, password string) (string, error)

@@ -37,7 +37,7 @@ func (h *countingHasher) Admit(ctx context.Context) (in context.Context, leave f
 		return ctx, nil, h.full
 	}
 	h.inside++
-	return ctx, func() { h.inside-- }, nil
+	return ctx, sync.OnceFunc(func() { h.inside-- }), nil
 }
 
 func (h *countingHasher) Hash(_ context.Context, secret string) (string, error) {
@@ -79,6 +79,7 @@ type brokenStore struct {
 	*memstore.Store
 	lookup, audit, replace error
 	lookups                int
+	onAudit                func(account.Attempt)
 }
 
 func (s *brokenStore) Credential(ctx context.Context, canonical string) (account.Credential, error) {
@@ -90,6 +91,9 @@ func (s *brokenStore) Credential(ctx context.Context, canonical string) (account
 }
 
 func (s *brokenStore) RecordAttempt(ctx context.Context, a account.Attempt) error {
+	if s.onAudit != nil {
+		s.onAudit(a)
+	}
 	if s.audit != nil {
 		return s.audit
 	}

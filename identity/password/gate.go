@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -57,7 +58,7 @@ func (g *gate) full() error {
 
 // admit waits in line to come in, or returns a *BusyError at once when that and
 // what follows would take too long. Whoever is in must leave, whether served or
-// not. The context it returns is for do: all waiting together is bounded.
+// not; to leave again does nothing. The context it returns is for do: all waiting together is bounded.
 func (g *gate) admit(ctx context.Context) (in context.Context, leave func(), err error) {
 	ahead := g.came.Add(1) - int64(cap(g.places))
 	if err := g.inTime(ahead); err != nil {
@@ -75,7 +76,7 @@ func (g *gate) admit(ctx context.Context) (in context.Context, leave func(), err
 	w := &waited{}
 	w.add(g.now().Sub(since))
 	in = context.WithValue(ctx, waitedKey{}, w)
-	return in, func() { <-g.room; g.came.Add(-1) }, nil
+	return in, sync.OnceFunc(func() { <-g.room; g.came.Add(-1) }), nil
 }
 
 // waited is how long a request has waited, in line and for each of its runs.

@@ -186,6 +186,21 @@ func TestGateLineCallerThatGoes(t *testing.T) {
 	})
 }
 
+func TestGateLeaveTwice(t *testing.T) {
+	g := newGate(1, time.Minute, time.Second, time.Now)
+	_, stays, _ := g.admit(t.Context())
+	defer stays()
+	_, leave, err := g.admit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	leave()
+	if came, in := g.came.Load(), len(g.room); came != 1 || in != 1 {
+		t.Errorf("%d came and %d are in, want 1 of each", came, in)
+	}
+}
+
 // The wait in line and the wait for a place are bounded together.
 func TestGateWaitIsBoundedInAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

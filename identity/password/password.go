@@ -104,7 +104,7 @@ func (h *Hasher) Full() error { return h.gate.full() }
 // 2,000 at the same moment, those who cannot be served then cost next to
 // nothing, and those who wait little. The context is for Hash and the others,
 // so that all the waiting of one request is bounded; call leave when the
-// request is done.
+// request needs no more hash, and as often as is convenient.
 func (h *Hasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
 	return h.gate.admit(ctx)
 }
