@@ -29,17 +29,22 @@ type LoginRequest struct {
 // 6.3.8). A name or password that no account can have takes the same path, and
 // is limited alike.
 func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential, error) {
+	canonical, err := Canonical(r.Username)
+	if err != nil {
+		canonical = "" // which nobody is called
+	}
+	name := limitedName(canonical, r.Username)
+	if err := s.limiter.Refused(name, r.IP); err != nil { // must not fill the line for others
+		s.recordLimited(ctx, r, canonical)
+		return Credential{}, fmt.Errorf("log in: %w", err)
+	}
 	ctx, leave, err := s.hasher.Admit(ctx)
 	if err != nil {
 		s.recordUndecided(ctx, r, "", err)
 		return Credential{}, fmt.Errorf("log in: %w", err)
 	}
 	defer leave()
-	canonical, err := Canonical(r.Username)
-	if err != nil {
-		canonical = "" // which nobody is called
-	}
-	pass, err := s.limiter.Take(ctx, limitedName(canonical, r.Username), r.IP)
+	pass, err := s.limiter.Take(ctx, name, r.IP)
 	if err != nil {
 		leave() // one address alone must not keep others out while it is audited
 		s.recordLimited(ctx, r, canonical)

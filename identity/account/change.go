@@ -104,6 +104,9 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 		return err
 	}
 	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
+	if err := s.limiter.Refused("", r.IP); err != nil {
+		return s.changeLimited(ctx, audit, r.UserID, err)
+	}
 	ctx, leave, err := s.hasher.Admit(ctx)
 	if err != nil {
 		s.recordUndecided(ctx, audit, r.UserID, err)
@@ -117,10 +120,7 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	pass, err := s.limiter.Take(ctx, u.Canonical, r.IP)
 	if err != nil {
 		leave()
-		if s.admitRefused(ctx, OutcomeLimited) {
-			s.record(ctx, audit, r.UserID, OutcomeLimited)
-		}
-		return fmt.Errorf("change password: %w", err)
+		return s.changeLimited(ctx, audit, r.UserID, err)
 	}
 	err = s.replacePassword(ctx, r, u, next, audit)
 	leave()
@@ -135,6 +135,14 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 		s.recordUndecided(ctx, audit, r.UserID, err)
 	}
 	return err
+}
+
+// changeLimited audits a change of password that a limit has refused.
+func (s *Service) changeLimited(ctx context.Context, audit LoginRequest, userID string, err error) error {
+	if s.admitRefused(ctx, OutcomeLimited) {
+		s.record(ctx, audit, userID, OutcomeLimited)
+	}
+	return fmt.Errorf("change password: %w", err)
 }
 
 func (s *Service) replacePassword(ctx context.Context, r ChangeRequest, u User, next string, audit LoginRequest) error {

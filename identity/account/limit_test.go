@@ -170,6 +170,27 @@ func TestAuditOfRefusedIsBounded(t *testing.T) {
 	}
 }
 
+// Whoever goes on trying while they are limited takes nobody's place in the line
+// for hashing. Checked by asking for a place first.
+func TestLimitedDoNotStandInLine(t *testing.T) {
+	f := limited(t, limit.Config{Address: limit.Rate{Burst: 1, Every: time.Hour}})
+	from := func(address string) map[string]error {
+		_, login := f.Authenticate(t.Context(), account.LoginRequest{Username: "alice", Password: strong, IP: address})
+		_, register := f.Register(t.Context(), account.Registration{Username: "bob", Password: strong, IP: address})
+		change := f.ChangePassword(t.Context(), account.ChangeRequest{UserID: f.user.ID, Current: strong, New: "battery horse correct staple", IP: address})
+		return map[string]error{"log in": login, "register": register, "change password": change}
+	}
+	from("192.0.2.1")
+	f.hasher.full = &password.BusyError{RetryAfter: time.Second}
+	for address, want := range map[string]error{"192.0.2.1": limit.ErrLimited, "192.0.2.2": password.ErrBusy} {
+		for what, err := range from(address) {
+			if !errors.Is(err, want) {
+				t.Errorf("%s from %s: %v, want %v", what, address, err, want)
+			}
+		}
+	}
+}
+
 // Busy times cost nobody their attempts.
 func TestBusyIsNotAFailure(t *testing.T) {
 	f := limited(t, limit.Config{Both: hourly})

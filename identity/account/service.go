@@ -115,6 +115,9 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	if err := errors.Join(nameErr, passwordErr); err != nil {
 		return User{}, err
 	}
+	if err := s.limiter.Refused("", r.IP); err != nil {
+		return User{}, fmt.Errorf("register: %w", err)
+	}
 	ctx, leave, err := s.hasher.Admit(ctx)
 	if err != nil {
 		return User{}, fmt.Errorf("register: %w", err)

@@ -122,6 +122,60 @@ func TestLimits(t *testing.T) {
 }
 
 // A customer's IPv6 addresses are one.
+// What has just been refused is refused again without being counted or asked
+// for, for a second. Checked by remembering the limit by account, which does not
+// apply to the owner, and by remembering for longer.
+func TestRefused(t *testing.T) {
+	everywhere(t, func(t *testing.T, client redis.UniversalClient) {
+		for _, test := range []struct {
+			config limit.Config
+			want   map[[2]string]limit.Kind
+		}{
+			{limit.Config{Address: two}, map[[2]string]limit.Kind{
+				{"alice", "192.0.2.1"}: limit.ByAddress, {"bob", "192.0.2.1"}: limit.ByAddress, {"", "192.0.2.1"}: limit.ByAddress, {"alice", "192.0.2.2"}: "",
+			}},
+			{limit.Config{Both: two}, map[[2]string]limit.Kind{
+				{"alice", "192.0.2.1"}: limit.ByBoth, {"bob", "192.0.2.1"}: "", {"", "192.0.2.1"}: "", {"alice", "192.0.2.2"}: "",
+			}},
+			{limit.Config{Account: two}, map[[2]string]limit.Kind{
+				{"alice", "192.0.2.1"}: "", {"alice", "192.0.2.2"}: "",
+			}},
+		} {
+			now := time.Now()
+			test.config.Redis, test.config.Now = client, func() time.Time { return now }
+			if client != nil {
+				client.FlushAll(t.Context())
+			}
+			l := limit.New(test.config)
+			take(t, l, "alice", "192.0.2.1")
+			take(t, l, "alice", "192.0.2.1")
+			check := func(after time.Duration, want limit.Kind, account, address string) {
+				err := l.Refused(account, address)
+				var limited *limit.LimitedError
+				switch {
+				case want == "" && err != nil:
+					t.Errorf("%q from %s, %s later: %v", account, address, after, err)
+				case want != "" && (!errors.As(err, &limited) || limited.Limit != want || limited.RetryAfter < time.Minute):
+					t.Errorf("%q from %s, %s later: %v, want a limit by %s", account, address, after, err, want)
+				}
+			}
+			check(0, "", "alice", "192.0.2.1") // has not been refused yet
+			if _, err := l.Take(t.Context(), "alice", "192.0.2.1"); err == nil {
+				t.Fatal("the third was not refused")
+			}
+			for _, after := range []time.Duration{0, time.Second - 1, 1} {
+				now = now.Add(after)
+				for of, want := range test.want {
+					if after == 1 {
+						want = ""
+					}
+					check(after, want, of[0], of[1])
+				}
+			}
+		}
+	})
+}
+
 func TestIPv6(t *testing.T) {
 	l := limit.New(limit.Config{Address: three})
 	for i := range 3 {

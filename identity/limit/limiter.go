@@ -46,6 +46,7 @@ type Config struct {
 type Limiter struct {
 	cfg    Config
 	local  *memory
+	late   *refusals
 	resume atomic.Int64 // when Redis may be asked again; Unix nanoseconds
 	down   atomic.Bool
 }
@@ -64,7 +65,7 @@ func New(c Config) *Limiter {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Limiter{cfg: c, local: newMemory(c.Size)}
+	return &Limiter{cfg: c, local: newMemory(c.Size), late: newRefusals(c.Size)}
 }
 
 // Take counts an attempt at an account from an address, or fails with a
@@ -83,9 +84,19 @@ func (l *Limiter) Take(ctx context.Context, account, address string) (*Pass, err
 		decided = l.local.take(a, l.cfg.Now())
 	}
 	if decided.refused != "" {
+		l.late.note(a, decided, l.cfg.Now())
 		return nil, &LimitedError{Limit: decided.refused, RetryAfter: max(decided.wait, time.Millisecond)}
 	}
 	return &Pass{limiter: l, names: a.names, taken: a.refundable(decided.known), inMemory: err != nil}, nil
+}
+
+// Refused fails like Take when the limit by address, or the one by both, has
+// refused an attempt like this within the last second. It asks nobody and counts
+// nothing, so that those who try again and again cost next to nothing; what it
+// lets through is for Take.
+func (l *Limiter) Refused(account, address string) error {
+	n := keysOf(account, address)
+	return l.late.find(l.cfg.Now(), n.address, n.both)
 }
 
 // limit is one limit of an attempt.

@@ -1,0 +1,60 @@
+package limit
+
+import (
+	"sync"
+	"time"
+)
+
+// remembered is how long a refusal stands without Redis being asked. Retry-After
+// says a second at least, so nobody who waits as told meets what is remembered.
+const remembered = time.Second
+
+// refusals remembers who was refused just now, in two generations of maps, of
+// which the older is dropped when the younger is as old as nothing in it matters
+// any more, or full.
+type refusals struct {
+	mu         sync.Mutex
+	size       int // of a generation
+	begun      time.Time
+	young, old map[string]refusal
+}
+
+type refusal struct {
+	kind        Kind
+	until, ends time.Time // of what is remembered, and of the limit
+}
+
+func newRefusals(size int) *refusals {
+	return &refusals{size: max(size/2, 1), young: map[string]refusal{}}
+}
+
+// note remembers what a decision says of an attempt. The limit by account is
+// left out: it applies to some addresses and not to others.
+func (r *refusals) note(a attempt, d decision, now time.Time) {
+	key := map[Kind]string{ByAddress: a.address, ByBoth: a.both}[d.refused]
+	if key == "" {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.begun) > remembered || len(r.young) >= r.size {
+		r.old, r.young, r.begun = r.young, map[string]refusal{}, now
+	}
+	r.young[key] = refusal{kind: d.refused, until: now.Add(min(d.wait, remembered)), ends: now.Add(d.wait)}
+}
+
+// find returns the *LimitedError of what is remembered of one of the keys, or nil.
+func (r *refusals) find(now time.Time, keys ...string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range keys {
+		held, ok := r.young[key]
+		if !ok {
+			held = r.old[key]
+		}
+		if held.until.After(now) {
+			return &LimitedError{Limit: held.kind, RetryAfter: held.ends.Sub(now)}
+		}
+	}
+	return nil
+}
