@@ -176,6 +176,25 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// Also when the limit gives an attempt back sooner: else all who try again would
+// be let through each time. Checked with what Take would say.
+func TestRefusedForASecond(t *testing.T) {
+	now := time.Now()
+	l := limit.New(limit.Config{Address: limit.Rate{Burst: 1, Every: 100 * time.Millisecond}, Now: func() time.Time { return now }})
+	if _, after := refusedBy(t, l, "alice", "192.0.2.1", 2); after != 1 {
+		t.Fatalf("refused after %d, want 1", after)
+	}
+	now = now.Add(900 * time.Millisecond)
+	var limited *limit.LimitedError
+	if err := l.Refused("alice", "192.0.2.1"); !errors.As(err, &limited) || limited.RetryAfter != 100*time.Millisecond {
+		t.Errorf("after 900ms: %v, want a limit for another 100ms", err)
+	}
+	now = now.Add(100 * time.Millisecond)
+	if err := l.Refused("alice", "192.0.2.1"); err != nil {
+		t.Errorf("after a second: %v", err)
+	}
+}
+
 func TestIPv6(t *testing.T) {
 	l := limit.New(limit.Config{Address: three})
 	for i := range 3 {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// remembered is how long a refusal stands without Redis being asked. Retry-After
-// says a second at least, so nobody who waits as told meets what is remembered.
+// remembered is how long a refusal stands without Redis being asked, also when
+// the limit gives an attempt back sooner. Retry-After says a second at least, so
+// nobody who waits as told meets what is remembered.
 const remembered = time.Second
 
 // refusals remembers who was refused just now, in two generations of maps, of
@@ -40,7 +41,7 @@ func (r *refusals) note(a attempt, d decision, now time.Time) {
 	if now.Sub(r.begun) > remembered || len(r.young) >= r.size {
 		r.old, r.young, r.begun = r.young, map[string]refusal{}, now
 	}
-	r.young[key] = refusal{kind: d.refused, until: now.Add(min(d.wait, remembered)), ends: now.Add(d.wait)}
+	r.young[key] = refusal{kind: d.refused, until: now.Add(remembered), ends: now.Add(max(d.wait, remembered))}
 }
 
 // find returns the *LimitedError of what is remembered of one of the keys, or nil.
