@@ -92,7 +92,7 @@ const (
 	// memoryBase is what Go has for everything that no setting bounds, also in a
 	// burst of 2,000 logins. With what is remembered by default, and the program's own
 	// file, of which 27 MiB come to be in memory, that is 64 MiB.
-	memoryBase = 28 << 20
+	memoryBase = 27 << 20
 	// rememberedSize is what a token or a user takes that is remembered.
 	rememberedSize = 512
 )
