@@ -121,7 +121,6 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// A customer's IPv6 addresses are one.
 // What has just been refused is refused again without being counted or asked
 // for, for a second. Checked by remembering the limit by account, which does not
 // apply to the owner, and by remembering for longer.
@@ -195,6 +194,7 @@ func TestRefusedForASecond(t *testing.T) {
 	}
 }
 
+// A customer's IPv6 addresses are one.
 func TestIPv6(t *testing.T) {
 	l := limit.New(limit.Config{Address: three})
 	for i := range 3 {

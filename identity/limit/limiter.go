@@ -65,7 +65,7 @@ func New(c Config) *Limiter {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Limiter{cfg: c, local: newMemory(c.Size), late: newRefusals(c.Size)}
+	return &Limiter{cfg: c, local: newMemory(c.Size), late: newRefusals()}
 }
 
 // Take counts an attempt at an account from an address, or fails with a

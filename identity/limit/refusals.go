@@ -10,12 +10,15 @@ import (
 // nobody who waits as told meets what is remembered.
 const remembered = time.Second
 
+// refusalsKept bounds how many are remembered, twice over. Those who are refused
+// most often are among them; to forget one costs a question to Redis.
+const refusalsKept = 4096
+
 // refusals remembers who was refused just now, in two generations of maps, of
 // which the older is dropped when the younger is as old as nothing in it matters
 // any more, or full.
 type refusals struct {
 	mu         sync.Mutex
-	size       int // of a generation
 	begun      time.Time
 	young, old map[string]refusal
 }
@@ -25,9 +28,7 @@ type refusal struct {
 	until, ends time.Time // of what is remembered, and of the limit
 }
 
-func newRefusals(size int) *refusals {
-	return &refusals{size: max(size/2, 1), young: map[string]refusal{}}
-}
+func newRefusals() *refusals { return &refusals{young: map[string]refusal{}} }
 
 // note remembers what a decision says of an attempt. The limit by account is
 // left out: it applies to some addresses and not to others.
@@ -38,7 +39,7 @@ func (r *refusals) note(a attempt, d decision, now time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(r.begun) > remembered || len(r.young) >= r.size {
+	if now.Sub(r.begun) > remembered || len(r.young) >= refusalsKept {
 		r.old, r.young, r.begun = r.young, map[string]refusal{}, now
 	}
 	r.young[key] = refusal{kind: d.refused, until: now.Add(remembered), ends: now.Add(max(d.wait, remembered))}
