@@ -3,6 +3,7 @@ package pluginserver
 import (
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/Kong/go-pdk/bridge"
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
@@ -141,7 +142,7 @@ func (call *eventCall) parseBody(body []byte) bool {
 			call.instance, body = int32(v), body[n:] //nolint:gosec // G115: protobuf encodes an int32 this way.
 		case number == eventName && kind == protowire.BytesType:
 			v, n := protowire.ConsumeBytes(body)
-			if n < 0 {
+			if n < 0 || !utf8.Valid(v) { // which the library refuses
 				return false
 			}
 			call.phase, body = v, body[n:]

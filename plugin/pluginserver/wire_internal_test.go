@@ -150,9 +150,6 @@ func FuzzParseEvent(f *testing.F) {
 		}
 		var want kong_plugin_protocol.RpcCall
 		if err := proto.Unmarshal(data, &want); err != nil {
-			if bytes.ContainsFunc(got.phase, func(r rune) bool { return r == '\uFFFD' }) {
-				return // the library refuses a phase that is not UTF-8; no plugin has such a phase
-			}
 			t.Fatalf("the library refuses it: %v", err)
 		}
 		e := want.GetCmdHandleEvent()
