@@ -58,7 +58,8 @@ func (g *gate) full() error {
 
 // admit waits in line to come in, or returns a *BusyError at once when that and
 // what follows would take too long. Whoever is in must leave, whether served or
-// not; to leave again does nothing. The context it returns is for do: all waiting together is bounded.
+// not; to leave again does nothing. The context it returns is for do: all waiting
+// together is bounded.
 func (g *gate) admit(ctx context.Context) (in context.Context, leave func(), err error) {
 	ahead := g.came.Add(1) - int64(cap(g.places))
 	if err := g.inTime(ahead); err != nil {
