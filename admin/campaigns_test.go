@@ -13,7 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 // scriptTime is when the first login of a script was.

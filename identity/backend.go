@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
 )
 

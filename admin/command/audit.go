@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 )
 
 // errDifferences reports that an audit found something.

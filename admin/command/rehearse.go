@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 // pinned is a ledger in which the newest campaign is the one that was shown to

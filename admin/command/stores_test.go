@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/mongostore"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/admin/watch"
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 // watchInterval is the default time between looks.

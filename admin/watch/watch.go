@@ -6,7 +6,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 // Winner is one of those who were granted last.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)

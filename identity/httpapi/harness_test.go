@@ -20,7 +20,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"

@@ -12,8 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 )
 
 // grant is a document of the collection grants; `_id` is "campaign:user".

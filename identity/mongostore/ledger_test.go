@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
 )
 
 func TestLedger(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/plugintest"

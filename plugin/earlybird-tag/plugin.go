@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 	"github.com/earlybird/earlybird/plugin/pluginserver"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 )

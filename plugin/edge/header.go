@@ -7,7 +7,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 // Header is the one header's name, upstream and downstream. Its value is a

@@ -9,9 +9,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
-	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
 )
 
 // Campaign is a campaign in a Redis, with its ledger in memory.

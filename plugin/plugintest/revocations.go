@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/revocation/revocationtest"
 )

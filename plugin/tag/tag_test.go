@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/tag"
 )

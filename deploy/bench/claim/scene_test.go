@@ -13,9 +13,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
-	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
 )
 
 // scene is a redis-server and who claims on it.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/local/mongodb"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
-	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
 )
 
