@@ -1,0 +1,137 @@
+package campaign
+
+import (
+	"fmt"
+	"time"
+)
+
+// Log is the logs of all campaigns, as far as they matter now: the campaign in
+// force, which is the last one that has opened, and those that were started
+// after it. It is not safe for concurrent use.
+type Log struct {
+	Origin string // the database's random id
+
+	inForce *Fold // nil: no campaign has opened
+	latest  *Fold // the last one that was started; nil: none was
+}
+
+// InForce is the campaign whose discount holds: the last one that has opened,
+// ended or not. nil: none has opened.
+func (l *Log) InForce() *Fold { return l.inForce }
+
+// Latest is the last campaign that was started, open or not. nil: none was.
+func (l *Log) Latest() *Fold { return l.latest }
+
+// next is the campaign and sequence number of the entry that would follow in the
+// latest campaign, and whether there is a latest campaign.
+func (l *Log) next() (campaign, seq int64, ok bool) {
+	if l.latest == nil {
+		return 0, 0, false
+	}
+	return l.latest.campaign, l.latest.seq() + 1, true
+}
+
+// following is the number of the campaign that could be started next, and
+// whether one can.
+func (l *Log) following() (campaign int64, ok bool) {
+	if l.latest == nil {
+		return 1, true
+	}
+	return l.latest.campaign + 1, l.latest.phase == PhaseEnded
+}
+
+// place is the place of the last entry of all.
+func (l *Log) place() Place {
+	if l.latest == nil {
+		return Place{Seq: -1}
+	}
+	return l.latest.At()
+}
+
+// epochOfNext is the epoch of a campaign that is started next. It is greater
+// than every epoch before it, also than one that was given up with a campaign
+// which a backup had lost.
+func (l *Log) epochOfNext() int64 {
+	campaign, _ := l.following()
+	return max(campaign*epochs, l.place().Epoch+1)
+}
+
+// apply adds the next entry, of the latest campaign or of the one after it.
+func (l *Log) apply(e Entry) error {
+	if l.latest != nil && e.Campaign == l.latest.campaign {
+		if err := l.latest.apply(e); err != nil {
+			return err
+		}
+	} else if err := l.begin(e); err != nil {
+		return err
+	}
+	if l.latest.opened {
+		l.inForce = l.latest
+	}
+	return nil
+}
+
+func (l *Log) begin(e Entry) error {
+	campaign, ok := l.following()
+	switch {
+	case !ok || e.Campaign != campaign:
+		return &DamageError{Entry: e.DocumentID(), Reason: "begins a campaign while another one has not ended"}
+	case e.Kind == KindStart && e.Origin != l.Origin:
+		return &DamageError{Entry: e.DocumentID(), Reason: "was written in another database, origin " + e.Origin}
+	case e.Kind == KindStart && e.Epoch != l.epochOfNext():
+		return &DamageError{Entry: e.DocumentID(), Reason: fmt.Sprintf("its epoch should be %d", l.epochOfNext())}
+	}
+	f := newFold(campaign)
+	if err := f.apply(e); err != nil {
+		return err
+	}
+	l.latest = f
+	return nil
+}
+
+// due returns the entry that the clock demands at a time, and whether there is
+// one.
+func (l *Log) due(at time.Time) (Entry, bool) {
+	f := l.latest
+	if f == nil || f.phase == PhaseEnded {
+		return Entry{}, false
+	}
+	switch ends := f.settings.EndsAt; {
+	case !f.opened && !at.Before(f.settings.StartsAt) && (ends.IsZero() || at.Before(ends)):
+		return f.draft(KindOpen, byClock, at), true
+	case !ends.IsZero() && !at.Before(ends):
+		return f.draft(KindEnd, byClock, at), true
+	}
+	return Entry{}, false
+}
+
+// byClock is who decided what the clock decided.
+const byClock = "clock"
+
+// draft is the next entry of a kind, complete but for its own fields, its limit
+// and its hash: finish adds those.
+func (f *Fold) draft(kind Kind, by string, at time.Time) Entry {
+	at = at.UTC().Truncate(time.Millisecond)
+	if at.Before(f.lastAt) {
+		at = f.lastAt
+	}
+	return Entry{Campaign: f.campaign, Seq: f.seq() + 1, Kind: kind, At: at, By: by}
+}
+
+// finish gives the entry its limit and its hash.
+func (f *Fold) finish(e Entry) Entry {
+	if e.Kind != KindArrive {
+		e.Limit = f.limitAfter(e)
+	}
+	e.seal(f.Hash())
+	return e
+}
+
+// arrive is the entry by which users take the next positions: as many of them
+// as there is room for.
+func (f *Fold) arrive(users []string, at time.Time) Entry {
+	n := min(int64(len(users)), f.Room(), maxUsers)
+	e := f.draft(KindArrive, "", at)
+	e.Users, e.First = users[:n], f.Last()+1
+	return f.finish(e)
+}
