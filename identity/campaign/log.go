@@ -11,6 +11,7 @@ import (
 type Log struct {
 	Origin string // the database's random id
 
+	first   int64 // the number of the first campaign that is held
 	inForce *Fold // nil: no campaign has opened
 	latest  *Fold // the last one that was started; nil: none was
 }
@@ -35,7 +36,7 @@ func (l *Log) next() (campaign, seq int64, ok bool) {
 // whether one can.
 func (l *Log) following() (campaign int64, ok bool) {
 	if l.latest == nil {
-		return 1, true
+		return l.first, true
 	}
 	return l.latest.campaign + 1, l.latest.phase == PhaseEnded
 }
@@ -78,7 +79,7 @@ func (l *Log) begin(e Entry) error {
 		return &DamageError{Entry: e.DocumentID(), Reason: "begins a campaign while another one has not ended"}
 	case e.Kind == KindStart && e.Origin != l.Origin:
 		return &DamageError{Entry: e.DocumentID(), Reason: "was written in another database, origin " + e.Origin}
-	case e.Kind == KindStart && e.Epoch != l.epochOfNext():
+	case e.Kind == KindStart && e.Epoch != l.epochOfNext() && (l.latest != nil || l.first == 1):
 		return &DamageError{Entry: e.DocumentID(), Reason: fmt.Sprintf("its epoch should be %d", l.epochOfNext())}
 	}
 	f := newFold(campaign)

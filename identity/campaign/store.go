@@ -120,3 +120,5 @@ const (
 	TurnTaken  TurnAnswer = "taken"  // somebody else has it
 	TurnBehind TurnAnswer = "behind" // the mirror is ahead of the asker, who must read on first
 )
+
+func isTaken(err error) bool { return errors.Is(err, ErrTaken) }
