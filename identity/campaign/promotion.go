@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -32,32 +31,27 @@ func (r *Replica) Promotion(ctx context.Context, user string) (Promotion, error)
 	defer cancel()
 	r.mu.Lock()
 	loaded := r.reader != nil
-	stale := loaded && r.cfg.Now().Sub(r.readAt) > freshFor
+	recent := loaded && r.cfg.Now().Sub(r.readAt) <= freshFor
 	r.mu.Unlock()
 	if !loaded {
 		return Promotion{}, unavailable("not read yet")
 	}
-	var readErr error
-	if stale {
-		readErr = r.fresh(ctx)
+	if recent {
+		if p, none, _ := r.lookUp(user); none == nil {
+			return p, nil
+		}
 	}
+	readErr := r.fresh(ctx)
 	p, none, trouble := r.lookUp(user)
-	if none == nil && (readErr == nil || trouble != nil) {
-		return p, nil
-	}
-	if none != nil && !stale {
-		readErr = r.fresh(ctx)
-		p, none, trouble = r.lookUp(user)
-	}
 	switch {
+	case none == nil && (readErr == nil || trouble != nil):
+		return p, nil
 	case trouble != nil:
 		return Promotion{}, trouble
 	case readErr != nil:
-		return Promotion{}, fmt.Errorf("read the campaign log: %w", unavailable(readErr.Error()))
-	case none != nil:
-		return Promotion{}, none
+		return Promotion{}, unavailable(readErr.Error())
 	default:
-		return p, nil
+		return Promotion{}, none
 	}
 }
 

@@ -91,53 +91,62 @@ func (r *reader) readOn(ctx context.Context) error {
 	}
 }
 
-// nextEntry looks up the entry after the last one, of the same campaign or of
-// the one after it.
+// nextEntry looks up an entry that the log could grow by.
 func (r *reader) nextEntry(ctx context.Context) (Entry, error) {
+	type id struct{ campaign, seq int64 }
+	var next []id
 	r.mu.RLock()
-	campaign, seq, started := r.log.next()
-	following, free := r.log.following()
+	for _, f := range r.log.folds() {
+		next = append(next, id{f.campaign, f.seq() + 1})
+	}
+	if following, free := r.log.following(); free {
+		next = append(next, id{following, 0})
+	}
 	r.mu.RUnlock()
-	if started {
-		e, err := r.store.Entry(ctx, campaign, seq)
-		if !free || !errors.Is(err, ErrNoEntry) {
+	for _, at := range next {
+		if e, err := r.store.Entry(ctx, at.campaign, at.seq); !errors.Is(err, ErrNoEntry) {
 			return e, err
 		}
 	}
-	return r.store.Entry(ctx, following, 0)
+	return Entry{}, ErrNoEntry
 }
 
 // add adds an entry, unless it is there.
 func (r *reader) add(e Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.log.latest; f != nil && e.Campaign == f.campaign && e.Seq <= f.seq() && e.Hash == f.hashAt(e.Seq) {
+	if f := r.log.fold(e.Campaign); f != nil && e.Seq <= f.seq() && e.Hash == f.hashAt(e.Seq) {
 		return nil
 	}
 	return r.log.apply(e)
 }
 
-// holds reports whether the store still has the last entry of the log. A
+// holds reports whether the store still has the last entries of the log. A
 // database that came back from an older backup may not.
 func (r *reader) holds(ctx context.Context) (bool, error) {
+	type id struct {
+		campaign, seq int64
+		hash          Hash
+	}
+	var last []id
 	r.mu.RLock()
-	f := r.log.latest
-	if f == nil {
-		r.mu.RUnlock()
-		return true, nil
+	for _, f := range r.log.folds() {
+		last = append(last, id{f.campaign, f.seq(), f.Hash()})
 	}
-	campaign, seq, hash := f.campaign, f.seq(), f.Hash()
 	r.mu.RUnlock()
-	e, err := r.store.Entry(ctx, campaign, seq)
-	var damage *DamageError
-	switch {
-	case errors.Is(err, ErrNoEntry), errors.As(err, &damage):
-		return false, nil
-	case err != nil:
-		return false, err
-	default:
-		return e.Hash == hash, nil
+	for _, want := range last {
+		e, err := r.store.Entry(ctx, want.campaign, want.seq)
+		var damage *DamageError
+		switch {
+		case errors.Is(err, ErrNoEntry), errors.As(err, &damage):
+			return false, nil
+		case err != nil:
+			return false, err
+		case e.Hash != want.hash:
+			return false, nil
+		}
 	}
+	return true, nil
 }
 
 // ahead reports what a mirror holds that the log lacks or has otherwise, and ""
@@ -178,4 +187,37 @@ func (l *Log) batch(from int64) Batch {
 // unavailable reports a log that cannot be used now.
 func unavailable(reason string) error {
 	return outage.New("campaign log", "read", errors.New(reason))
+}
+
+// fillMirror brings a mirror forward to the log, beginning after the sequence
+// number from-1. batch returns what follows a sequence number, and whether the
+// mirror is complete with it. It returns what the mirror holds in the end; its
+// Answer is AnswerOK when the mirror is complete.
+func fillMirror(apply func(Batch) (MirrorState, error), batch func(from int64) (Batch, bool), from int64, release string) (MirrorState, error) {
+	for anew := 0; ; {
+		b, complete := batch(from)
+		b.Release = release
+		state, err := apply(b)
+		if err != nil {
+			return MirrorState{}, err
+		}
+		release = ""
+		next := state.Seq + 1
+		switch state.Answer {
+		case AnswerOK:
+			if complete {
+				return state, nil
+			}
+		case AnswerMissing:
+			if state.Epoch != b.Epoch {
+				next = 0
+			}
+			if anew++; anew > 3 { // somebody else keeps emptying it
+				return state, nil
+			}
+		default:
+			return state, nil
+		}
+		from = next
+	}
 }

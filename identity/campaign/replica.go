@@ -439,31 +439,21 @@ func (r *Replica) fill(ctx context.Context, release string) {
 	r.mu.Lock()
 	from := r.mirror.state.Seq + 1
 	r.mu.Unlock()
-	// Each round but the last adds a batch or learns where the mirror ends.
-	for stuck := 0; stuck < 3; {
-		b, complete := r.batch(from)
-		b.Release = release
-		state, err := callMirror(ctx, r, func(ctx context.Context) (MirrorState, error) { return r.cfg.Mirror.Apply(ctx, b) })
-		if err != nil {
-			return
-		}
-		release = ""
-		r.sawMirror(ctx, state)
-		switch {
-		case state.Answer == AnswerOK && complete, state.Answer == AnswerAhead, state.Answer == AnswerForeign:
-			return
-		case state.Answer == AnswerNewer || state.Answer == AnswerDiverged:
-			r.mu.Lock()
-			r.checked = time.Time{} // the next tick compares
-			r.mu.Unlock()
-			return
-		}
-		if next := state.Seq + 1; state.Epoch != b.Epoch || next == from {
-			stuck++
-			from = 0
-		} else {
-			from = next
-		}
+	state, err := fillMirror(func(b Batch) (MirrorState, error) {
+		return callMirror(ctx, r, func(ctx context.Context) (MirrorState, error) { return r.cfg.Mirror.Apply(ctx, b) })
+	}, r.batch, from, release)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	foreign := state.Answer == AnswerForeign
+	if foreign && !r.mirror.foreign {
+		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: it is not touched, and edges hear nothing new; `earlybird redis adopt` shows more", "origin", state.Origin)
+	}
+	r.mirror.state, r.mirror.foreign = state, foreign
+	if state.Answer == AnswerNewer || state.Answer == AnswerDiverged {
+		r.checked = time.Time{} // the next tick compares
 	}
 }
 
@@ -484,16 +474,6 @@ func (r *Replica) batch(from int64) (Batch, bool) {
 		b.Beat = r.clock.now(r.readAt)
 	}
 	return b, complete
-}
-
-func (r *Replica) sawMirror(ctx context.Context, s MirrorState) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	foreign := s.Answer == AnswerForeign
-	if foreign && !r.mirror.foreign {
-		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: it is not touched, and edges hear nothing new; `earlybird redis adopt` shows more", "origin", s.Origin)
-	}
-	r.mirror.state, r.mirror.foreign = s, foreign
 }
 
 // jitter is a random time up to most.
