@@ -91,6 +91,13 @@ func (m *Mirror) Delay(d time.Duration) {
 	m.delay = d
 }
 
+// Calm ends what Fail, LoseAnswers and Delay began.
+func (m *Mirror) Calm() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail, m.lose, m.delay = nil, nil, 0
+}
+
 // Flush empties the mirror, as FLUSHALL does.
 func (m *Mirror) Flush() {
 	m.mu.Lock()
@@ -136,7 +143,7 @@ func (m *Mirror) SwapOrigin(origin string) {
 
 // Lose removes a part, as eviction or an operator can. It reports whether there
 // was such a part.
-func (m *Mirror) Lose(_ context.Context, part Part) (bool, error) {
+func (m *Mirror) Lose(part Part) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h, before := &m.held, m.held.clone()
@@ -159,11 +166,35 @@ func (m *Mirror) Lose(_ context.Context, part Part) (bool, error) {
 		h.stream, h.newestEver = nil, campaign.Place{}
 	}
 	return before.there != h.there || len(before.arrivals) != len(h.arrivals) || len(before.voided) != len(h.voided) ||
-		len(before.stream) != len(h.stream), nil
+		len(before.stream) != len(h.stream)
 }
 
-// call runs one call as a Redis would: whole, and alone.
-func call[T any](ctx context.Context, m *Mirror, op string, do func(*held) T) (T, error) {
+// Rollback has the mirror hold only the first n entries of the campaign in force,
+// as after a start with a file of that time; all of them when it has fewer. It
+// keeps the beat of now, which is worse than any file.
+func (m *Mirror) Rollback(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h, before := &m.held, m.held.clone()
+	if !h.there {
+		return
+	}
+	*h = emptyHeld()
+	h.turn, h.turnEnds, h.there = before.turn, before.turnEnds, true
+	s := &h.summary
+	s.Origin, s.Epoch, s.Campaign, s.Beat = before.summary.Origin, before.summary.Epoch, before.summary.Campaign, before.summary.Beat
+	for _, l := range before.stream {
+		switch {
+		case l.Epoch < s.Epoch:
+			h.stream = append(h.stream, l)
+		case l.Seq == s.Seq+1 && l.Seq < int64(n):
+			h.add(l.Entry)
+		}
+	}
+}
+
+// run runs one call as a Redis would: whole, and alone.
+func run[T any](ctx context.Context, m *Mirror, op string, do func(*held) T) (T, error) {
 	var none T
 	m.mu.Lock()
 	delay := m.delay
@@ -217,14 +248,21 @@ func (m *Mirror) State(ctx context.Context) (campaign.MirrorState, error) {
 
 // Summary is as that of mirror.Mirror.
 func (m *Mirror) Summary(ctx context.Context) (mirror.Summary, error) {
-	return call(ctx, m, "state", (*held).read)
+	return run(ctx, m, "state", (*held).read)
 }
 
 // Standing is as that of mirror.Mirror.
 func (m *Mirror) Standing(ctx context.Context, user string) (mirror.Standing, error) {
-	return call(ctx, m, "standing", func(h *held) mirror.Standing {
+	return run(ctx, m, "standing", func(h *held) mirror.Standing {
 		return mirror.Standing{Summary: h.read(), Position: h.arrivals[user], Voided: h.voided[user]}
 	})
+}
+
+// Peek is what State returns, whatever fails.
+func (m *Mirror) Peek() campaign.MirrorState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.held.read().MirrorState
 }
 
 // Position is the user's position, and 0 for none, whatever fails.
@@ -258,7 +296,7 @@ func (m *Mirror) Held() (mirror.Summary, []campaign.Entry) {
 
 // Apply implements campaign.Mirror.
 func (m *Mirror) Apply(ctx context.Context, b campaign.Batch) (campaign.MirrorState, error) {
-	return call(ctx, m, "apply", func(h *held) campaign.MirrorState {
+	return run(ctx, m, "apply", func(h *held) campaign.MirrorState {
 		if b.Release != "" && h.turn == b.Release {
 			h.turn = ""
 		}
@@ -369,7 +407,7 @@ func (h *held) add(e campaign.Entry) {
 
 // Turn implements campaign.Mirror.
 func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
-	return call(ctx, m, "turn", func(h *held) campaign.TurnAnswer {
+	return run(ctx, m, "turn", func(h *held) campaign.TurnAnswer {
 		switch {
 		case h.holder() != "" && h.holder() != me:
 			return campaign.TurnTaken
@@ -390,7 +428,7 @@ func (h *held) holder() string {
 
 // Seize implements campaign.Mirror.
 func (m *Mirror) Seize(ctx context.Context, me string) error {
-	_, err := call(ctx, m, "seize", func(h *held) bool {
+	_, err := run(ctx, m, "seize", func(h *held) bool {
 		h.turn, h.turnEnds = me, time.Now().Add(time.Second)
 		return true
 	})
@@ -399,7 +437,7 @@ func (m *Mirror) Seize(ctx context.Context, me string) error {
 
 // Release implements campaign.Mirror.
 func (m *Mirror) Release(ctx context.Context, me string) error {
-	_, err := call(ctx, m, "release", func(h *held) bool {
+	_, err := run(ctx, m, "release", func(h *held) bool {
 		if h.turn == me {
 			h.turn = ""
 		}
@@ -410,7 +448,7 @@ func (m *Mirror) Release(ctx context.Context, me string) error {
 
 // Clear implements campaign.Mirror.
 func (m *Mirror) Clear(ctx context.Context, origin string, at campaign.Place) (bool, error) {
-	return call(ctx, m, "clear", func(h *held) bool {
+	return run(ctx, m, "clear", func(h *held) bool {
 		if s := h.read(); s.Origin != origin || s.Place != at {
 			return false
 		}
@@ -424,7 +462,7 @@ func (m *Mirror) Clear(ctx context.Context, origin string, at campaign.Place) (b
 // Entries implements campaign.Mirror.
 func (m *Mirror) Entries(ctx context.Context) iter.Seq2[campaign.Entry, error] {
 	return func(yield func(campaign.Entry, error) bool) {
-		entries, err := call(ctx, m, "entries", func(h *held) []mirror.Logged { return slices.Clone(h.stream) })
+		entries, err := run(ctx, m, "entries", func(h *held) []mirror.Logged { return slices.Clone(h.stream) })
 		if err != nil {
 			yield(campaign.Entry{}, err)
 			return
@@ -440,7 +478,7 @@ func (m *Mirror) Entries(ctx context.Context) iter.Seq2[campaign.Entry, error] {
 // Follow is as that of mirror.Mirror. It looks every millisecond.
 func (m *Mirror) Follow(ctx context.Context, at campaign.Place, wait time.Duration) ([]mirror.Logged, error) {
 	for deadline := time.Now().Add(wait); ; {
-		entries, err := call(ctx, m, "follow", func(h *held) []mirror.Logged { return h.after(at) })
+		entries, err := run(ctx, m, "follow", func(h *held) []mirror.Logged { return h.after(at) })
 		if err != nil || len(entries) > 0 || !time.Now().Before(deadline) {
 			return entries, err
 		}
