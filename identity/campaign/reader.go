@@ -180,7 +180,7 @@ func (l *Log) batch(from int64) Batch {
 	}
 	from = min(max(from, 0), f.seq()+1)
 	b.Campaign, b.Epoch, b.From, b.Prev = f.campaign, f.epoch, from, f.hashAt(from-1)
-	b.Entries = f.entriesFrom(from, maxUsers)
+	b.Entries, b.Known = f.entriesFrom(from, maxUsers), f.seq()
 	return b
 }
 
