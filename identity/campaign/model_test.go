@@ -271,11 +271,11 @@ func (m *model) mirrorFault(s step) {
 	case 3, 4:
 		m.mirror.Flush()
 	case 5:
-		m.mirror.LoseUser()
+		m.mirror.Lose(campaigntest.Parts[s.n%len(campaigntest.Parts)])
 	case 6:
 		m.mirror.Rollback(s.n)
 	case 7:
-		m.mirror.LoseStreamEnd()
+		m.mirror.LoseAnswers(errors.New("reset"))
 	}
 }
 
