@@ -107,7 +107,7 @@ func entryOf(raw bson.Raw) (campaign.Entry, error) {
 		return damaged(err)
 	}
 	e := campaign.Entry{
-		Kind: campaign.Kind(doc.Kind), At: doc.At.UTC(), ID: doc.Random, Origin: doc.Origin, Epoch: doc.Epoch, User: doc.User,
+		Kind: campaign.Kind(doc.Kind), At: doc.At, ID: doc.Random, Origin: doc.Origin, Epoch: doc.Epoch, User: doc.User,
 	}
 	var err error
 	if e.Campaign, e.Seq, err = campaign.ParseEntryID(doc.ID); err != nil {
@@ -127,8 +127,6 @@ func entryOf(raw bson.Raw) (campaign.Entry, error) {
 	}
 	if doc.Settings != nil {
 		s := campaign.Settings(*doc.Settings)
-		s.StartsAt = s.StartsAt.UTC()
-		s.EndsAt = s.EndsAt.UTC()
 		e.Settings = &s
 	}
 	if l := doc.Lost; l != nil {
@@ -216,5 +214,5 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	if hello.LocalTime.IsZero() {
 		return time.Time{}, errors.New("mongodb: hello: the server does not tell its time")
 	}
-	return hello.LocalTime.UTC().Add(time.Since(asked) / 2), nil
+	return hello.LocalTime.Add(time.Since(asked) / 2), nil
 }
