@@ -302,6 +302,13 @@ func foreignDocument(t *testing.T, s StoreSubject) {
 	if !slices.EqualFunc(got, want[:3], equal) {
 		t.Errorf("entries before the damage:\n%s", lines(got))
 	}
+	yielded := 0
+	for range s.Entries(t.Context(), 1, 0) {
+		yielded++
+	}
+	if yielded != 4 {
+		t.Errorf("%d entries and errors, want 3 entries and an error", yielded)
+	}
 	if err := s.Append(t.Context(), want[3]); !errors.Is(err, campaign.ErrTaken) {
 		t.Errorf("append to a damaged place: %v, want ErrTaken", err)
 	}
