@@ -66,6 +66,13 @@ if final < m.seq then
 end
 
 local user = HEAD + n * FIELDS -- the argument before the next user
+local places = {}
+local function place(least)
+  if #places >= least then
+    redis.call('ZADD', KEYS[2], unpack(places))
+    places = {}
+  end
+end
 for i = 1, n do
   local at = HEAD + (i - 1) * FIELDS
   local json, hash, phase, limit, settings = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
@@ -73,12 +80,14 @@ for i = 1, n do
   local seq = from + i - 1
   if seq > m.seq then
     for j = 1, users do
-      redis.call('ZADD', KEYS[2], first + j - 1, ARGV[user + j])
+      places[#places + 1] = first + j - 1
+      places[#places + 1] = ARGV[user + j]
+      place(1000)
     end
     if users > 0 then m.last = first + users - 1 end
     if void ~= '' then m.voids = m.voids + redis.call('SADD', KEYS[3], void) end
     if reinstate ~= '' then m.voids = m.voids - redis.call('SREM', KEYS[3], reinstate) end
-    redis.call('XADD', KEYS[4], string.format('%.0f-%.0f', epoch, seq + 1), 'entry', json)
+    redis.call('XADD', KEYS[4], ARGV[2] .. '-' .. seq + 1, 'entry', json)
     if phase ~= '' then m.phase = phase end
     if limit ~= '' then m.limit = limit end
     if settings ~= '' then m.settings = settings end
@@ -86,6 +95,7 @@ for i = 1, n do
   end
   user = user + users
 end
+place(1)
 m.beat = math.max(m.beat, beat)
 redis.call('HSET', KEYS[1], 'origin', origin, 'epoch', string.format('%.0f', epoch), 'id', campaign,
   'settings', m.settings, 'limit', m.limit, 'phase', m.phase, 'last', string.format('%.0f', m.last),
