@@ -14,8 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/revocation/revocationtest"
 )
@@ -39,7 +39,7 @@ func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 
 func connect(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
