@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -35,6 +36,7 @@ type Store struct {
 	changing turns                    // whose it is to update a credential
 	attempts *trip.Line[login, error] // records login attempts
 	expires  bool                     // the server deletes old login attempts by itself
+	origin   atomic.Pointer[string]   // of the database, once it is known
 	log      *slog.Logger
 }
 
