@@ -21,6 +21,7 @@ import (
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
@@ -59,7 +60,7 @@ func newBackend(c config, log *slog.Logger, registry prometheus.Registerer, trac
 	if err != nil {
 		return nil, fmt.Errorf("password hashing: %w", err)
 	}
-	client, err := campaign.Connect(c.Redis)
+	client, err := redisdb.Connect(c.Redis)
 	if err != nil {
 		return nil, err
 	}

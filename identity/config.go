@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // config is everything that can be set, checked.
@@ -27,7 +27,7 @@ type config struct {
 	TrustedProxies []netip.Prefix
 
 	Mongo         mongostore.Config
-	Redis         campaign.ConnectConfig
+	Redis         redisdb.Config
 	RedisReplicas int
 
 	Issuer, Audience, ClientID string
@@ -145,8 +145,8 @@ func load(value func(name string) string) (config, error) {
 	return c, errors.Join(faults...)
 }
 
-func checkRedis(c campaign.ConnectConfig) error {
-	client, err := campaign.Connect(c)
+func checkRedis(c redisdb.Config) error {
+	client, err := redisdb.Connect(c)
 	if err != nil {
 		return err
 	}

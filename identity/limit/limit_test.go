@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/limit"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // slow rates give nothing back while a test runs.
@@ -28,7 +28,7 @@ var (
 
 func connect(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +484,7 @@ func TestNetwork(t *testing.T) {
 
 func BenchmarkTake(b *testing.B) {
 	server := testserver.Redis(b)
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: server.URL()})
+	client, err := redisdb.Connect(redisdb.Config{URL: server.URL()})
 	if err != nil {
 		b.Fatal(err)
 	}
