@@ -215,14 +215,6 @@ func (a accounts) Authenticate(ctx context.Context, r account.LoginRequest) (acc
 	return a.metrics.Count(a.Service.Authenticate)(ctx, r)
 }
 
-func (a accounts) TurnAway(ctx context.Context, r account.LoginRequest) error {
-	err := a.Service.TurnAway(ctx, r)
-	if err != nil {
-		a.metrics.TurnedAway(err)
-	}
-	return err
-}
-
 func (a accounts) User(ctx context.Context, id string) (account.User, error) {
 	return a.users.User(ctx, id)
 }

@@ -30,6 +30,9 @@ const (
 	// probe how long it is waited for from then on, until it answers.
 	spared = time.Second
 	probe  = 50 * time.Millisecond
+	// atOnce is how many ask Redis at the same time. The others wait before their
+	// time limit begins, so that a burst is not mistaken for a slow Redis.
+	atOnce = 16
 )
 
 // Config configures a Limiter. A zero Rate allows everything.
@@ -46,8 +49,8 @@ type Config struct {
 type Limiter struct {
 	cfg    Config
 	local  *memory
-	late   *refusals
-	resume atomic.Int64 // when Redis may be asked again; Unix nanoseconds
+	asking chan struct{} // held while Redis is asked
+	resume atomic.Int64  // when Redis may be asked again; Unix nanoseconds
 	down   atomic.Bool
 }
 
@@ -65,7 +68,7 @@ func New(c Config) *Limiter {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Limiter{cfg: c, local: newMemory(c.Size), late: newRefusals()}
+	return &Limiter{cfg: c, local: newMemory(c.Size), asking: make(chan struct{}, atOnce)}
 }
 
 // Take counts an attempt at an account from an address, or fails with a
@@ -84,19 +87,9 @@ func (l *Limiter) Take(ctx context.Context, account, address string) (*Pass, err
 		decided = l.local.take(a, l.cfg.Now())
 	}
 	if decided.refused != "" {
-		l.late.note(a, decided, l.cfg.Now())
 		return nil, &LimitedError{Limit: decided.refused, RetryAfter: max(decided.wait, time.Millisecond)}
 	}
 	return &Pass{limiter: l, names: a.names, taken: a.refundable(decided.known), inMemory: err != nil}, nil
-}
-
-// Refused fails like Take when the limit by address, or the one by both, has
-// refused an attempt like this within the last second. It asks nobody and counts
-// nothing, so that those who try again and again cost next to nothing; what it
-// lets through is for Take.
-func (l *Limiter) Refused(account, address string) error {
-	n := keysOf(account, address)
-	return l.late.find(l.cfg.Now(), n.address, n.both)
 }
 
 // limit is one limit of an attempt.
@@ -181,6 +174,8 @@ func flag(set bool) int {
 
 // run runs a script within the time limit, unless Redis has just failed.
 func (l *Limiter) run(ctx context.Context, script *redis.Script, keys []string, args []any) ([]int64, error) {
+	l.asking <- struct{}{} // held for no longer than the time limit
+	defer func() { <-l.asking }()
 	if l.cfg.Redis == nil || l.cfg.Now().UnixNano() < l.resume.Load() {
 		return nil, errSpared
 	}
