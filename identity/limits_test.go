@@ -128,7 +128,7 @@ func TestDefaultLimitOfAnAccount(t *testing.T) {
 			if err != nil {
 				t.Fatalf("the owner after %s: %v", now.Sub(start), err)
 			}
-			pass.Succeeded(t.Context())
+			pass.Undecided(t.Context())
 		}
 	}
 	if guesses > 100 || guesses < 90 {
