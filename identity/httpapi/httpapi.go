@@ -17,6 +17,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/linger"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -128,7 +129,7 @@ func New(c Config) (*API, error) {
 	if err := a.addDocs(mux); err != nil {
 		return nil, err
 	}
-	a.handler = drain(a.identify(a.observe(limitHead(route(mux)))))
+	a.handler = linger.Handler(a.identify(a.observe(limitHead(route(mux)))))
 	return a, nil
 }
 

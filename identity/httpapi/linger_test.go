@@ -3,7 +3,6 @@ package httpapi_test
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,7 +13,7 @@ import (
 )
 
 // A client that sends its body slowly, to the end and before it reads, as most
-// do, sees the answer. Checked without drain: the connection is reset.
+// do, sees the answer. Checked without package linger: the connection is reset.
 func TestSlowSenderSeesTheAnswer(t *testing.T) {
 	const (
 		size  = 40 << 10
@@ -61,23 +60,6 @@ func TestSlowSenderSeesTheAnswer(t *testing.T) {
 				t.Errorf("%d %s, %v; want %d", res.StatusCode, text, err, test.want)
 			}
 		})
-	}
-}
-
-// A client that asks before it sends is not waited for: the connection is closed.
-func TestClientThatAsksBeforeItSends(t *testing.T) {
-	s := start(t)
-	conn := s.dial(t)
-	must(t, conn.SetDeadline(time.Now().Add(4*time.Second))) // less than others are waited for
-	_, err := fmt.Fprint(conn, "POST /users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10000000\r\n\r\n")
-	must(t, err)
-	answer := bufio.NewReader(conn)
-	res, err := http.ReadResponse(answer, nil)
-	must(t, err)
-	_, _ = io.Copy(io.Discard, res.Body)
-	_ = res.Body.Close()
-	if _, err := answer.ReadByte(); res.StatusCode != 413 || !errors.Is(err, io.EOF) {
-		t.Errorf("%d, then %v; want 413 and the end", res.StatusCode, err)
 	}
 }
 
