@@ -15,9 +15,9 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
-	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 

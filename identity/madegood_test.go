@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 

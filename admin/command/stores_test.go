@@ -12,9 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
-	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 

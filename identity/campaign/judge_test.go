@@ -116,7 +116,9 @@ func (m *model) check() {
 	m.checkMirror(all)
 }
 
-func (m *model) add(format string, args ...any) { m.faults = append(m.faults, fmt.Sprintf(format, args...)) }
+func (m *model) add(format string, args ...any) {
+	m.faults = append(m.faults, fmt.Sprintf(format, args...))
+}
 
 // checkLog: contiguous, times and epochs never fall, no user twice, slots never
 // exceeded at any time, the limit as counted.

@@ -29,7 +29,9 @@ type step struct {
 	variant int
 }
 
-func (s step) String() string { return fmt.Sprintf("%s(%d,%d,%d)+%s", s.op, s.who, s.n, s.variant, s.wait) }
+func (s step) String() string {
+	return fmt.Sprintf("%s(%d,%d,%d)+%s", s.op, s.who, s.n, s.variant, s.wait)
+}
 
 const (
 	modelReplicas = 3
@@ -354,4 +356,3 @@ func (m *model) promotion(p *proc, user string) {
 	t.recheck = true
 	m.finish(t)
 }
-

@@ -27,6 +27,9 @@ const (
 	knownFor = 30 * 24 * time.Hour
 	// knownMost is how many addresses of an account are remembered.
 	knownMost = 16
+	// atOnce is how many ask Redis at the same time. The others wait before their
+	// time limit begins, so that a burst is not mistaken for a slow Redis.
+	atOnce = 16
 )
 
 // Config configures a Limiter. A zero Rate allows everything.
@@ -43,7 +46,7 @@ type Config struct {
 type Limiter struct {
 	cfg     Config
 	local   *memory
-	late    *refusals
+	asking  chan struct{} // held while Redis is asked
 	breaker redisdb.Breaker
 }
 
@@ -61,7 +64,7 @@ func New(c Config) *Limiter {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	l := &Limiter{cfg: c, local: newMemory(c.Size), late: newRefusals()}
+	l := &Limiter{cfg: c, local: newMemory(c.Size), asking: make(chan struct{}, atOnce)}
 	l.breaker.Now, l.breaker.Changed = c.Now, l.report
 	return l
 }
@@ -91,19 +94,9 @@ func (l *Limiter) Take(ctx context.Context, account, address string) (*Pass, err
 		decided = l.local.take(a, l.cfg.Now())
 	}
 	if decided.refused != "" {
-		l.late.note(a, decided, l.cfg.Now())
 		return nil, &LimitedError{Limit: decided.refused, RetryAfter: max(decided.wait, time.Millisecond)}
 	}
 	return &Pass{limiter: l, names: a.names, taken: a.refundable(decided.known), inMemory: err != nil}, nil
-}
-
-// Refused fails like Take when the limit by address, or the one by both, has
-// refused an attempt like this within the last second. It asks nobody and counts
-// nothing, so that those who try again and again cost next to nothing; what it
-// lets through is for Take.
-func (l *Limiter) Refused(account, address string) error {
-	n := keysOf(account, address)
-	return l.late.find(l.cfg.Now(), n.address, n.both)
 }
 
 // limit is one limit of an attempt.
@@ -192,6 +185,8 @@ func (l *Limiter) run(ctx context.Context, script *redis.Script, keys []string, 
 	if l.cfg.Redis == nil {
 		return nil, errNoRedis
 	}
+	l.asking <- struct{}{} // held for no longer than the time limit
+	defer func() { <-l.asking }()
 	var raw any
 	err := l.breaker.Do(context.WithoutCancel(ctx), l.cfg.Timeout, func(ctx context.Context) (err error) {
 		raw, err = script.Run(ctx, l.cfg.Redis, keys, args...).Result()

@@ -10,11 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-<<<<<<<< HEAD:identity/oldcampaign/connect_test.go
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-========
 	"github.com/earlybird/earlybird/identity/redisdb"
->>>>>>>> redisdb:identity/redisdb/connect_test.go
 )
 
 func TestConnectRefuses(t *testing.T) {

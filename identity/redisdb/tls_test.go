@@ -16,11 +16,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-<<<<<<<< HEAD:identity/oldcampaign/tls_test.go
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-========
 	"github.com/earlybird/earlybird/identity/redisdb"
->>>>>>>> redisdb:identity/redisdb/tls_test.go
 )
 
 // TLS with the password from a file, and what is refused.

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
-	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 

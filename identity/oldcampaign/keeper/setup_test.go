@@ -13,8 +13,8 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/campaign/keeper"
-	"github.com/earlybird/earlybird/identity/campaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
+	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
