@@ -25,7 +25,6 @@ import (
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/identity/tokencache"
 	"github.com/earlybird/earlybird/identity/usercache"
 )
 
@@ -186,22 +185,21 @@ func (b *backend) services() (httpapi.Backend, error) {
 	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
 		Issuer: b.config.Issuer, Audience: b.config.Audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
 	})
-	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
-		Issuer: b.config.Issuer, Audience: b.config.Audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
+	passwordIssuer, passwordErr := token.NewIssuer(token.IssuerConfig{
+		Issuer: b.config.Issuer, Audience: token.PasswordAudience(b.config.Audience), ClientID: b.config.ClientID,
+		Key: ring.Signer, Now: time.Now,
 	})
-	if verifierErr != nil {
-		return httpapi.Backend{}, verifierErr
-	}
-	tokens, tokensErr := tokencache.New(tokencache.Config{Verifier: verifier, Keys: ring, Size: b.config.TokenCacheSize})
-	passwordIssuer, passwordVerifier, passwordErr := b.passwordTokens(ring)
+	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
+		Issuer: b.config.Issuer, Leeway: clockLeeway, Keys: ring, Now: time.Now,
+	})
+	tokens, tokensErr := token.NewCache(token.CacheConfig[struct{}]{Verifier: verifier, Size: b.config.TokenCacheSize})
 	promotions := campaign.NewPromotions(campaign.PromotionsConfig{
 		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
 	})
 	return httpapi.Backend{
-		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Verifier: tokens, Revocations: revocations{b.revoked, writer},
-		PasswordIssuer: passwordIssuer, PasswordVerifier: passwordVerifier,
-		Promotions: promotions, Keys: publicKeys{ring},
-	}, errors.Join(cacheErr, accountErr, issuerErr, tokensErr, passwordErr)
+		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Audience: b.config.Audience, Verifier: tokens, Revocations: revocations{b.revoked, writer},
+		PasswordIssuer: passwordIssuer, Promotions: promotions, Keys: publicKeys{ring},
+	}, errors.Join(cacheErr, accountErr, issuerErr, passwordErr, verifierErr, tokensErr)
 }
 
 // accounts is the service as httpapi asks for it: its logins counted, its users
@@ -218,19 +216,6 @@ func (a accounts) Authenticate(ctx context.Context, r account.LoginRequest) (acc
 
 func (a accounts) User(ctx context.Context, id string) (account.User, error) {
 	return a.users.User(ctx, id)
-}
-
-// passwordTokens returns who makes the tokens that one-time passwords buy, of
-// an audience of their own, and who accepts them beside all others.
-func (b *backend) passwordTokens(ring *keyring.Ring) (*token.Issuer, *token.Verifier, error) {
-	audience := token.PasswordAudience(b.config.Audience)
-	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
-		Issuer: b.config.Issuer, Audience: audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
-	})
-	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
-		Issuer: b.config.Issuer, Audience: b.config.Audience, AlsoAudience: audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
-	})
-	return issuer, verifier, errors.Join(issuerErr, verifierErr)
 }
 
 func (b *backend) limiter() account.Limiter {

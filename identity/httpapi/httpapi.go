@@ -38,16 +38,16 @@ type Issuer interface {
 	Issue(subject string, generation int64) (raw string, c token.Claims, err error)
 }
 
-// Verifier checks access tokens: *token.Verifier.
+// Verifier checks access tokens: a *token.Verifier or a *token.Cache.
 type Verifier interface {
-	Verify(raw string) (token.Claims, error)
+	Verify(raw string, d token.Demand) (token.Claims, error)
 }
 
 // Revocations ends tokens and knows which were ended: a *revocation.Feed and a
 // *revocation.Writer.
 type Revocations interface {
-	// Check returns revocation.ErrRevoked for a token that was ended, and
-	// revocation.ErrNotReady while that cannot be told.
+	// Check returns token.ErrRevoked for a token that was ended, and
+	// token.ErrNotReady while that cannot be told.
 	Check(c token.Claims) error
 	// RevokeToken ends the token with this jti and exp at every edge. It fails
 	// with an *outage.Error, which may be a *revocation.PendingError.
@@ -78,11 +78,12 @@ type Backend struct {
 	Accounts Accounts
 	Issuer   Issuer
 	Verifier Verifier
-	// PasswordIssuer makes the tokens that one-time passwords buy, which Verifier
-	// refuses. PasswordVerifier accepts them and what Verifier accepts, and serves
-	// the change of password alone.
-	PasswordIssuer   Issuer
-	PasswordVerifier Verifier
+	// Audience is that of Issuer's tokens.
+	Audience string
+	// PasswordIssuer makes the tokens that one-time passwords buy: their audience
+	// is token.PasswordAudience(Audience), so that they open the change of password
+	// alone.
+	PasswordIssuer Issuer
 
 	Revocations Revocations
 	Promotions  Promotions
@@ -138,7 +139,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 
 // Open gives the API its backend, with which it serves from now on.
 func (a *API) Open(b Backend) error {
-	if slices.Contains([]any{b.Accounts, b.Issuer, b.Verifier, b.PasswordIssuer, b.PasswordVerifier, b.Revocations, b.Promotions, b.Keys}, nil) {
+	if slices.Contains([]any{b.Accounts, b.Issuer, b.Verifier, b.PasswordIssuer, b.Revocations, b.Promotions, b.Keys}, nil) || b.Audience == "" {
 		return errors.New("httpapi: every field of the backend is required")
 	}
 	a.backend.Store(&b)

@@ -25,17 +25,16 @@ const (
 	typeInvalid      = "tag:earlybird.example,2026:invalid-field"
 	typeTaken        = "tag:earlybird.example,2026:username-taken"
 	typeCredentials  = "tag:earlybird.example,2026:wrong-credentials" //nolint:gosec // the name of a problem, not a credential
-	typeUnauthorized = "tag:earlybird.example,2026:unauthorized"
+	typeUnauthorized = token.TypeUnauthorized
 	typeNoGrant      = "tag:earlybird.example,2026:no-grant"
 	typeLimited      = "tag:earlybird.example,2026:too-many-attempts"
 	typeBusy         = "tag:earlybird.example,2026:busy"
 	typePending      = "tag:earlybird.example,2026:pending"
-	typeUnavailable  = "tag:earlybird.example,2026:unavailable"
+	typeUnavailable  = token.TypeUnavailable
 )
 
 const (
 	problemMediaType = "application/problem+json"
-	realm            = `Bearer realm="earlybird"`
 
 	// outageRetry is what Retry-After says when a dependency is down: long
 	// enough to spare it, short enough for a person to wait.
@@ -142,7 +141,7 @@ func problemOf(err error) *Problem {
 			"username: another account has this name; choose another one")
 	case errors.Is(err, account.ErrBadCredentials):
 		return typedProblem(typeCredentials, "The username or the password is wrong", http.StatusUnauthorized,
-			"The username or the password is wrong.").with("WWW-Authenticate", realm)
+			"The username or the password is wrong.").with("WWW-Authenticate", token.Challenge)
 	case errors.Is(err, account.ErrNotFound):
 		return notFound()
 	case errors.Is(err, campaign.ErrNoGrant):
@@ -157,13 +156,13 @@ func problemOf(err error) *Problem {
 	case errors.As(err, &late):
 		return unavailable(typePending, "Done, not in force everywhere yet",
 			"It is done and stored; earlier tokens may be accepted until the gateways can be told, which happens by itself.", outageRetry)
-	case errors.Is(err, token.ErrNoKeys), errors.Is(err, revocation.ErrNotReady), outage.Is(err):
+	case outage.Is(err):
 		return unavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return unavailable(typeUnavailable, "Not available", "The request took too long; try again.", outageRetry)
 	}
-	if p := tokenProblem(err); p != nil {
-		return p
+	if r := token.RefusalOf(err); r != nil {
+		return tokenProblem(r)
 	}
 	return problem(http.StatusInternalServerError, "Something went wrong here; it was logged under the request id.")
 }
@@ -187,32 +186,16 @@ func refusedFields(err error) []FieldError {
 	return nil
 }
 
-// tokenErrors are the refusals of a token in the order in which they are
-// looked for. Their texts are fixed and hold no character that RFC 6750
-// section 3 keeps out of error_description.
-var tokenErrors = []error{
-	token.ErrExpired, token.ErrNotYetValid, token.ErrIssuer, token.ErrAudience,
-	token.ErrType, token.ErrAlgorithm, token.ErrUnknownKey, token.ErrSignature, token.ErrMalformed,
-	revocation.ErrRevoked,
-}
-
-// tokenProblem returns the 401 for a refused or absent token (RFC 6750 section
-// 3), or nil when err is something else.
-func tokenProblem(err error) *Problem {
-	if errors.Is(err, token.ErrNoToken) {
-		return unauthorized("Send an access token: Authorization: Bearer <token>.").with("WWW-Authenticate", realm)
+// tokenProblem renders the refusal of a token.
+func tokenProblem(r *token.Refusal) *Problem {
+	p := typedProblem(r.Type, r.Title, r.Status, r.Detail)
+	if r.WWWAuthenticate != "" {
+		p = p.with("WWW-Authenticate", r.WWWAuthenticate)
 	}
-	for _, known := range tokenErrors {
-		if errors.Is(err, known) {
-			return unauthorized("The "+known.Error()+"; log in again.").
-				with("WWW-Authenticate", realm+`, error="invalid_token", error_description="The `+known.Error()+`"`)
-		}
+	if r.RetryAfter > 0 {
+		p = p.with("Retry-After", retrySeconds(r.RetryAfter))
 	}
-	return nil
-}
-
-func unauthorized(detail string) *Problem {
-	return typedProblem(typeUnauthorized, "A valid access token is needed", http.StatusUnauthorized, detail)
+	return p
 }
 
 func notFound() *Problem {

@@ -6,17 +6,16 @@ package redisdb
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/earlybird/earlybird/identity/secretfile"
 )
 
 // Config says where Redis is.
@@ -30,8 +29,8 @@ type Config struct {
 	// and rediss in place of redis for TLS. With Sentinel the hosts are the
 	// sentinels, which are asked without a password.
 	URL string
-	// PasswordFile holds the password, one trailing line break is ignored. It
-	// replaces a password in the URL.
+	// PasswordFile holds the password; see package secretfile. It replaces a
+	// password in the URL.
 	PasswordFile string
 	// CAFile is a PEM file with the authorities that may have signed the
 	// server's certificate. It needs TLS. Empty: the system's.
@@ -61,8 +60,8 @@ func Connect(cfg Config) (redis.UniversalClient, error) {
 		return nil, fmt.Errorf("redis: URL: %w", err)
 	}
 	if cfg.PasswordFile != "" {
-		if opt.Password, err = readPassword(cfg.PasswordFile); err != nil {
-			return nil, err
+		if opt.Password, err = secretfile.Read(cfg.PasswordFile); err != nil {
+			return nil, fmt.Errorf("redis: password file: %w", err)
 		}
 	}
 	if err := trust(opt.TLSConfig, cfg.CAFile); err != nil {
@@ -138,18 +137,6 @@ func anyName(cfg *tls.Config) *tls.Config {
 	return cfg
 }
 
-func readPassword(path string) (string, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // G304: the operator names the file
-	if err != nil {
-		return "", fmt.Errorf("redis: password file: %w", err)
-	}
-	password := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
-	if password == "" {
-		return "", fmt.Errorf("redis: password file %s is empty", path)
-	}
-	return password, nil
-}
-
 func trust(cfg *tls.Config, caFile string) error {
 	if cfg != nil {
 		cfg.MinVersion = tls.VersionTLS12
@@ -160,14 +147,11 @@ func trust(cfg *tls.Config, caFile string) error {
 	if cfg == nil {
 		return errors.New("redis: a CA file needs TLS: begin the URL with rediss://")
 	}
-	pem, err := os.ReadFile(caFile) //nolint:gosec // G304: the operator names the file
+	authorities, err := secretfile.Authorities(caFile)
 	if err != nil {
 		return fmt.Errorf("redis: CA file: %w", err)
 	}
-	cfg.RootCAs = x509.NewCertPool()
-	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("redis: CA file %s holds no PEM certificate", caFile)
-	}
+	cfg.RootCAs = authorities
 	return nil
 }
 

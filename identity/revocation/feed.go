@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -84,21 +83,14 @@ func (f *Feed) Ready() bool { return f.ready.Load() }
 // memory alone.
 func (f *Feed) Revoked(jti, sub string, gen int64) bool { return f.known.revoked(jti, sub, gen) }
 
-// The answers of Check; compare with errors.Is.
-var (
-	// ErrRevoked: the token was ended. The client's matter: 401.
-	ErrRevoked = errors.New("token was revoked")
-	// ErrNotReady: any token may be revoked for all that is known. Ours: 503.
-	ErrNotReady = errors.New("revocations are not known yet")
-)
-
-// Check returns nil for a token that was not ended.
+// Check returns nil for a token that was not ended, token.ErrRevoked for one
+// that was, and token.ErrNotReady while that is not known.
 func (f *Feed) Check(c token.Claims) error {
 	switch {
 	case !f.Ready():
-		return ErrNotReady
+		return token.ErrNotReady
 	case f.Revoked(c.ID, c.Subject, c.Generation):
-		return ErrRevoked
+		return token.ErrRevoked
 	default:
 		return nil
 	}

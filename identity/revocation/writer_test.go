@@ -87,11 +87,11 @@ func TestCheck(t *testing.T) {
 		claims token.Claims
 		want   error
 	}{
-		{"not ready", false, token.Claims{ID: "live", Subject: "bob"}, ErrNotReady},
-		{"not ready, though known to be dead", false, token.Claims{ID: "dead", Subject: "bob"}, ErrNotReady},
+		{"not ready", false, token.Claims{ID: "live", Subject: "bob"}, token.ErrNotReady},
+		{"not ready, though known to be dead", false, token.Claims{ID: "dead", Subject: "bob"}, token.ErrNotReady},
 		{"good", true, token.Claims{ID: "live", Subject: "alice", Generation: 2}, nil},
-		{"token", true, token.Claims{ID: "dead", Subject: "bob"}, ErrRevoked},
-		{"generation", true, token.Claims{ID: "live", Subject: "alice", Generation: 1}, ErrRevoked},
+		{"token", true, token.Claims{ID: "dead", Subject: "bob"}, token.ErrRevoked},
+		{"generation", true, token.Claims{ID: "live", Subject: "alice", Generation: 1}, token.ErrRevoked},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			feed.ready.Store(test.ready)

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/redisdb"
@@ -14,7 +15,6 @@ import (
 	"github.com/earlybird/earlybird/plugin/edge"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/settings"
-	"github.com/earlybird/earlybird/plugin/tag"
 )
 
 const (
@@ -33,21 +33,44 @@ func define() pluginserver.Definition {
 
 // plugin is what the instances of this process share.
 type plugin struct {
-	process pluginserver.Process
-	keys    *edge.Pool[string, *token.JWKS]
-	taggers *edge.Pool[settings.Tag, *tagger]
+	process  pluginserver.Process
+	keys     *edge.Pool[string, *token.JWKS]           // by the URL of the key set
+	clients  *edge.Pool[string, redis.UniversalClient] // by the URL of Redis
+	claimers *edge.Pool[claiming, *campaign.Claimer]
 }
 
-// tagger is a Tagger and the keys it needs.
-type tagger struct {
-	*tag.Tagger
-	keys *token.JWKS
+// claiming is the part of a configuration that a Claimer depends on.
+type claiming struct {
+	redisURL string
+	replicas int
+	timeout  time.Duration
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
 	p := &plugin{process: process, keys: edge.NewKeys(ctx, process.Log)}
-	p.taggers = edge.NewPool(ctx, p.open)
+	p.clients = edge.NewPool(ctx, connect)
+	p.claimers = edge.NewPool(ctx, p.newClaimer)
 	return p.start, nil
+}
+
+func connect(ctx context.Context, url string) (redis.UniversalClient, error) {
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = client.Close() }) // a claim that still runs is pending
+	return client, nil
+}
+
+func (p *plugin) newClaimer(ctx context.Context, c claiming) (*campaign.Claimer, error) {
+	client, release, err := p.clients.Acquire(c.redisURL)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, release)
+	return campaign.NewClaimer(campaign.ClaimerConfig{
+		Redis: client, Replicas: c.replicas, Timeout: c.timeout, Log: p.process.Log,
+	}), nil
 }
 
 // start starts an instance. It never fails: that would turn every login into a
@@ -69,45 +92,30 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	if err != nil {
 		return nil, err
 	}
-	t, release, err := p.taggers.Acquire(s)
+	keys, releaseKeys, err := p.keys.Acquire(s.JWKSURL)
 	if err != nil {
+		return nil, fmt.Errorf("jwks_url: %w", err)
+	}
+	claimer, releaseClaimer, err := p.claimers.Acquire(claiming{
+		redisURL: s.RedisURL, replicas: s.Replicas, timeout: s.ClaimTimeoutDuration(),
+	})
+	if err != nil {
+		releaseKeys()
+		return nil, err
+	}
+	release := func() { releaseKeys(); releaseClaimer() }
+	verifier, err := token.NewVerifier(token.VerifierConfig{
+		Issuer: s.Issuer, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
+	})
+	if err != nil {
+		release()
 		return nil, err
 	}
 	wait, cancel := context.WithTimeout(ctx, s.ClaimTimeoutDuration())
 	defer cancel()
-	_ = t.keys.WaitReady(wait) // without keys the status is pending
-	return &instance{plugin: p, tag: t.Tag, release: release}, nil
-}
-
-// open builds what a configuration needs; ctx ends when it is used no more.
-func (p *plugin) open(ctx context.Context, s settings.Tag) (*tagger, error) {
-	client, err := redisdb.Connect(redisdb.Config{URL: s.RedisURL})
-	if err != nil {
-		return nil, err
-	}
-	keys, release, err := p.keys.Acquire(s.JWKSURL)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
-	}
-	verifier, err := token.NewVerifier(token.VerifierConfig{
-		Issuer: s.Issuer, Audience: s.Audience, AlsoAudience: token.PasswordAudience(s.Audience),
-		Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
-	})
-	if err != nil {
-		release()
-		return nil, errors.Join(err, client.Close())
-	}
-	context.AfterFunc(ctx, func() {
-		release()
-		_ = client.Close() // a claim that still runs is pending
-	})
-	claimer := campaign.NewClaimer(campaign.ClaimerConfig{
-		Redis: client, Replicas: s.Replicas, Timeout: s.ClaimTimeoutDuration(), Log: p.process.Log,
-	})
-	tags := tag.New(tag.Config{
-		Verifier: verifier, OneTime: token.PasswordAudience(s.Audience), Claimer: claimer, Log: p.process.Log,
-	})
-	return &tagger{Tagger: tags, keys: keys}, nil
+	_ = keys.WaitReady(wait) // without keys the status is pending
+	t := &tagger{verifier: verifier, audience: s.Audience, claimer: claimer, log: p.process.Log}
+	return &instance{plugin: p, tag: t.tag, release: release}, nil
 }
 
 // instance is one configuration of the plugin.

@@ -18,6 +18,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/earlybird/earlybird/identity/secretfile"
 )
 
 // options are the process's own settings. Kong starts a plugin server with an
@@ -142,9 +144,9 @@ func readURL(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	content, err := os.ReadFile(file) //nolint:gosec // G304: the operator names the file.
+	url, err := secretfile.Read(file)
 	if err != nil {
 		return "", fmt.Errorf("read URL of Redis: %w", err)
 	}
-	return strings.TrimSpace(string(content)), nil
+	return strings.TrimSpace(url), nil
 }

@@ -155,14 +155,3 @@ func ownCPU(t testing.TB) time.Duration {
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
-
-// threadCPU is the time this thread has had.
-func threadCPU(t testing.TB) time.Duration {
-	t.Helper()
-	const thread = 1 // RUSAGE_THREAD
-	var used syscall.Rusage
-	if err := syscall.Getrusage(thread, &used); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
-}

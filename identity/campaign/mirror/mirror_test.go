@@ -19,7 +19,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
-	oldcampaign "github.com/earlybird/earlybird/identity/redisdb"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 const (

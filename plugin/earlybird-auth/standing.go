@@ -1,4 +1,4 @@
-package auth
+package main
 
 import (
 	"context"
@@ -6,8 +6,20 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/plugin/edge"
 )
+
+// Standings knows where users stand in the campaign; *campaign.Feed is one.
+type Standings interface {
+	// Campaign returns the settings as last read, without an ID when there is
+	// no campaign; false when they are not known.
+	Campaign() (campaign.Campaign, bool)
+	// Live reports whether the last read succeeded.
+	Live() bool
+	// Standing reads a user's position; it is bounded in time.
+	Standing(ctx context.Context, user string) (campaign.Standing, error)
+}
 
 // person is a user of whom at least one token is remembered.
 type person struct {
@@ -21,11 +33,18 @@ type person struct {
 type place struct {
 	campaignID string
 	position   int64  // 0: has not arrived
-	missed     uint64 // Checker.missed when it was read
+	missed     uint64 // people.missed when it was read
 }
 
-// people are the persons by their user id.
+// people remembers where the users of remembered tokens stand in the campaign
+// of one Redis. Whatever feeds it must call arrived and missedSome, so that what
+// it remembers stays right.
 type people struct {
+	Standings Standings
+	Log       *slog.Logger
+	Metrics   *metrics
+
+	missed atomic.Uint64 // how often arrivals may have been missed
 	mu     sync.Mutex
 	byUser map[string]*person
 }
@@ -36,6 +55,9 @@ func (p *people) hold(user string) *person {
 	defer p.mu.Unlock()
 	who, ok := p.byUser[user]
 	if !ok {
+		if p.byUser == nil {
+			p.byUser = map[string]*person{}
+		}
 		who = &person{user: user}
 		p.byUser[user] = who
 	}
@@ -58,31 +80,31 @@ func (p *people) find(user string) *person {
 	return p.byUser[user]
 }
 
-// Arrived says that the user has this position in the current campaign.
-func (c *Checker) Arrived(user string, position int64) {
-	who := c.people.find(user)
-	settings, ok := c.cfg.Standings.Campaign()
+// arrived notes that the user has this position in the current campaign.
+func (p *people) arrived(user string, position int64) {
+	who := p.find(user)
+	settings, ok := p.Standings.Campaign()
 	if who == nil || !ok {
 		return
 	}
-	who.place.Store(&place{campaignID: settings.ID, position: position, missed: c.missed.Load()})
+	who.place.Store(&place{campaignID: settings.ID, position: position, missed: p.missed.Load()})
 }
 
-// Missed says that arrivals may have been missed: every position remembered is
-// read anew when it is needed.
-func (c *Checker) Missed() { c.missed.Add(1) }
+// missedSome notes that arrivals may have been missed: every position
+// remembered is read anew when it is needed.
+func (p *people) missedSome() { p.missed.Add(1) }
 
 // standing is what can be said of the person's grant now.
 //
 // While Redis is out of reach a grant that is remembered still holds: it ends
 // only with the campaign. That somebody has none may have changed unheard.
-func (c *Checker) standing(ctx context.Context, who *person) edge.Standing {
-	live := c.cfg.Standings.Live()
-	settings, ok := c.cfg.Standings.Campaign()
+func (p *people) standing(ctx context.Context, who *person) edge.Standing {
+	live := p.Standings.Live()
+	settings, ok := p.Standings.Campaign()
 	if !ok || settings.ID == "" {
 		return edge.Standing{Unknown: !ok || !live}
 	}
-	at, known := c.place(ctx, who, settings.ID, live)
+	at, known := p.place(ctx, who, settings.ID, live)
 	switch {
 	case !known:
 		return edge.Standing{Unknown: true}
@@ -95,8 +117,8 @@ func (c *Checker) standing(ctx context.Context, who *person) edge.Standing {
 
 // place is where the person stands in the campaign, as remembered, or else as
 // read from Redis. What cannot be read is not remembered.
-func (c *Checker) place(ctx context.Context, who *person, campaignID string, live bool) (at *place, known bool) {
-	missed := c.missed.Load()
+func (p *people) place(ctx context.Context, who *person, campaignID string, live bool) (at *place, known bool) {
+	missed := p.missed.Load()
 	old := who.place.Load()
 	if old != nil && old.campaignID == campaignID && old.missed == missed {
 		return old, true
@@ -104,10 +126,10 @@ func (c *Checker) place(ctx context.Context, who *person, campaignID string, liv
 	if !live {
 		return nil, false
 	}
-	s, err := c.cfg.Standings.Standing(ctx, who.user)
+	s, err := p.Standings.Standing(ctx, who.user)
 	if err != nil {
-		c.cfg.Metrics.unknown.Inc()
-		c.cfg.Log.WarnContext(ctx, "position could not be read", slog.Any("err", err))
+		p.Metrics.unknown.Inc()
+		p.Log.WarnContext(ctx, "position could not be read", slog.Any("err", err))
 		return nil, false
 	}
 	if s.CampaignID != campaignID {

@@ -1,4 +1,4 @@
-package tag_test
+package main
 
 import (
 	"bytes"
@@ -9,18 +9,20 @@ import (
 
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/plugin/tag"
 )
 
 // verifier takes "good-<user>" for a token.
 type verifier struct{}
 
-func (verifier) Verify(raw string) (token.Claims, error) {
+func (verifier) Verify(raw string, d token.Demand) (token.Claims, error) {
 	user, ok := strings.CutPrefix(raw, "good-")
 	if !ok {
 		return token.Claims{}, token.ErrSignature
 	}
-	return token.Claims{Subject: user, Audience: user + "'s"}, nil
+	if user == "once" {
+		return token.Claims{Subject: user, Audience: d.AlsoAudience}, nil
+	}
+	return token.Claims{Subject: user, Audience: d.Audience}, nil
 }
 
 // claimer notes who claims.
@@ -61,8 +63,8 @@ func TestTag(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var log bytes.Buffer
 			c := &claimer{outcome: tt.outcome}
-			tagger := tag.New(tag.Config{Verifier: verifier{}, OneTime: "once's", Claimer: c, Log: slog.New(slog.NewTextHandler(&log, nil))})
-			if got := tagger.Tag(t.Context(), []byte(tt.body)); got != tt.want {
+			tagger := &tagger{verifier: verifier{}, audience: "a", claimer: c, log: slog.New(slog.NewTextHandler(&log, nil))}
+			if got := tagger.tag(t.Context(), []byte(tt.body)); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			if got := strings.Join(c.users, ","); got != tt.claims {

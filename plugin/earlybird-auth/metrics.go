@@ -1,19 +1,19 @@
-package auth
+package main
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics counts what all Checkers of a process do.
-type Metrics struct {
+// metrics counts what all checkers of the process do.
+type metrics struct {
 	hits, misses, unknown prometheus.Counter
 	refused               *prometheus.CounterVec
 }
 
-// NewMetrics registers the metrics, unless registry is nil.
-func NewMetrics(registry prometheus.Registerer) *Metrics {
+// newMetrics registers the metrics, unless registry is nil.
+func newMetrics(registry prometheus.Registerer) *metrics {
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "earlybird_auth_token_lookups_total", Help: "Tokens looked up among those verified before.",
 	}, []string{"result"})
-	m := &Metrics{
+	m := &metrics{
 		hits: lookups.WithLabelValues("hit"), misses: lookups.WithLabelValues("miss"),
 		unknown: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "earlybird_auth_position_failures_total", Help: "Positions that could not be read from Redis.",
@@ -26,4 +26,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		registry.MustRegister(lookups, m.unknown, m.refused)
 	}
 	return m
+}
+
+// lookup counts one lookup of a token.
+func (m *metrics) lookup(hit bool) {
+	if hit {
+		m.hits.Inc()
+	} else {
+		m.misses.Inc()
+	}
 }
