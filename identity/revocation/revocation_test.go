@@ -253,6 +253,7 @@ func TestLostRevocationsAreRefilled(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			onBoth(t, func(t *testing.T, url string) {
 				client, store := connect(t, url), revocationtest.NewMemory()
 				identity := newReplica(t, url, store)
