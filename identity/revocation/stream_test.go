@@ -311,7 +311,8 @@ func TestTake(t *testing.T) {
 			true, true, true, 2,
 		},
 		{
-			"it goes on", []read{{start, whole("1-1", 1)}, {batch(entry("1-1", "")), whole("1-1", 1)}, {batch(entry("2-1", "1-1"), entry("3-1", "2-1")), whole("3-1", 2)}},
+			"it goes on",
+			[]read{{start, whole("1-1", 1)}, {batch(entry("1-1", "")), whole("1-1", 1)}, {batch(entry("2-1", "1-1"), entry("3-1", "2-1")), whole("3-1", 2)}},
 			false, true, false, 3,
 		},
 		{"the last were trimmed", []read{{start, whole("5-1", 1)}, {batch(), whole("5-1", 1)}, {batch(entry("6-1", "5-1")), whole("6-1", 2)}}, false, true, false, 1},
