@@ -11,8 +11,7 @@ import (
 )
 
 // However many ask first at the same moment, the database has one id, which
-// outlives every process. Checked by returning the value that was inserted, or
-// was to be.
+// outlives every process.
 func TestOrigin(t *testing.T) {
 	url := testserver.Mongo(t)
 	const stores = 8
