@@ -13,8 +13,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // root is the project's root, from the folder the tests run in.
@@ -162,7 +162,7 @@ func TestComposeSettings(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		client, err := campaign.Connect(campaign.ConnectConfig{URL: env["EARLYBIRD_REDIS_URL"]})
+		client, err := redisdb.Connect(redisdb.Config{URL: env["EARLYBIRD_REDIS_URL"]})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

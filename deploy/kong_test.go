@@ -16,7 +16,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/kong"
 	"github.com/earlybird/earlybird/plugin/schema"
 	"github.com/earlybird/earlybird/plugin/settings"
@@ -265,7 +265,7 @@ func TestKongGetsItsRedisURL(t *testing.T) {
 			if tt.want == "" {
 				return
 			}
-			client, err := campaign.Connect(campaign.ConnectConfig{URL: string(out)})
+			client, err := redisdb.Connect(redisdb.Config{URL: string(out)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,14 +13,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
@@ -59,7 +60,7 @@ func newBackend(c config, log *slog.Logger, registry prometheus.Registerer, trac
 	if err != nil {
 		return nil, fmt.Errorf("password hashing: %w", err)
 	}
-	client, err := campaign.Connect(c.Redis)
+	client, err := redisdb.Connect(c.Redis)
 	if err != nil {
 		return nil, err
 	}
@@ -213,14 +214,6 @@ type accounts struct {
 
 func (a accounts) Authenticate(ctx context.Context, r account.LoginRequest) (account.Credential, error) {
 	return a.metrics.Count(a.Service.Authenticate)(ctx, r)
-}
-
-func (a accounts) TurnAway(ctx context.Context, r account.LoginRequest) error {
-	err := a.Service.TurnAway(ctx, r)
-	if err != nil {
-		a.metrics.TurnedAway(err)
-	}
-	return err
 }
 
 func (a accounts) User(ctx context.Context, id string) (account.User, error) {

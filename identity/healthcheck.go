@@ -15,7 +15,7 @@ import (
 func healthcheck(ctx context.Context, listen string, live bool) error {
 	var address string
 	if err := setAddress(&address, listen); err != nil {
-		return &usageError{fmt.Errorf("--listen: %w", err)}
+		return usage(fmt.Errorf("--listen: %w", err))
 	}
 	path := "/readyz"
 	if live {

@@ -146,7 +146,7 @@ func (f *Fold) arrivalOf(position int64) arrival {
 // placeOf is from where on what is said of the user holds: the later of the
 // user's own entry and the last entry that is no arrival.
 func (f *Fold) placeOf(position int64) Place {
-	return Place{Epoch: f.epoch, Seq: max(f.arrivalOf(position).seq, f.others[len(f.others)-1].Seq)}
+	return Place{Epoch: f.epoch, Seq: max(f.arrivalOf(position).seq, f.lastDecision().Seq)}
 }
 
 // standing is what a user without a grant is told, in the order in which

@@ -11,6 +11,7 @@ import (
 type Log struct {
 	Origin string // the database's random id
 
+	first   int64 // the number of the first campaign that is held
 	inForce *Fold // nil: no campaign has opened
 	latest  *Fold // the last one that was started; nil: none was
 }
@@ -22,20 +23,34 @@ func (l *Log) InForce() *Fold { return l.inForce }
 // Latest is the last campaign that was started, open or not. nil: none was.
 func (l *Log) Latest() *Fold { return l.latest }
 
-// next is the campaign and sequence number of the entry that would follow in the
-// latest campaign, and whether there is a latest campaign.
-func (l *Log) next() (campaign, seq int64, ok bool) {
-	if l.latest == nil {
-		return 0, 0, false
+// folds are the campaigns whose logs can still grow: the one in force, by voids
+// and reinstatements also while a later one is scheduled, and the latest.
+func (l *Log) folds() []*Fold {
+	switch {
+	case l.latest == nil:
+		return nil
+	case l.inForce == nil || l.inForce == l.latest:
+		return []*Fold{l.latest}
+	default:
+		return []*Fold{l.inForce, l.latest}
 	}
-	return l.latest.campaign, l.latest.seq() + 1, true
+}
+
+// fold is the campaign with this number, if its log can still grow; else nil.
+func (l *Log) fold(campaign int64) *Fold {
+	for _, f := range l.folds() {
+		if f.campaign == campaign {
+			return f
+		}
+	}
+	return nil
 }
 
 // following is the number of the campaign that could be started next, and
 // whether one can.
 func (l *Log) following() (campaign int64, ok bool) {
 	if l.latest == nil {
-		return 1, true
+		return l.first, true
 	}
 	return l.latest.campaign + 1, l.latest.phase == PhaseEnded
 }
@@ -56,10 +71,11 @@ func (l *Log) epochOfNext() int64 {
 	return max(campaign*epochs, l.place().Epoch+1)
 }
 
-// apply adds the next entry, of the latest campaign or of the one after it.
+// apply adds the next entry of a log that can still grow, or begins the log of
+// the next campaign.
 func (l *Log) apply(e Entry) error {
-	if l.latest != nil && e.Campaign == l.latest.campaign {
-		if err := l.latest.apply(e); err != nil {
+	if f := l.fold(e.Campaign); f != nil {
+		if err := f.apply(e); err != nil {
 			return err
 		}
 	} else if err := l.begin(e); err != nil {
@@ -78,7 +94,7 @@ func (l *Log) begin(e Entry) error {
 		return &DamageError{Entry: e.DocumentID(), Reason: "begins a campaign while another one has not ended"}
 	case e.Kind == KindStart && e.Origin != l.Origin:
 		return &DamageError{Entry: e.DocumentID(), Reason: "was written in another database, origin " + e.Origin}
-	case e.Kind == KindStart && e.Epoch != l.epochOfNext():
+	case e.Kind == KindStart && e.Epoch != l.epochOfNext() && (l.latest != nil || l.first == 1):
 		return &DamageError{Entry: e.DocumentID(), Reason: fmt.Sprintf("its epoch should be %d", l.epochOfNext())}
 	}
 	f := newFold(campaign)

@@ -104,6 +104,11 @@ type Batch struct {
 	From    int64
 	Prev    Hash
 	Entries []Entry // of at most maxUsers users; the first batch of a campaign reaches its open
+	// Known is the sequence number of the last entry that the caller has, at or
+	// after the last of Entries. A mirror that is not intact may be all that is
+	// left of a longer log: it begins anew only for a caller who has everything
+	// that its Place and Stream show. To others Apply says AnswerAhead.
+	Known int64
 	// Beat is the database's time, for a batch after which the mirror is
 	// complete. Zero: no beat.
 	Beat time.Time
@@ -120,3 +125,5 @@ const (
 	TurnTaken  TurnAnswer = "taken"  // somebody else has it
 	TurnBehind TurnAnswer = "behind" // the mirror is ahead of the asker, who must read on first
 )
+
+func isTaken(err error) bool { return errors.Is(err, ErrTaken) }

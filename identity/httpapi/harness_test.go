@@ -20,8 +20,8 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
@@ -38,10 +38,8 @@ const (
 // plainHasher is a Hasher that costs nothing, and fails as it is told to.
 type plainHasher struct{ err, full error }
 
-func (h *plainHasher) Full() error { return h.full }
-
-func (h *plainHasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
-	return ctx, func() {}, nil
+func (h *plainHasher) Enter(ctx context.Context) (queued context.Context, release func(), err error) {
+	return ctx, func() {}, h.full
 }
 
 func (h *plainHasher) Hash(_ context.Context, password string) (string, error) {

@@ -16,8 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/linger"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -27,11 +27,6 @@ const DefaultExpectTimeout = 2 * time.Second
 
 // Accounts registers people and lets them in: *account.Service.
 type Accounts interface {
-	// Full and TurnAway fail when Register and Authenticate would be too busy.
-	// TurnAway is told where a login comes from.
-	Full() error
-	TurnAway(ctx context.Context, r account.LoginRequest) error
-
 	Register(ctx context.Context, r account.Registration) (account.User, error)
 	Authenticate(ctx context.Context, r account.LoginRequest) (account.Credential, error)
 	User(ctx context.Context, id string) (account.User, error)
@@ -158,17 +153,6 @@ func (a *API) opened(ctx huma.Context, next func(huma.Context)) {
 	}
 	_, w := humago.Unwrap(ctx)
 	unavailable(typeUnavailable, "Not available", "The service is starting; try again.", outageRetry).write(w)
-}
-
-// unlessBusy answers a request before its body is looked at when it would only be
-// turned away after that, and lets it through else.
-func unlessBusy(busy error, ctx huma.Context, next func(huma.Context)) {
-	if busy == nil {
-		next(ctx)
-		return
-	}
-	_, w := humago.Unwrap(ctx)
-	problemOf(busy).write(w)
 }
 
 func withDefaults(c Config) Config {

@@ -42,14 +42,8 @@ func (a *API) addLogin() {
 		Tags:             []string{"accounts"},
 		Responses:        a.answers(bodyStatuses, http.StatusUnauthorized, http.StatusServiceUnavailable),
 		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
-		Middlewares: huma.Middlewares{a.opened, a.turnAwayLogin, a.admitBody},
+		Middlewares: huma.Middlewares{a.opened, a.admitBody},
 	}, a.login)
-}
-
-func (a *API) turnAwayLogin(ctx huma.Context, next func(huma.Context)) {
-	from := ctx.Context()
-	busy := a.backend.Load().Accounts.TurnAway(from, account.LoginRequest{IP: clientAddress(from), RequestID: RequestID(from)})
-	unlessBusy(busy, ctx, next)
 }
 
 func (a *API) login(ctx context.Context, in *loginInput) (*loginOutput, error) {

@@ -1,7 +1,6 @@
 package mongostore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/trip"
 )
 
 // login is a document of the collection logins. Its `_id` is made here, not by
@@ -29,39 +27,15 @@ type login struct {
 
 func (s *Store) logins() *mongo.Collection { return s.db.Collection("logins") }
 
-const (
-	// insertsAtOnce is how many inserts of attempts are under way at the same time.
-	// With one alone, a connection that has died would hold up every login, and the
-	// server would have nothing to do while an answer is on its way; with more,
-	// fewer attempts go together.
-	insertsAtOnce = 2
-	// attemptsPerInsert is how many the embedded server stores in one transaction.
-	attemptsPerInsert = 100
-)
-
-// newAttempts lets attempts that are recorded while others are on their way to
-// the server go there together: at a busy time an insert costs the server more
-// than what is inserted.
-func (s *Store) newAttempts(timeout time.Duration) *trip.Line[login, error] {
-	return trip.NewLine(trip.Config[login, error]{
-		Make:   func(ctx context.Context, all []login) []error { return insertEach(ctx, s, s.logins(), all) },
-		AtOnce: insertsAtOnce, Most: attemptsPerInsert, Timeout: cmp.Or(timeout, DefaultTimeout), Log: s.log,
-	})
-}
-
 // RecordAttempt implements account.Store.
 func (s *Store) RecordAttempt(ctx context.Context, a account.Attempt) error {
-	refused, err := s.attempts.Go(ctx, login{
+	err := s.insert(ctx, s.logins(), login{
 		ID: bson.NewObjectID(), UserID: a.UserID, At: a.At, Outcome: string(a.Outcome), IP: a.IP, RequestID: a.RequestID,
 	})
-	switch {
-	case err != nil:
-		return classify("insert into logins", err)
-	case errors.Is(refused, errExists): // ids are random: it is this one
+	if errors.Is(err, errExists) { // ids are random: the first try stored this one
 		return nil
-	default:
-		return refused
 	}
+	return err
 }
 
 // LatestAttempts implements account.AdminStore.

@@ -241,8 +241,14 @@ func TestClassify(t *testing.T) {
 		{"deadline", fmt.Errorf("wrapped: %w", context.DeadlineExceeded), true},
 		{"closed", mongo.ErrClientDisconnected, true},
 		{"caller has gone", fmt.Errorf("wrapped: %w", context.Canceled), false},
-		{"unauthorized", mongo.CommandError{Code: 13}, false},
+		{"unauthorized", mongo.CommandError{Code: 13}, true},
+		{"disk full", mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: 14031}}}, true},
+		{"disk full, several", mongo.BulkWriteException{WriteErrors: []mongo.BulkWriteError{{WriteError: mongo.WriteError{Code: 14031}}}}, true},
+		{"internal error", mongo.CommandError{Code: 1}, true},
 		{"duplicate key", mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: 11000}}}, false},
+		{"duplicate key, not durable", mongo.BulkWriteException{
+			WriteErrors: []mongo.BulkWriteError{{WriteError: mongo.WriteError{Code: 11000}}}, WriteConcernError: &mongo.WriteConcernError{Code: 79},
+		}, true},
 		{"something else", io.ErrUnexpectedEOF, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

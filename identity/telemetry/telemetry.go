@@ -86,9 +86,6 @@ func (m *Metrics) Count(login Authenticate) Authenticate {
 	}
 }
 
-// TurnedAway counts a login that err ended before it was one.
-func (m *Metrics) TurnedAway(err error) { m.logins.WithLabelValues(outcomeOf("", err)).Inc() }
-
 // outcomeOf is the outcome as it was audited, or would have been.
 func outcomeOf(audited string, err error) string {
 	if audited != "" {

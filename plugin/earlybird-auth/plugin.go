@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/auth"
@@ -121,7 +122,7 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 // known of them outlives the configuration it was learned for: a new one that
 // comes while Redis is down still knows who was revoked.
 func (p *plugin) follow(ctx context.Context, url string) (*revocation.Feed, error) {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (p *plugin) follow(ctx context.Context, url string) (*revocation.Feed, erro
 
 // open builds what a configuration needs; ctx ends when it is used no more.
 func (p *plugin) open(ctx context.Context, s settings.Auth) (*check, error) {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.RedisURL})
+	client, err := redisdb.Connect(redisdb.Config{URL: s.RedisURL})
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
@@ -80,7 +81,7 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 
 // open builds what a configuration needs; ctx ends when it is used no more.
 func (p *plugin) open(ctx context.Context, s settings.Tag) (*tagger, error) {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.RedisURL})
+	client, err := redisdb.Connect(redisdb.Config{URL: s.RedisURL})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // Campaign is a campaign in a Redis, with its ledger in memory.
@@ -26,7 +27,7 @@ type Campaign struct {
 // NewCampaign prepares the Redis at url; there is no campaign yet.
 func NewCampaign(t testing.TB, url string) *Campaign {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

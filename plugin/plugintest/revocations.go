@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/revocation/revocationtest"
 )
@@ -29,7 +29,7 @@ func NewRevocations(t testing.TB, url string) *Revocations {
 // NewRevocationsOf is NewRevocations over a store that there was before.
 func NewRevocationsOf(t testing.TB, url string, store *revocationtest.Memory) *Revocations {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type plan struct {
 
 // BenchmarkLogin is `make bench-login`.
 func BenchmarkLogin(b *testing.B) {
-	measure(b, plan{[]int{1, 8, 64}, *duration, 1000, []int{1000, *accounts}})
+	measure(b, plan{[]int{1, 8, 64}, *duration, 2000, []int{1000, *accounts}})
 }
 
 // TestBenchmark holds that the benchmark works, in little time.

@@ -1,6 +1,7 @@
 package campaigntest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -230,6 +231,24 @@ func (c *Cluster) Committed(number int64) []campaign.Entry {
 	defer c.mu.Unlock()
 	var entries []campaign.Entry
 	for _, d := range c.primary.from(number, 0) {
+		if !d.foreign {
+			entries = append(entries, cloneEntry(d.entry))
+		}
+	}
+	return entries
+}
+
+// History are the entries of all campaigns that a majority has, in the order in
+// which it came to have them.
+func (c *Cluster) History() []campaign.Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := slices.Collect(maps.Values(c.primary.committed))
+	slices.SortFunc(found, func(a, b *document) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.key.campaign, b.key.campaign), cmp.Compare(a.key.seq, b.key.seq))
+	})
+	var entries []campaign.Entry
+	for _, d := range found {
 		if !d.foreign {
 			entries = append(entries, cloneEntry(d.entry))
 		}

@@ -1,4 +1,4 @@
-package campaign
+package redisdb
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ const (
 	formCluster
 )
 
-// target is a URL of ConnectConfig, taken apart.
+// target is a URL of Config, taken apart.
 type target struct {
 	form   form
 	single string   // the URL with the first host alone, as go-redis reads it

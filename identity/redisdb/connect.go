@@ -1,4 +1,7 @@
-package campaign
+// Package redisdb connects to Redis, and holds what every part of Earlybird
+// that talks to Redis needs once: a [Follower] of a stream, and a [Breaker]
+// that leaves a failing server alone.
+package redisdb
 
 import (
 	"context"
@@ -16,8 +19,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// ConnectConfig says where Redis is.
-type ConnectConfig struct {
+// Config says where Redis is.
+type Config struct {
 	// URL is one of
 	//
 	//	redis://[user[:password]@]host[:port][/db]
@@ -45,9 +48,10 @@ const connectTimeout = 2 * time.Second
 // Connect returns a client for the servers at cfg.URL. It does not dial: a
 // server that is down is found by the first command.
 //
-// Commands obey their context's deadline, which a claim's time limit rests on,
-// and are tried again once at most.
-func Connect(cfg ConnectConfig) (redis.UniversalClient, error) {
+// Commands obey their context's deadline and are tried again once at most. With
+// Sentinel and Cluster all of them go to primaries, reads included: a replica
+// may be behind.
+func Connect(cfg Config) (redis.UniversalClient, error) {
 	target, err := parseTarget(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
@@ -82,8 +86,8 @@ const (
 	// hundred bytes.
 	bufferSize = 8 << 10
 	// pipelinePoolSize is the most connections for pipelines alone, whose two
-	// buffers have 128 KiB each: trips with many claims are slower with less.
-	pipelinePoolSize = tripsAtOnce
+	// buffers have 128 KiB each. Each Follower holds one most of the time.
+	pipelinePoolSize = 4
 )
 
 // once is how often a command is tried again, and how often a dial is made.

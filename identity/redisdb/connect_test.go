@@ -1,4 +1,4 @@
-package campaign_test
+package redisdb_test
 
 import (
 	"os"
@@ -6,12 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 func TestConnectRefuses(t *testing.T) {
@@ -21,25 +20,25 @@ func TestConnectRefuses(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		cfg  campaign.ConnectConfig
+		cfg  redisdb.Config
 		want string
 	}{
-		{"no URL", campaign.ConnectConfig{}, "the URL is empty"},
-		{"another scheme", campaign.ConnectConfig{URL: "http://h"}, `begins with "http://"`},
-		{"no URL at all", campaign.ConnectConfig{URL: "redis://%zz:secret@h"}, "cannot be parsed"},
-		{"database", campaign.ConnectConfig{URL: "redis://h/x"}, "database"},
-		{"no scheme", campaign.ConnectConfig{URL: "localhost:6379"}, "no scheme"},
-		{"several hosts", campaign.ConnectConfig{URL: "redis://h1,h2:1"}, "several hosts"},
-		{"sentinel without a master", campaign.ConnectConfig{URL: "redis+sentinel://h1,h2/0"}, "?master=name"},
-		{"master without sentinel", campaign.ConnectConfig{URL: "redis+cluster://h1,h2?master=m"}, "only redis+sentinel"},
-		{"database of a cluster", campaign.ConnectConfig{URL: "redis+cluster://h1/3"}, "only database 0"},
-		{"no such password file", campaign.ConnectConfig{URL: "redis://h", PasswordFile: "/nowhere"}, "password file"},
-		{"empty password file", campaign.ConnectConfig{URL: "redis://h", PasswordFile: empty}, "is empty"},
-		{"CA without TLS", campaign.ConnectConfig{URL: "redis://h", CAFile: empty}, "rediss://"},
-		{"CA without certificate", campaign.ConnectConfig{URL: "rediss://h", CAFile: empty}, "no PEM certificate"},
+		{"no URL", redisdb.Config{}, "the URL is empty"},
+		{"another scheme", redisdb.Config{URL: "http://h"}, `begins with "http://"`},
+		{"no URL at all", redisdb.Config{URL: "redis://%zz:secret@h"}, "cannot be parsed"},
+		{"database", redisdb.Config{URL: "redis://h/x"}, "database"},
+		{"no scheme", redisdb.Config{URL: "localhost:6379"}, "no scheme"},
+		{"several hosts", redisdb.Config{URL: "redis://h1,h2:1"}, "several hosts"},
+		{"sentinel without a master", redisdb.Config{URL: "redis+sentinel://h1,h2/0"}, "?master=name"},
+		{"master without sentinel", redisdb.Config{URL: "redis+cluster://h1,h2?master=m"}, "only redis+sentinel"},
+		{"database of a cluster", redisdb.Config{URL: "redis+cluster://h1/3"}, "only database 0"},
+		{"no such password file", redisdb.Config{URL: "redis://h", PasswordFile: "/nowhere"}, "password file"},
+		{"empty password file", redisdb.Config{URL: "redis://h", PasswordFile: empty}, "is empty"},
+		{"CA without TLS", redisdb.Config{URL: "redis://h", CAFile: empty}, "rediss://"},
+		{"CA without certificate", redisdb.Config{URL: "rediss://h", CAFile: empty}, "no PEM certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := campaign.Connect(c.cfg)
+			_, err := redisdb.Connect(c.cfg)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}
@@ -56,7 +55,7 @@ func TestConnectWithPasswordFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: server.URL(), PasswordFile: file})
+	client, err := redisdb.Connect(redisdb.Config{URL: server.URL(), PasswordFile: file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +63,7 @@ func TestConnectWithPasswordFile(t *testing.T) {
 	if err := client.Ping(t.Context()).Err(); err != nil {
 		t.Error(err)
 	}
-	if err := connect(t, server.URL()).Ping(t.Context()).Err(); !redis.HasErrorPrefix(err, "NOAUTH") {
+	if err := dial(t, server.URL(), "").Ping(t.Context()).Err(); !redis.HasErrorPrefix(err, "NOAUTH") {
 		t.Errorf("without the password: %v, want NOAUTH", err)
 	}
 }
@@ -114,34 +113,10 @@ func TestConnectForms(t *testing.T) {
 
 func dial(t *testing.T, url, passwordFile string) redis.UniversalClient {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url, PasswordFile: passwordFile})
+	client, err := redisdb.Connect(redisdb.Config{URL: url, PasswordFile: passwordFile})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return client
-}
-
-func TestOnCluster(t *testing.T) {
-	url := testserver.RedisCluster(t)
-	client := connect(t, url)
-	b := newBench(t, url)
-	f, w := follow(t, url)
-	b.start(t, 1, 5)
-	b.expect(t, "a", granted("1", 1))
-	b.expect(t, "b", state(campaign.StateFull))
-	must(t)(b.admin.Extend(t.Context(), 2))
-	b.expect(t, "b", granted("1", 2))
-	eventually(t, "the feed follows", func() bool { p, _ := w.seen(); c, _ := f.Campaign(); return p["b"] == 2 && c.Slots == 2 })
-	b.drain(t)
-	if err := client.Del(t.Context(), campaign.KeyCampaign, campaign.KeyArrivals).Err(); err != nil {
-		t.Fatal(err)
-	}
-	b.repair(t)
-	b.expect(t, "b", granted("1", 2))
-	b.ledgerIs(t, "1", map[string]int64{"a": 1, "b": 2})
-	durable := campaign.NewClaimer(campaign.ClaimerConfig{Redis: client, Replicas: 1, Timeout: 200 * time.Millisecond})
-	if got := durable.Claim(t.Context(), "a"); got != state(campaign.StatePending) {
-		t.Errorf("durable claim without a replica: %+v, want pending", got)
-	}
 }

@@ -1,0 +1,133 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+// Standing is what the mirror says of one user, all of it at one moment.
+type Standing struct {
+	Summary
+	Position int64 // the user's position in the order of first logins; 0: none
+	Voided   bool  // the user's place does not count
+}
+
+// Standing reads where a user stands. It only reads. It returns an
+// *outage.Error when Redis does not answer.
+func (m *Mirror) Standing(ctx context.Context, user string) (Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
+	values, err := standingScript.RunRO(ctx, m.redis, keys, user).StringSlice()
+	if err != nil {
+		return Standing{}, outage.New("redis", "read a standing", err)
+	}
+	s, err := parseStanding(values)
+	if err != nil {
+		return Standing{}, outage.New("redis", "read a standing", err)
+	}
+	return s, nil
+}
+
+func parseStanding(values []string) (Standing, error) {
+	summary, err := parseSummary(values)
+	if err != nil {
+		return Standing{}, err
+	}
+	if len(values) != summaryValues+2 {
+		return Standing{}, errors.New("the script returned no position")
+	}
+	position, err := strconv.ParseInt(values[summaryValues], 10, 64)
+	return Standing{Summary: summary, Position: position, Voided: values[summaryValues+1] == "1"}, err
+}
+
+// Granted reports whether the user holds the grant.
+func (s Standing) Granted() bool {
+	return s.Position >= 1 && s.Position <= s.Limit && !s.Voided
+}
+
+// Outcome is what a login is told of the promotion.
+type Outcome struct {
+	Status campaign.Status
+	// The rest only with StatusGranted.
+	Campaign int64
+	Rank     int64
+	Discount int64 // percent
+}
+
+// Tell is what a login is told, in the order in which reasons count. It is for a
+// user whose login has taken its place, if it could.
+func (s Standing) Tell() Outcome {
+	switch {
+	case s.Granted():
+		return Outcome{Status: campaign.StatusGranted, Campaign: s.Campaign, Rank: s.Position, Discount: s.Settings.Discount}
+	case s.Phase == campaign.PhaseEnded:
+		return Outcome{Status: campaign.StatusEnded}
+	case s.Phase == campaign.PhasePaused:
+		return Outcome{Status: campaign.StatusPaused}
+	case s.Phase == campaign.PhaseOpen:
+		return Outcome{Status: campaign.StatusFull}
+	default:
+		return Outcome{Status: campaign.StatusNone}
+	}
+}
+
+// Standings reads where users stand; *Mirror does.
+type Standings interface {
+	Standing(ctx context.Context, user string) (Standing, error)
+}
+
+// TellerConfig configures a Teller. Standings is required.
+type TellerConfig struct {
+	Standings Standings
+	Timeout   time.Duration // of one Tell, its first connection included; 0: 250 ms
+}
+
+// Teller finds out what a login is told, from the mirror that every edge reads:
+// so a client hears what the services behind the gateway will hear. It is safe
+// for concurrent use.
+type Teller struct{ cfg TellerConfig }
+
+// How long a Teller waits between looks at a mirror that is behind.
+const (
+	firstWait   = 5 * time.Millisecond // doubled each time
+	longestWait = 40 * time.Millisecond
+	tellTimeout = 250 * time.Millisecond
+)
+
+// NewTeller returns a Teller.
+func NewTeller(cfg TellerConfig) *Teller {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = tellTimeout
+	}
+	return &Teller{cfg: cfg}
+}
+
+// Tell is what a login is told whose user has a place in the log, and whose
+// answer holds from the place at on: it waits until the mirror has come so far.
+// What the mirror cannot tell in time is StatusPending.
+func (t *Teller) Tell(ctx context.Context, user string, at campaign.Place) Outcome {
+	pending := Outcome{Status: campaign.StatusPending}
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		s, err := t.cfg.Standings.Standing(ctx, user)
+		if err == nil && s.Intact && !s.Before(at) {
+			if s.Position == 0 {
+				return pending // of another campaign by now, or of another database
+			}
+			return s.Tell()
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return pending
+		case <-timer.C:
+		}
+	}
+}

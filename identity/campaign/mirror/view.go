@@ -1,0 +1,428 @@
+package mirror
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+)
+
+// Logged is an entry of the mirror's stream and its place there.
+type Logged struct {
+	campaign.Place
+	Entry campaign.Entry
+}
+
+// Grant is a grant as services behind the gateway hear of it.
+type Grant struct {
+	Campaign int64
+	Rank     int64
+	Discount int64 // percent
+}
+
+// Knowledge says what a View knows of a user's grant.
+type Knowledge int
+
+// What a View knows of a user's grant.
+const (
+	// Unknown: it cannot be told now, and reading would not help.
+	Unknown Knowledge = iota
+	// Unread: nothing is known; read the Standing and have the View Learn it.
+	Unread
+	// Granted: the user holds a grant.
+	Granted
+	// NotGranted: the user holds none.
+	NotGranted
+)
+
+// ViewConfig configures a View.
+type ViewConfig struct {
+	// Fresh is for how long it can be said that a user holds no grant after a
+	// replica has last found the mirror complete. It should be longer than an
+	// election of the database. 0: 15 s.
+	Fresh time.Duration
+	// Now must tell time by a clock that only goes forward, as time.Now does
+	// between its own values. nil: time.Now.
+	Now func() time.Time
+}
+
+const (
+	// freshFor is ViewConfig.Fresh by default.
+	freshFor = 15 * time.Second
+	// beatSlack is how much older than expected a beat may be. A replica raises it
+	// within a second of the read that it vouches for, and a Tail looks four times
+	// a second.
+	beatSlack = 1500 * time.Millisecond
+	// beatSettle is for how long beats must come, each too old by the line, before
+	// the View takes the database's clock to have been set back.
+	beatSettle = 30 * time.Second
+	// beatPause is the longest pause between such beats.
+	beatPause = 5 * time.Second
+	// beatDrift is by how much clocks may drift apart: 1 ms in a second.
+	beatDrift = 1000
+)
+
+// View is what one edge knows of the grants of the users it watches. A Tail, or a
+// test, feeds it with what the mirror holds. It does no I/O.
+//
+// It is a rule throughout that a grant once known stays until the log ends it,
+// and that its absence is said only while a replica has found the mirror
+// complete recently. It is safe for concurrent use; [View.Grant] takes no lock.
+type View struct {
+	cfg  ViewConfig
+	base time.Time
+
+	// For Grant. A user's knowledge counts only with the terms of its epoch.
+	terms      atomic.Pointer[terms]
+	freshUntil atomic.Int64 // nanoseconds since base
+	live       atomic.Bool  // the last look at the mirror found it usable
+
+	mu     sync.Mutex
+	users  map[string]*User
+	synced bool           // at is the end of what has been observed without a gap
+	at     campaign.Place // of the last entry observed; in an epoch it falls only when the mirror has fallen back
+	fallen bool           // the mirror has fallen back and was not found complete since
+	origin string         // of the database that is followed; it never changes
+	beats  beats
+}
+
+// terms are what a campaign grants, as of an entry of its log.
+type terms struct {
+	campaign.Place
+	campaign, limit, discount int64
+}
+
+// User is a user whom a View watches.
+type User struct {
+	id      string
+	watches int                       // guarded by View.mu
+	known   atomic.Pointer[knowledge] // nil: nothing; written with View.mu held
+}
+
+// knowledge is what is known of a user. A value is never changed.
+type knowledge struct {
+	campaign.Place       // as of which it holds
+	position       int64 // 0: none
+	voided         bool
+	kept           *Grant // a grant from before the mirror fell back
+}
+
+// NewView returns a View that knows nothing.
+func NewView(cfg ViewConfig) *View {
+	if cfg.Fresh == 0 {
+		cfg.Fresh = freshFor
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &View{cfg: cfg, base: cfg.Now(), users: map[string]*User{}}
+}
+
+// Watch has the View follow a user until as many calls of Release. Watch before
+// the user's Standing is read: what happens from then on is not missed.
+func (v *View) Watch(user string) *User {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	u, ok := v.users[user]
+	if !ok {
+		u = &User{id: user}
+		v.users[user] = u
+	}
+	u.watches++
+	return u
+}
+
+// Release ends one Watch.
+func (v *View) Release(u *User) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if u.watches--; u.watches == 0 {
+		delete(v.users, u.id)
+	}
+}
+
+// Grant is what is known of the user's grant now. It waits for nothing.
+func (v *View) Grant(u *User) (Grant, Knowledge) {
+	k, t := u.known.Load(), v.terms.Load()
+	switch {
+	case k == nil && v.live.Load():
+		return Grant{}, Unread
+	case k == nil:
+		return Grant{}, Unknown
+	case k.kept != nil:
+		return *k.kept, Granted
+	case t == nil || t.Epoch != k.Epoch:
+		return Grant{}, Unknown // it is being forgotten
+	}
+	if g, ok := t.grant(k); ok {
+		return g, Granted
+	}
+	if !v.Fresh() {
+		return Grant{}, Unknown
+	}
+	return Grant{}, NotGranted
+}
+
+func (t *terms) grant(k *knowledge) (Grant, bool) {
+	if k.voided || k.position < 1 || k.position > t.limit {
+		return Grant{}, false
+	}
+	return Grant{Campaign: t.campaign, Rank: k.position, Discount: t.discount}, true
+}
+
+// Fresh reports whether a replica has found the mirror complete recently.
+func (v *View) Fresh() bool { return int64(v.cfg.Now().Sub(v.base)) < v.freshUntil.Load() }
+
+// Live reports whether the mirror could be used when it was last looked at.
+func (v *View) Live() bool { return v.live.Load() }
+
+// Lost says that the mirror could not be read.
+func (v *View) Lost() { v.live.Store(false) }
+
+// At is the place of the last entry that was observed: where to read on from.
+// false: nothing can be read on before the next Sync.
+func (v *View) At() (campaign.Place, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.at, v.synced
+}
+
+// Origin is the random id of the database that is followed; empty: none yet.
+func (v *View) Origin() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.origin
+}
+
+// Learn takes in what was read of a user who is watched, and returns what
+// Grant then does. An answer that the mirror gave before it had come as far as
+// the View, or with a part missing, is not kept.
+func (v *View) Learn(u *User, s Standing) (Grant, Knowledge) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.usable(s.Summary) || v.synced && s.Before(v.at) {
+		g, k := v.Grant(u)
+		if k == Unread {
+			k = Unknown
+		}
+		return g, k
+	}
+	v.follow(s.Summary)
+	// The stream may have brought later news of this user while the answer came.
+	if k := u.known.Load(); k == nil || k.Before(s.Place) {
+		u.known.Store(&knowledge{Place: s.Place, position: s.Position, voided: s.Voided})
+	}
+	return v.Grant(u)
+}
+
+// Sync takes in a look at the mirror: where its log ends, and its beat. A log
+// that ends before what was observed has fallen back.
+func (v *View) Sync(s Summary) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.usable(s) {
+		v.live.Store(false)
+		return
+	}
+	if v.synced && s.Before(v.at) {
+		v.fallBack(s)
+	} else {
+		v.follow(s)
+	}
+	v.live.Store(true)
+	v.beats.saw(s.Beat, v.cfg.Now().Sub(v.base), s.Place)
+	v.freshen()
+}
+
+// Observe takes in the entries that follow At in the mirror's stream. It returns
+// false, and forgets everything, when entries are missing before one of them:
+// then it is for a Sync to say where the log goes on.
+func (v *View) Observe(entries []Logged) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.synced {
+		return false
+	}
+	for _, e := range entries {
+		switch {
+		case !v.at.Before(e.Place):
+			continue // a Learn or a Sync was faster
+		case e.Epoch != v.at.Epoch || e.Seq != v.at.Seq+1:
+			v.forget()
+			return false
+		}
+		v.apply(e)
+	}
+	v.freshen()
+	return true
+}
+
+func (v *View) apply(e Logged) {
+	v.at = e.Place
+	for i, user := range e.Entry.Users {
+		if u, watched := v.users[user]; watched {
+			k := knowledge{Place: e.Place, position: e.Entry.First + int64(i)}
+			if old := u.known.Load(); old != nil && old.kept != nil && old.kept.Rank == k.position {
+				k.kept = old.kept
+			}
+			v.know(u, k)
+		}
+	}
+	switch e.Entry.Kind {
+	case campaign.KindArrive:
+		return
+	case campaign.KindVoid, campaign.KindReinstate:
+		if u, watched := v.users[e.Entry.User]; watched {
+			if k := u.known.Load(); k != nil {
+				v.know(u, knowledge{Place: e.Place, position: k.position, voided: e.Entry.Kind == campaign.KindVoid})
+			}
+		}
+	}
+	if t := *v.terms.Load(); t.Before(e.Place) {
+		t.Place, t.limit = e.Place, e.Entry.Limit
+		if e.Entry.Settings != nil {
+			t.discount = e.Entry.Settings.Discount
+		}
+		v.terms.Store(&t)
+	}
+}
+
+// know keeps what an entry says of a user, unless something later is known.
+func (v *View) know(u *User, k knowledge) {
+	if old := u.known.Load(); old == nil || old.Before(k.Place) {
+		u.known.Store(&k)
+	}
+}
+
+// usable reports whether a look at the mirror can be built upon. Another
+// database's mirror never is: what it says of these users is not true.
+func (v *View) usable(s Summary) bool {
+	return s.Intact && s.Origin != "" && (v.origin == "" || v.origin == s.Origin)
+}
+
+// follow moves on to the terms of a look at the mirror that is not before at. A
+// new epoch is another log: everything is forgotten.
+func (v *View) follow(s Summary) {
+	v.origin = s.Origin
+	if !v.synced || s.Epoch != v.at.Epoch {
+		v.forget()
+		v.at, v.synced = s.Place, true
+	}
+	if t := v.terms.Load(); t == nil || t.Epoch != s.Epoch || t.Before(s.Place) {
+		v.terms.Store(&terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, discount: s.Settings.Discount})
+	}
+}
+
+func (v *View) forget() {
+	v.synced = false
+	v.freshUntil.Store(0)
+	for _, u := range v.users {
+		u.known.Store(nil)
+	}
+}
+
+// fallBack is for a mirror that has lost the end of its log. It is filled anew
+// within a second, from the same log unless the database has lost the same: so
+// grants are kept until a replica finds it complete, and who had none may have one
+// in what now follows.
+func (v *View) fallBack(s Summary) {
+	for _, u := range v.users {
+		k, t := u.known.Load(), v.terms.Load()
+		switch {
+		case k == nil:
+		case k.kept != nil:
+			u.known.Store(&knowledge{Place: s.Place, position: k.position, kept: k.kept})
+		default:
+			g, ok := t.grant(k)
+			if !ok || t.Epoch != k.Epoch {
+				u.known.Store(nil)
+				continue
+			}
+			u.known.Store(&knowledge{Place: s.Place, position: k.position, kept: &g})
+		}
+	}
+	v.at, v.fallen, v.beats.next = s.Place, true, nil
+	v.terms.Store(&terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, discount: s.Settings.Discount})
+	v.freshUntil.Store(0)
+}
+
+// freshen counts the last beat once the entries that it vouches for are in.
+func (v *View) freshen() {
+	seen, ok := v.beats.take(v.at)
+	if !ok {
+		return
+	}
+	v.freshUntil.Store(int64(seen + v.cfg.Fresh))
+	if !v.fallen {
+		return
+	}
+	v.fallen = false
+	for _, u := range v.users {
+		if k := u.known.Load(); k != nil && k.kept != nil {
+			u.known.Store(nil) // from here on the mirror can tell
+		}
+	}
+}
+
+// beats tells new beats of the mirror from old ones that arrive late, such as
+// those of a copy that was cut off, by how the database's clock goes against the
+// edge's own.
+type beats struct {
+	last time.Time      // the latest beat seen
+	line time.Duration  // the largest (beat - own clock) since the epoch, less the drift
+	set  bool           // line is
+	at   time.Duration  // own clock at the last beat that counted
+	next *countableBeat // one that counts once its place is reached
+
+	// Beats that came one after another, each of them too old.
+	low struct {
+		since, seen time.Duration // own clock at the first and the last of them
+		line        time.Duration
+	}
+}
+
+type countableBeat struct {
+	campaign.Place
+	seen time.Duration // own clock
+}
+
+// saw takes in a beat that the mirror had, as complete at place, when the own
+// clock told now. The first beat only sets the line; one too far below the line
+// counts for nothing.
+func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
+	if beat.IsZero() || !beat.After(b.last) {
+		return
+	}
+	b.last = beat
+	offset := time.Duration(beat.UnixNano()) - now
+	switch {
+	case !b.set:
+		b.line, b.set, b.at = offset, true, now
+		return
+	case offset < b.line-beatSlack:
+		low := &b.low
+		if low.seen == 0 || now-low.seen > beatPause {
+			low.since, low.line = now, offset
+		}
+		low.seen, low.line = now, max(low.line, offset)
+		if now-low.since < beatSettle {
+			return
+		}
+		b.line = low.line
+	default:
+		b.line = max(offset, b.line-min(now-b.at, freshFor)/beatDrift)
+	}
+	b.low.seen, b.at = 0, now
+	b.next = &countableBeat{Place: place, seen: now}
+}
+
+// take returns when the last beat that counts was seen, and whether there is one
+// that was not taken yet and whose place at has reached.
+func (b *beats) take(at campaign.Place) (seen time.Duration, ok bool) {
+	if b.next == nil || at.Before(b.next.Place) {
+		return 0, false
+	}
+	seen, b.next = b.next.seen, nil
+	return seen, true
+}

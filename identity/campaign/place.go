@@ -1,0 +1,343 @@
+package campaign
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Placement is what a login is told of the promotion by the identity service.
+// With StatusPending the user holds a place, and Place says from where on the
+// mirror tells which.
+type Placement struct {
+	Status Status
+	Place  Place
+}
+
+var retry = Placement{Status: StatusRetry}
+
+// Place gives the user the next place in the campaign in force, if that is open
+// and the user has none. It takes two seconds at most and never fails: a
+// placement that could not be decided is StatusRetry, and the login may count
+// or not.
+func (r *Replica) Place(ctx context.Context, user string) Placement {
+	began := r.cfg.Now()
+	bounded, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
+	p := r.place(bounded, user, began)
+	r.cfg.Placed(p.Status, r.cfg.Now().Sub(began))
+	return p
+}
+
+func (r *Replica) place(ctx context.Context, user string, began time.Time) Placement {
+	if !r.admit() {
+		return retry
+	}
+	for fresh, waited := false, false; ctx.Err() == nil; {
+		r.mu.Lock()
+		if r.trouble() != nil {
+			r.mu.Unlock()
+			return retry
+		}
+		p, appends, stale := r.decide(user)
+		if appends && waited && r.failed >= failures {
+			r.mu.Unlock()
+			return retry
+		}
+		var w *waiter
+		if appends {
+			w = &waiter{user: user, since: began, done: make(chan struct{})}
+			r.queue = append(r.queue, w)
+			wake(r.wakeAppender)
+		}
+		r.mu.Unlock()
+		switch {
+		case appends:
+			if !r.await(ctx, w) {
+				return retry
+			}
+			fresh, waited = false, true
+		case !stale || fresh:
+			return p
+		default:
+			if r.fresh(ctx) != nil {
+				return retry
+			}
+			fresh = true
+		}
+	}
+	return retry
+}
+
+// admit reports whether a login may try for a place. While appends fail, one a
+// second may.
+func (r *Replica) admit() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed < failures {
+		return true
+	}
+	now := r.cfg.Now()
+	if now.Sub(r.probed) < probeEvery {
+		return false
+	}
+	r.probed = now
+	return true
+}
+
+// decide says what the user would be told by the log as it is known now;
+// whether an append would have to come first; and whether the log must be read
+// to its end before that may be said. It is called with mu held.
+func (r *Replica) decide(user string) (p Placement, appends, stale bool) {
+	r.reader.mu.RLock()
+	defer r.reader.mu.RUnlock()
+	log := r.reader.log
+	if _, due := log.due(r.clock.now(r.cfg.Now())); due {
+		return Placement{}, true, false
+	}
+	f := log.InForce()
+	if f == nil {
+		return Placement{Status: StatusNone}, false, true
+	}
+	if position := f.Position(user); position > 0 {
+		stale = f.Phase() == PhaseEnded || r.cfg.Now().Sub(r.readAt) > freshFor
+		return Placement{Status: StatusPending, Place: f.placeOf(position)}, false, stale
+	}
+	switch f.Phase() {
+	case PhaseEnded:
+		return Placement{Status: StatusEnded}, false, true
+	case PhasePaused:
+		return Placement{Status: StatusPaused}, false, true
+	case PhaseNone, PhaseScheduled, PhaseOpen:
+	}
+	if f.Room() == 0 {
+		return Placement{Status: StatusFull}, false, true
+	}
+	return Placement{}, true, false
+}
+
+// await waits until there is something new to decide by. When the time is up it
+// leaves the queue; an insert that is under way may still place the user.
+func (r *Replica) await(ctx context.Context, w *waiter) bool {
+	select {
+	case <-w.done:
+		return true
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = slices.DeleteFunc(r.queue, func(other *waiter) bool { return other == w })
+	return false
+}
+
+// runAppender appends while somebody waits for it.
+func (r *Replica) runAppender(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wakeAppender:
+		}
+		for ctx.Err() == nil && r.wanted() {
+			r.append(ctx)
+		}
+	}
+}
+
+// wanted reports whether there is anything to append. Who waits in vain is
+// answered.
+func (r *Replica) wanted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trouble() != nil {
+		r.answer(func(*waiter) bool { return true })
+		return false
+	}
+	if _, due := r.dueEntry(); due {
+		return true
+	}
+	return len(r.queue) > 0
+}
+
+// append makes one append: the entry that the clock demands, or the arrivals of
+// those who wait.
+func (r *Replica) append(ctx context.Context) {
+	turn := r.takeTurn(ctx)
+	e, ok := r.draft(ctx)
+	if !ok {
+		if turn {
+			r.releaseTurn(ctx)
+		}
+		return
+	}
+	began := r.cfg.Now()
+	bounded, cancel := context.WithTimeout(ctx, appendTimeout)
+	err := r.cfg.Store.Append(bounded, e)
+	cancel()
+	took := r.cfg.Now().Sub(began)
+	r.cfg.Appended(len(e.Users), took, err)
+	r.appended(ctx, e, began, took, err)
+	r.fill(ctx, r.name)
+}
+
+// draft is the next entry to append, and whether there is one. The stores are
+// compared first when that was long ago, or an insert has failed since.
+func (r *Replica) draft(ctx context.Context) (Entry, bool) {
+	r.mu.Lock()
+	compare := r.doubt || r.cfg.Now().Sub(r.checked) >= checkEvery
+	r.mu.Unlock()
+	if compare {
+		if err := r.check(ctx); err != nil {
+			r.countFailure(ctx, err)
+			return Entry{}, false
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trouble() != nil {
+		return Entry{}, false
+	}
+	r.reader.mu.RLock()
+	defer r.reader.mu.RUnlock()
+	log, now := r.reader.log, r.clock.now(r.cfg.Now())
+	if e, due := log.due(now); due {
+		return log.latest.finish(e), true
+	}
+	f := log.inForce
+	if f == nil || f.phase != PhaseOpen || f.Room() == 0 {
+		r.answer(func(*waiter) bool { return true })
+		return Entry{}, false
+	}
+	r.answer(func(w *waiter) bool { return f.Position(w.user) > 0 })
+	var users []string
+	seen := map[string]bool{}
+	for _, w := range r.queue {
+		if !seen[w.user] && len(users) < maxUsers {
+			seen[w.user] = true
+			users = append(users, w.user)
+		}
+	}
+	if len(users) == 0 {
+		return Entry{}, false
+	}
+	return f.arrive(users, now), true
+}
+
+// appended adds what an insert has decided. Only a clean acknowledgement decides
+// anything; after any other answer the log is read.
+func (r *Replica) appended(ctx context.Context, e Entry, began time.Time, took time.Duration, err error) {
+	r.mu.Lock()
+	reader := r.reader
+	r.took = took
+	r.mu.Unlock()
+	if err == nil {
+		err = reader.add(e)
+	}
+	if err == nil {
+		r.mu.Lock()
+		if r.failed >= failures {
+			r.cfg.Log.InfoContext(ctx, "mongodb takes places again")
+		}
+		r.failed = 0
+		if r.readAt.Before(began) {
+			r.readAt = began // the log ended with the entry before, or the insert had failed
+		}
+		r.mu.Unlock()
+	} else {
+		if !isTaken(err) {
+			r.countFailure(ctx, err)
+		}
+		_ = r.fresh(ctx) // if it fails, so will what follows
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reader.mu.RLock()
+	defer r.reader.mu.RUnlock()
+	f := r.reader.log.inForce
+	r.answer(func(w *waiter) bool { return f != nil && f.Position(w.user) > 0 })
+}
+
+// countFailure notes an append that failed, or was not even tried. From the
+// third on nobody is kept waiting.
+func (r *Replica) countFailure(ctx context.Context, err error) {
+	r.mu.Lock()
+	r.failed++
+	r.doubt = true
+	failed := r.failed
+	if failed >= failures {
+		r.answer(func(*waiter) bool { return true })
+	}
+	r.mu.Unlock()
+	if failed == failures {
+		r.cfg.Log.ErrorContext(ctx, "mongodb takes no places: logins are told to retry", "err", err)
+	}
+	pause(ctx, jitter(50*time.Millisecond))
+}
+
+// answer has those who wait decide anew, and takes them out of the queue. It is
+// called with mu held.
+func (r *Replica) answer(whom func(*waiter) bool) {
+	r.queue = slices.DeleteFunc(r.queue, func(w *waiter) bool {
+		if !whom(w) {
+			return false
+		}
+		close(w.done)
+		return true
+	})
+}
+
+// takeTurn waits for the turn, and reports whether it was given. Without it, or
+// when nobody can be asked, the append is made all the same, after a random time
+// that keeps replicas apart.
+func (r *Replica) takeTurn(ctx context.Context) bool {
+	began := r.cfg.Now()
+	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() {
+		at := r.inForcePlace()
+		answer, err := callMirror(ctx, r, func(ctx context.Context) (TurnAnswer, error) { return r.cfg.Mirror.Turn(ctx, r.name, at) })
+		switch {
+		case err != nil:
+			pause(ctx, jitter(4*r.lastAppend()))
+			return false
+		case answer == TurnGiven:
+			return true
+		case answer == TurnBehind:
+			if r.fresh(ctx) != nil {
+				return false
+			}
+			if at != r.inForcePlace() {
+				continue
+			}
+		}
+		// Two to six milliseconds, the less the longer somebody has waited.
+		waited := min(r.cfg.Now().Sub(began), turnPatience)
+		if !pause(ctx, 2*time.Millisecond+rand.N(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
+			return false
+		}
+	}
+	pause(ctx, jitter(4*r.lastAppend()))
+	return false
+}
+
+func (r *Replica) releaseTurn(ctx context.Context) {
+	_, _ = callMirror(ctx, r, func(ctx context.Context) (struct{}, error) { // it ends by itself in 200 ms
+		return struct{}{}, r.cfg.Mirror.Release(ctx, r.name)
+	})
+}
+
+func (r *Replica) inForcePlace() Place {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reader.mu.RLock()
+	defer r.reader.mu.RUnlock()
+	if f := r.reader.log.inForce; f != nil {
+		return f.At()
+	}
+	return Place{Seq: -1}
+}
+
+func (r *Replica) lastAppend() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.took
+}

@@ -1,0 +1,182 @@
+package campaign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Difference is what Compare finds between the log and what the mirror's stream
+// holds.
+type Difference struct {
+	Log     Place       // the log's last entry; {0, -1}: there is none
+	Mirror  MirrorState // what the mirror says of itself
+	Missing []Entry     // entries that only the mirror has, in order; Restore inserts them
+	// Diverged are the first two entries that are in the same place and differ,
+	// the log's first. Restore cannot help then.
+	Diverged []Entry
+	// Broken is why the mirror's entries do not follow from the log's; nil: they do.
+	Broken error
+}
+
+// Compare finds what the mirror has and the log lacks. It changes nothing. It
+// fails with a *ForeignError when the mirror belongs to another database.
+func (a *Admin) Compare(ctx context.Context) (Difference, error) {
+	reader, err := load(ctx, a.cfg.Store)
+	if err != nil {
+		return Difference{}, err
+	}
+	log := reader.log
+	d := Difference{Log: log.place()}
+	if d.Mirror, err = a.cfg.Mirror.State(ctx); err != nil {
+		return Difference{}, err
+	}
+	if d.Mirror.Origin != "" && d.Mirror.Origin != log.Origin {
+		return Difference{}, &ForeignError{d.Mirror.Origin}
+	}
+	for e, err := range a.cfg.Mirror.Entries(ctx) {
+		if err != nil {
+			return Difference{}, err
+		}
+		if e.Campaign < log.first {
+			continue // it ended before the campaign in force, whose log is there
+		}
+		if f := log.fold(e.Campaign); f != nil && e.Seq <= f.seq() {
+			if e.Hash != f.hashAt(e.Seq) {
+				d.Diverged = []Entry{f.entriesFrom(e.Seq, 1)[0], e}
+				return d, nil
+			}
+			continue
+		}
+		if err := log.apply(e); err != nil {
+			d.Broken = err
+			return d, nil
+		}
+		d.Missing = append(d.Missing, e)
+	}
+	return d, nil
+}
+
+// restoreQuiet is for how long the mirror must have brought nothing new before a
+// restore ends: a running replica that remembers more fills the mirror four times
+// a second.
+const restoreQuiet = 1500 * time.Millisecond
+
+// Restore inserts the entries that only the mirror has, verbatim and in order,
+// until no running replica brings the mirror anything more. inserted is called
+// with how many there are so far. It fails with a *DivergedError when log and
+// mirror differ; what was inserted until then stays.
+func (a *Admin) Restore(ctx context.Context, inserted func(n int)) (int, error) {
+	n := 0
+	quietSince := a.cfg.Now()
+	for {
+		d, err := a.Compare(ctx)
+		if err != nil {
+			return n, err
+		}
+		if len(d.Diverged) > 0 || d.Broken != nil {
+			return n, &DivergedError{d}
+		}
+		for i, e := range d.Missing {
+			if i%100 == 0 {
+				if err := a.cfg.Mirror.Seize(ctx, a.name); err != nil { // nobody appends meanwhile
+					return n, err
+				}
+			}
+			if err := a.insert(ctx, e); err != nil {
+				return n, err
+			}
+			n++
+			inserted(n)
+			quietSince = a.cfg.Now()
+		}
+		if a.cfg.Now().Sub(quietSince) >= restoreQuiet {
+			return n, a.cfg.Mirror.Release(ctx, a.name)
+		}
+		if err := a.cfg.Mirror.Seize(ctx, a.name); err != nil {
+			return n, err
+		}
+		if !pause(ctx, tickEvery) {
+			return n, ctx.Err()
+		}
+	}
+}
+
+// insert appends an entry of the mirror to the log.
+func (a *Admin) insert(ctx context.Context, e Entry) error {
+	err := a.cfg.Store.Append(ctx, e)
+	if err == nil {
+		return nil
+	}
+	held, readErr := a.cfg.Store.Entry(ctx, e.Campaign, e.Seq)
+	if readErr == nil && held.Hash == e.Hash {
+		return nil
+	}
+	return fmt.Errorf("insert %s: %w", e.DocumentID(), err)
+}
+
+// DivergedError reports that neither of log and mirror is a prefix of the other.
+type DivergedError struct{ Difference Difference }
+
+func (e *DivergedError) Error() string {
+	if e.Difference.Broken != nil {
+		return fmt.Sprintf("what redis holds does not follow from what mongodb holds: %v", e.Difference.Broken)
+	}
+	return fmt.Sprintf("mongodb and redis have different entries at %s: one of them must be given up", e.Difference.Diverged[0].DocumentID())
+}
+
+// AcceptLoss gives up what only the mirror has, as Compare showed it: an accept
+// entry says so in the log for ever, and the mirror is emptied. Replicas that
+// remember what was given up forget it then.
+func (a *Admin) AcceptLoss(ctx context.Context, shown Difference) (Entry, error) {
+	if _, err := a.Read(ctx); err != nil {
+		return Entry{}, err
+	}
+	f := a.reader.log.latest
+	switch {
+	case f == nil:
+		return Entry{}, fmt.Errorf("%w: the log is empty; restore a backup that has a campaign, or use `earlybird redis adopt`", ErrRefused)
+	case a.reader.log.place() != shown.Log:
+		return Entry{}, errors.New("the log has changed since it was shown; look again")
+	}
+	at, err := a.cfg.Store.Now(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	lost := shown.Mirror.Place
+	if lost.Before(shown.Mirror.Stream) {
+		lost = shown.Mirror.Stream
+	}
+	e := f.draft(KindAccept, a.cfg.By, at)
+	e.Epoch = max(f.epoch, lost.Epoch) + 1
+	e.Lost = &Lost{Place: lost, Hash: shown.Mirror.Hash, Last: shown.Mirror.Last}
+	e = f.finish(e)
+	_ = a.cfg.Mirror.Seize(ctx, a.name)
+	if err := a.cfg.Store.Append(ctx, e); err != nil {
+		if e, ok := a.appendedAfterAll(ctx, e.ID); ok {
+			return e, a.clear(ctx, shown.Mirror)
+		}
+		return Entry{}, uncertain(!isTaken(err), err)
+	}
+	return e, a.clear(ctx, shown.Mirror)
+}
+
+func (a *Admin) appendedAfterAll(ctx context.Context, id string) (Entry, bool) {
+	if a.reader.readOn(ctx) != nil {
+		return Entry{}, false
+	}
+	return a.find(id)
+}
+
+func (a *Admin) clear(ctx context.Context, given MirrorState) error {
+	cleared, err := a.cfg.Mirror.Clear(ctx, given.Origin, given.Place)
+	if err == nil && !cleared {
+		err = errors.New("redis has changed since it was shown; run the command again")
+	}
+	return err
+}
+
+// Adopt empties a mirror that belongs to another database, as State showed it,
+// so that it is filled from this one.
+func (a *Admin) Adopt(ctx context.Context, shown MirrorState) error { return a.clear(ctx, shown) }
