@@ -86,7 +86,7 @@ func shareCores(c *config) {
 const (
 	// memoryBase is what Go may have for everything that no setting bounds. A burst
 	// of 2,000 logins, each on a connection of its own, needs most of it.
-	memoryBase = 96 << 20
+	memoryBase = 80 << 20
 	// rememberedSize is what a token or a user takes that is remembered.
 	rememberedSize = 512
 )
