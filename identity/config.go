@@ -26,9 +26,8 @@ type config struct {
 	OTLPEndpoint   string // empty: what OTEL_EXPORTER_OTLP_ENDPOINT says
 	TrustedProxies []netip.Prefix
 
-	Mongo         mongostore.Config
-	Redis         redisdb.Config
-	RedisReplicas int
+	Mongo mongostore.Config
+	Redis redisdb.Config
 
 	Issuer, Audience, ClientID string
 	Secret, OldSecret          [keyring.SecretSize]byte // OldSecret is zero when there is none
@@ -70,7 +69,6 @@ var settingsTable = []setting{
 	{"redis-url", "redis://127.0.0.1:6479/0", "`URL` of Redis: redis://host:port/db, redis+sentinel://host:port,host:port/db?master=name or redis+cluster://host:port,host:port; rediss in place of redis for TLS", func(c *config, v string) error { return setText(&c.Redis.URL, v) }},
 	{"redis-password-file", "", "`FILE` with the Redis password", func(c *config, v string) error { c.Redis.PasswordFile = v; return nil }},
 	{"redis-ca-file", "", "`FILE` with the PEM certificates that Redis's is signed by, for rediss://", func(c *config, v string) error { c.Redis.CAFile = v; return nil }},
-	{"redis-replicas", "0", "`NUMBER` of replicas that must hold a grant before it is told, 0 to 5", func(c *config, v string) error { return setNumber(&c.RedisReplicas, v, 0, 5) }},
 	{"issuer", "https://earlybird.example", "`URL` that names this service in tokens (iss)", func(c *config, v string) error { return setIssuer(&c.Issuer, v) }},
 	{"audience", "earlybird", "`NAME` of whom tokens are for (aud)", func(c *config, v string) error { return setText(&c.Audience, v) }},
 	{"client-id", "earlybird", "`NAME` of the client in tokens (client_id)", func(c *config, v string) error { return setText(&c.ClientID, v) }},
