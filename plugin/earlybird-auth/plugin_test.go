@@ -13,11 +13,11 @@ import (
 	"github.com/dunglas/httpsfv"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 )
 
 // bench is the plugin at work, with an identity and a campaign.

@@ -20,11 +20,11 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/kong"
-	"github.com/earlybird/earlybird/plugin/kongwire"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 	pluginsettings "github.com/earlybird/earlybird/plugin/settings"
 )
 

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
 	"github.com/earlybird/earlybird/kong"
-	"github.com/earlybird/earlybird/plugin/kongwire"
 	eb "github.com/earlybird/earlybird/plugin/settings"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/plugin/schema"
 )
 
