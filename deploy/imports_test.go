@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 		embedded  = "github.com/FerretDB/"
 		miniredis = "github.com/alicebob/miniredis"
 	)
-	everywhere := []string{embedded, miniredis, "testing", pdkServer}
+	everywhere := []string{embedded, miniredis, "testing", pdkServer, "deploy"}
 	plugins := append(everywhere, driver,
 		"identity/mongostore", "identity/httpapi", "identity/password", "identity/account", "identity/keyring", "admin")
 	cases := []struct {

@@ -20,11 +20,11 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/kong"
-	"github.com/earlybird/earlybird/plugin/kongwire"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 	pluginsettings "github.com/earlybird/earlybird/plugin/settings"
 )
 
@@ -38,7 +38,8 @@ type edge struct {
 	seen []*http.Request
 }
 
-func newEdge(t *testing.T) *edge {
+// newEdge takes plugins to append to those of kong.yml.
+func newEdge(t *testing.T, plugins string) *edge {
 	t.Helper()
 	e := &edge{identity: plugintest.NewIdentity(t)}
 	redisURL := "redis://" + miniredis.RunT(t).Addr()
@@ -47,6 +48,10 @@ func newEdge(t *testing.T) *edge {
 	service := e.service(t)
 	declarative, err := kong.Render(kong.Options{IdentityURL: service, RedisURL: redisURL})
 	if err != nil {
+		t.Fatal(err)
+	}
+	declarative = append(declarative, plugins...)
+	if err := kong.Validate("kong.yml", declarative); err != nil {
 		t.Fatal(err)
 	}
 	g, err := gateway.New(gateway.Config{Declarative: declarative, External: map[string]gateway.External{
@@ -150,7 +155,7 @@ func (e *edge) send(t *testing.T, request string) (status int, seen *http.Reques
 // TestNobodyForgesTheHeader: what reaches the service is the plugin's header,
 // whole, or none at all, and none at all means not authenticated.
 func TestNobodyForgesTheHeader(t *testing.T) {
-	e := newEdge(t)
+	e := newEdge(t, "")
 	t.Run("in a trailer", e.trailer)
 	t.Run("on unprotected routes", e.unprotected)
 	raw, claims := e.identity.Token(t, "u")

@@ -23,8 +23,8 @@ import (
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/schema"
 )
