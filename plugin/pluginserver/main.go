@@ -9,15 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/earlybird/earlybird/identity/signals"
 )
 
 // options are the process's own settings. Kong starts a plugin server with an
@@ -44,7 +44,7 @@ func Main(args []string, stdout, stderr io.Writer, define func() Definition) int
 	if opts.dump {
 		err = WriteDump(stdout, definition, opts.socket)
 	} else {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		ctx, stop := signals.NotifyContext(context.Background())
 		defer stop()
 		err = run(ctx, definition, opts, stderr)
 	}
