@@ -117,6 +117,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/docsx", ""},
 		{"GET", "/livez", ""},
 		{"GET", "/readyz", ""},
+		{"GET", "/servingz", ""},
 		{"GET", "/", ""},
 		{"GET", "/nope", ""},
 	}
@@ -185,15 +186,16 @@ func TestRoutesMatchTheAPI(t *testing.T) {
 		t.Fatalf("openapi.json: %v, %d paths", err, len(description.Paths))
 	}
 	health := f.Upstreams[0].Healthchecks.Active.HTTPPath
-	if _, ok := description.Paths[health]; !ok {
-		t.Errorf("identity has no %s", health)
+	// /livez is well while a replica starts and stops, and /readyz unwell while MongoDB is down.
+	if _, ok := description.Paths[health]; !ok || health != "/servingz" {
+		t.Errorf("Kong probes %s, want identity's /servingz", health)
 	}
 	for path, operations := range description.Paths {
 		sample := strings.NewReplacer("{id}", "abc").Replace(path)
 		for method, op := range operations {
 			method = strings.ToUpper(method)
 			r := f.route(method, sample)
-			if internal := path == "/livez" || path == "/readyz"; internal != (r == nil) {
+			if internal := slices.Contains([]string{"/livez", "/readyz", "/servingz"}, path); internal != (r == nil) {
 				t.Errorf("%s %s: routed %v", method, path, r != nil)
 				continue
 			} else if internal {

@@ -62,12 +62,24 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return run(c.Context, settings, stderr, nil)
 		},
 		Commands: []*cli.Command{{
-			Name:         "healthcheck",
-			Usage:        "ask the service at --listen whether it is ready; exit 0 if it is, 1 if not",
-			Flags:        []cli.Flag{&cli.BoolFlag{Name: "live", Usage: "ask whether it runs, ready or not"}},
+			Name:  "healthcheck",
+			Usage: "ask the service at --listen whether it is ready; exit 0 if it is, 1 if not",
+			Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "live", Usage: "ask whether it runs, ready or not (/livez)"},
+				&cli.BoolFlag{Name: "serving", Usage: "ask whether it has started and is not stopping, whatever the stores do (/servingz)"},
+			},
 			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
 			Action: func(c *cli.Context) error {
-				return healthcheck(c.Context, c.String("listen"), c.Bool("live"))
+				path := "/readyz"
+				switch {
+				case c.Bool("live") && c.Bool("serving"):
+					return &usageError{errors.New("--live and --serving are two questions: ask one")}
+				case c.Bool("live"):
+					path = "/livez"
+				case c.Bool("serving"):
+					path = "/servingz"
+				}
+				return healthcheck(c.Context, c.String("listen"), path)
 			},
 		}},
 	}

@@ -284,7 +284,7 @@ type revocations struct {
 // count is counted later.
 func (b *backend) checks() []httpapi.Check {
 	return []httpapi.Check{
-		{Name: "mongodb", Probe: func(ctx context.Context) error {
+		{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {
 			if store := b.store.Load(); store != nil {
 				return store.Ping(ctx)
 			}
@@ -302,7 +302,7 @@ func (b *backend) checks() []httpapi.Check {
 			}
 			return nil
 		}},
-		{Name: "redis", Optional: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
+		{Name: "redis", Optional: true, Remote: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -77,6 +78,10 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	serve(running, group, c, server, paced.Listen(listener, paced.Config{First: isProbe}), health, served)
 	serveMetrics(running, group, c.MetricsListen, registry, log)
 	group.Go(func() error { return b.run(serving, api) })
+	group.Go(func() error {
+		health.Run(serving)
+		return nil
+	})
 	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
 	stopTracing(context.WithoutCancel(ctx), tracing, log)
 	log.InfoContext(ctx, "stopped")
@@ -124,7 +129,9 @@ func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Se
 // the service. It goes before all that wait: a service that is only busy must not
 // be taken for dead.
 func isProbe(head []byte) bool {
-	return bytes.HasPrefix(head, []byte("GET /livez ")) || bytes.HasPrefix(head, []byte("GET /readyz "))
+	return slices.ContainsFunc([]string{"GET /livez ", "GET /readyz ", "GET /servingz "}, func(probe string) bool {
+		return bytes.HasPrefix(head, []byte(probe))
+	})
 }
 
 // closing asks clients to let go of their connections: while the service is

@@ -70,7 +70,7 @@ func TestValidateFinds(t *testing.T) {
 		{"an algorithm", "algorithm: least-connections", "algorithm: fastest", []string{"upstreams.identity-replicas.algorithm: expected one of: consistent-hashing, least-connections"}},
 		{"an upstream that is an address", "  - name: identity-replicas", "  - name: 10.0.0.1", []string{"upstreams.10.0.0.1.name: invalid name: no ip addresses allowed"}},
 		{"a hash without its header", "algorithm: least-connections", "hash_on: header", []string{"hash_on_header: required field missing"}},
-		{"a health check's field", "http_path: /livez", "http_pth: /livez", []string{"upstreams.identity-replicas.healthchecks.active.http_pth: unknown field; remove it, or use one of: concurrency"}},
+		{"a health check's field", "http_path: /servingz", "http_pth: /servingz", []string{"upstreams.identity-replicas.healthchecks.active.http_pth: unknown field; remove it, or use one of: concurrency"}},
 		{"a health check's type", "        type: http\n", "        type: smtp\n", []string{"healthchecks.active.type: expected one of: tcp, http"}},
 		{"a health check's status", "[200, 204]", "[200, 99]", []string{"healthchecks.active.healthy.http_statuses[1]: value should be between 100 and 999"}},
 		{"a target's port", "target: identity:8081", `target: "identity:99999999"`, []string{"upstreams.identity-replicas.targets[0].target: expected a valid host name"}},

@@ -1,16 +1,20 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/token"
@@ -367,6 +371,95 @@ func TestHealth(t *testing.T) {
 				t.Errorf("GET /livez: %d", live.status)
 			}
 		})
+	}
+}
+
+// TestServing: what a gateway asks does not hang on the stores, once all was
+// there.
+func TestServing(t *testing.T) {
+	s := start(t)
+	answers := func(status int, said string) {
+		t.Helper()
+		got := s.get(t, "/servingz")
+		if want := `{"status":"` + said + `"}`; got.status != status || strings.TrimSpace(got.body) != want {
+			t.Errorf("GET /servingz: %d %s, want %d %s", got.status, got.body, status, want)
+		}
+	}
+	mongodb := s.checks["mongodb"]
+	*mongodb = errors.New("not there yet")
+	answers(503, "starting")
+	*mongodb = nil
+	answers(200, "serving")
+	*mongodb = errors.New("gone")
+	answers(200, "serving")
+	s.health.Stop()
+	answers(503, "stopping")
+}
+
+// A dependency outside the process is up for 10 s after each answer, however
+// long that took.
+func TestRemoteDependencies(t *testing.T) {
+	var now atomic.Int64 // seconds
+	asked, answer := make(chan struct{}), make(chan error)
+	health := httpapi.NewHealth(httpapi.HealthConfig{
+		Every: time.Millisecond, Now: func() time.Time { return time.Unix(now.Load(), 0) },
+		Checks: []httpapi.Check{{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {
+			select {
+			case asked <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			select {
+			case err := <-answer:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}},
+	})
+	api, err := httpapi.New(httpapi.Config{Health: health})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		health.Run(ctx)
+		close(done)
+	}()
+	t.Cleanup(func() { stop(); <-done })
+	ready := func() int {
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		return w.Code
+	}
+	steps := []struct {
+		name   string
+		at     int64
+		answer error
+		want   int
+	}{
+		{"no answer yet", 0, errors.New("refused"), 503},
+		{"the first answer", 1, nil, 200},
+		{"a slow one is on its way", 11, nil, 200},
+		{"it has come", 20, nil, 200},
+		{"none for 10 s", 30, errors.New("refused"), 200},
+		{"none for longer", 31, errors.New("refused"), 503},
+		{"and back", 32, nil, 200},
+	}
+	<-asked
+	for _, step := range steps {
+		now.Store(step.at)
+		if step.answer != nil || step.name == "a slow one is on its way" {
+			if got := ready(); got != step.want {
+				t.Errorf("%s: %d, want %d", step.name, got, step.want)
+			}
+		}
+		answer <- step.answer
+		<-asked // so the answer has been noted
+		if got := ready(); got != step.want {
+			t.Errorf("%s: %d, want %d", step.name, got, step.want)
+		}
 	}
 }
 

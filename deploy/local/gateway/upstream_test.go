@@ -72,7 +72,7 @@ upstreams:
     targets: [{target: "` + strings.TrimPrefix(service.URL, "http://") + `"}]
     healthchecks:
       active:
-        http_path: /livez
+        http_path: /servingz
         timeout: 1
         healthy: {interval: 0.01, successes: 2, http_statuses: [200]}
         unhealthy: {interval: 0.01, http_failures: 2, tcp_failures: 2, http_statuses: [503]}
