@@ -250,6 +250,13 @@ func setProxies(c *config, text string) error {
 		if err != nil {
 			return errors.New("must be CIDRs with commas between them, such as 10.0.0.0/8,::1/128")
 		}
+		// Addresses are compared as IPv4 when they are mapped (RFC 4291 section 2.5.5.2).
+		if prefix.Addr().Is4In6() {
+			if prefix.Bits() < 96 {
+				return errors.New("of mapped IPv4 addresses (::ffff:0:0/96) must not name more than those: name IPv4 and IPv6 apart")
+			}
+			prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
+		}
 		if prefix.Bits() == 0 {
 			return errors.New("must not be every address: whoever sends an X-Forwarded-For would choose the one they are limited by")
 		}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -460,6 +462,53 @@ func TestRemoteDependencies(t *testing.T) {
 		if got := ready(); got != step.want {
 			t.Errorf("%s: %d, want %d", step.name, got, step.want)
 		}
+	}
+}
+
+// TestStrangersAreWarnedOf: a gateway outside --trusted-proxies is worth a line
+// a minute.
+func TestStrangersAreWarnedOf(t *testing.T) {
+	gateway, trusted, client := "192.0.2.7:4711", "127.0.0.1:4711", "203.0.113.9"
+	tests := []struct {
+		name, peer, forwarded string
+		minutes               int
+		proxies               []netip.Prefix
+		want                  int
+	}{
+		{"a gateway that is not trusted", gateway, client, 1, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 1},
+		{"for three minutes", gateway, client, 3, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 3},
+		{"one that is trusted", trusted, client, 3, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 0},
+		{"a client of its own", gateway, "", 3, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 0},
+		{"nobody is trusted", gateway, client, 3, nil, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			log, now := &logBuffer{}, time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+			api, err := httpapi.New(httpapi.Config{
+				TrustedProxies: tt.proxies, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(log, nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range tt.minutes {
+				for range 60 {
+					r := httptest.NewRequest("GET", "/livez", nil)
+					r.RemoteAddr = tt.peer
+					if tt.forwarded != "" {
+						r.Header.Set("X-Forwarded-For", tt.forwarded)
+					}
+					api.ServeHTTP(httptest.NewRecorder(), r)
+					now = now.Add(time.Second)
+				}
+			}
+			said := log.String()
+			if got := strings.Count(said, "X-Forwarded-For ignored"); got != tt.want {
+				t.Errorf("warned %d times, want %d:\n%s", got, tt.want, said)
+			}
+			if tt.want > 0 && !strings.Contains(said, "peer=192.0.2.7") || strings.Contains(said, client) {
+				t.Errorf("the warning must name the peer, and no client: %s", said)
+			}
+		})
 	}
 }
 

@@ -114,6 +114,7 @@ type API struct {
 	huma           huma.API
 	expectFailures prometheus.Counter
 	requests       *prometheus.HistogramVec
+	strangers      strangers
 }
 
 // New returns an API without a backend.
