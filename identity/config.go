@@ -13,6 +13,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/days"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
@@ -208,21 +209,9 @@ func setNumber[T int | uint32 | uint8](to *T, text string, least, most int) erro
 	return nil
 }
 
-// setDays reads a long duration: in days, such as 90d, or as any other.
-func setDays(to *time.Duration, text string) error {
-	const most = 10 * 365 * 24 * time.Hour
-	d, err := time.ParseDuration(text)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		n = max(min(n, 1<<16), 0)
-		d = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || d < time.Hour || d > most {
-		return errors.New("must be a duration from 1h to 3650d, such as 90d")
-	}
-	*to = d
-	return nil
+func setDays(to *time.Duration, text string) (err error) {
+	*to, err = days.Parse(text)
+	return err
 }
 
 func setRate(to *limit.Rate, text string) error {
