@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/identity/password/argon2id"
+	"github.com/earlybird/earlybird/identity/version"
 )
 
 // Exit statuses.
@@ -42,7 +43,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:           "accounts, logins and tokens of Earlybird",
 		UsageText:       "earlybird-identity [flags]\nearlybird-identity [flags] healthcheck",
 		Description:     "Every flag can be set by the environment variable shown with it; a flag wins.",
-		Version:         version(),
+		Version:         version.String(),
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		HideHelpCommand: true,
@@ -140,12 +141,4 @@ func flags() []cli.Flag {
 
 func envName(flag string) string {
 	return "EARLYBIRD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// version is what the Go toolchain stamped into the binary.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "dev"
 }
