@@ -70,6 +70,19 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestSignalsAreTheSame: a program that leaves this package out dies with the
+// reader of its log, and on SIGHUP without draining.
+func TestSignalsAreTheSame(t *testing.T) {
+	for _, pkg := range []string{"./identity", "./admin", "./plugin/earlybird-auth", "./plugin/earlybird-tag"} {
+		if !slices.Contains(deps(t, pkg), "identity/signals") {
+			t.Errorf("%s does not use identity/signals", pkg)
+		}
+	}
+	if !strings.Contains(read(t, "deploy/local/main.go"), "signals.NotifyContext(") { // a module of its own
+		t.Error("deploy/local does not use identity/signals")
+	}
+}
+
 // within reports whether path is root or lies below it.
 func within(path, root string) bool {
 	root = strings.TrimSuffix(root, "/")

@@ -257,7 +257,7 @@ type revocations struct {
 // later without it.
 func (b *backend) checks() []httpapi.Check {
 	return []httpapi.Check{
-		{Name: "mongodb", Probe: func(ctx context.Context) error {
+		{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {
 			if store := b.store.Load(); store != nil {
 				return store.Ping(ctx)
 			}
@@ -281,7 +281,7 @@ func (b *backend) checks() []httpapi.Check {
 			}
 			return errNotThere
 		}},
-		{Name: "redis", Optional: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
+		{Name: "redis", Optional: true, Remote: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
 	}
 }
 

@@ -22,11 +22,11 @@ func mongoCheck(config mongostore.Config) doctor.Check {
 		Look: onMongo(config, func(context.Context, *mongostore.Store) (string, error) { return "the primary answers", nil }),
 		Then: []doctor.Check{
 			{Name: "mongodb-indexes", Hint: "may this user list indexes?", Look: onMongo(config, func(ctx context.Context, s *mongostore.Store) (string, error) {
-				missing, wanted, err := s.MissingIndexes(ctx)
+				faults, err := s.IndexFaults(ctx)
 				if err != nil {
 					return "", err
 				}
-				return doctor.Indexes(missing, wanted)
+				return doctor.Indexes(faults)
 			})},
 			{Name: "mongodb-server", Hint: "may this user run hello and buildInfo?", Look: onMongo(config, func(ctx context.Context, s *mongostore.Store) (string, error) {
 				d, err := s.Deployment(ctx)

@@ -100,10 +100,11 @@ type Config struct {
 // health, description, and 503 for everything that needs a backend.
 type API struct {
 	Config
-	backend  atomic.Pointer[Backend]
-	handler  http.Handler
-	huma     huma.API
-	requests *prometheus.HistogramVec
+	backend   atomic.Pointer[Backend]
+	handler   http.Handler
+	huma      huma.API
+	requests  *prometheus.HistogramVec
+	strangers strangers
 }
 
 // New returns an API without a backend.

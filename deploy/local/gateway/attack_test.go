@@ -55,7 +55,7 @@ func newEdge(t *testing.T, plugins string) *edge {
 		t.Fatal(err)
 	}
 	g, err := gateway.New(gateway.Config{Declarative: declarative, External: map[string]gateway.External{
-		pluginsettings.AuthName: startAuth(t),
+		pluginsettings.AuthName: startPlugin(t, pluginsettings.AuthName),
 		pluginsettings.TagName: { // on the login route alone, which is not asked here
 			Info:   kongwire.PluginInfo{Name: pluginsettings.TagName, Phases: []string{"response"}, Schema: pluginsettings.TagSchema()},
 			Plugin: kongwire.NewPlugin(kongwire.Config{Name: pluginsettings.TagName, Socket: "none"}),
@@ -89,15 +89,15 @@ func (e *edge) service(t *testing.T) (address string) {
 	return server.URL
 }
 
-// startAuth builds and starts earlybird-auth as Kong does.
-func startAuth(t *testing.T) gateway.External {
+// startPlugin builds and starts a plugin as Kong does.
+func startPlugin(t *testing.T, name string) gateway.External {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "gw") // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	program := filepath.Join(testserver.Programs(t, pluginsettings.AuthName), pluginsettings.AuthName)
+	program := filepath.Join(testserver.Programs(t, name), name)
 	dump, err := kongwire.Query(t.Context(), program, "-dump", "-kong-prefix", folder)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func startAuth(t *testing.T) gateway.External {
 			t.Fatal("the plugin does not listen")
 		}
 	}
-	plugin := kongwire.NewPlugin(kongwire.Config{Name: pluginsettings.AuthName, Socket: dump.SocketPath})
+	plugin := kongwire.NewPlugin(kongwire.Config{Name: name, Socket: dump.SocketPath})
 	t.Cleanup(plugin.Close)
 	return gateway.External{Info: dump.Plugins[0], Plugin: plugin}
 }

@@ -16,8 +16,8 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/local/mongodb"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
