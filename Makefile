@@ -14,7 +14,7 @@ GOBUILD := CGO_ENABLED=0 $(GO)
 # How long each fuzz target runs, and which: what parses bytes from outside.
 FUZZTIME ?= 20s
 FUZZ := ./identity/token:FuzzVerify ./identity/token:FuzzVerifySigned ./identity/token:FuzzParseAuthorization \
-	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./plugin/pluginserver:FuzzCalls
+	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./kong:FuzzValidate ./plugin/pluginserver:FuzzCalls
 
 .DEFAULT_GOAL := help
 
@@ -47,7 +47,7 @@ e2e: ## Run the journey against GATEWAY_URL, or against a local stack of its own
 	$(GO) test -count=1 -timeout 15m -v ./deploy/e2e
 
 .PHONY: fuzz
-fuzz: ## Fuzz what reads tokens, keys, usernames, bodies and frames, FUZZTIME (20s) each
+fuzz: ## Fuzz what reads tokens, keys, usernames, bodies, frames and kong.yml, FUZZTIME (20s) each
 	@for target in $(FUZZ); do $(GO) test $${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) || exit 1; done
 
 .PHONY: bench-edge

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -36,9 +37,45 @@ func parse(name string, data []byte) (*yaml.Node, error) {
 	return top, settle(top)
 }
 
-// parseYAML returns the first document. Kong ignores others, but all of them
-// must be YAML.
+// parseYAML reads YAML as libyaml 0.2.5 does, which Kong has. The reader here
+// comes from an older one: what it refuses is read again with what has been added
+// since, the escape \/, %YAML 1.2, and question marks in plain scalars between
+// brackets.
 func parseYAML(data []byte) (*yaml.Node, error) {
+	top, err := firstDocument(data)
+	if err == nil {
+		return top, nil
+	}
+	const mark = "\uE000" // a question mark, meanwhile
+	older := bytes.ReplaceAll(data, []byte(`\/`), []byte(`\x2F`))
+	older = yaml12.ReplaceAll(older, []byte("%YAML 1.1"))
+	older = question.ReplaceAll(older, []byte("${1}"+mark))
+	top, again := firstDocument(older)
+	if again != nil {
+		return nil, err
+	}
+	restore(top, mark, "?")
+	return top, nil
+}
+
+var (
+	yaml12   = regexp.MustCompile(`(?m)^%YAML 1\.2\b`)
+	question = regexp.MustCompile(`([^\s?])\?`)
+)
+
+func restore(n *yaml.Node, mark, by string) {
+	if n == nil {
+		return
+	}
+	n.Value = strings.ReplaceAll(n.Value, mark, by)
+	for _, item := range n.Content {
+		restore(item, mark, by)
+	}
+}
+
+// firstDocument returns the first document. Kong ignores others, but all of them
+// must be YAML.
+func firstDocument(data []byte) (*yaml.Node, error) {
 	var first *yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	for {
@@ -60,7 +97,7 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 // they are on.
 func parseJSON(data []byte) (*yaml.Node, error) {
 	var syntax *json.SyntaxError
-	if err := json.Unmarshal(data, new(any)); errors.As(err, &syntax) {
+	if err := json.Unmarshal(data, new(json.RawMessage)); errors.As(err, &syntax) {
 		return nil, fmt.Errorf("json: line %d: %w", lineAt(data, syntax.Offset), err)
 	} else if err != nil {
 		return nil, fmt.Errorf("json: %w", err)

@@ -17,6 +17,12 @@ func scalar(n *yaml.Node) any {
 		return n
 	case tag == "!!str", tag == "" && !plainStyle:
 		return n.Value
+	case tag == "!!null":
+		return nil
+	case tag == "!!bool" && strings.EqualFold(n.Value, "y"):
+		return true
+	case tag == "!!bool" && strings.EqualFold(n.Value, "n"):
+		return false
 	}
 	return plain(n.Value)
 }
@@ -36,13 +42,11 @@ func tagOf(n *yaml.Node) string {
 // tagFits reports whether lyaml can make of a scalar what its tag says.
 func tagFits(n *yaml.Node) bool {
 	ok := true
-	switch value := plain(n.Value); tagOf(n) {
+	switch value := scalar(n); tagOf(n) {
 	case "!!bool":
 		_, ok = value.(bool)
 	case "!!int", "!!float":
 		_, ok = value.(float64)
-	case "!!null":
-		ok = value == nil
 	}
 	return ok
 }

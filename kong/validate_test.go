@@ -132,6 +132,11 @@ func TestValidateTakesWhatKongTakes(t *testing.T) {
 		{"unknown members and wrong values", "a.yml", "services: {a: b}\nroutes: 7\nplugins: [7, {name: cors, config: 7}]\nx: &a [*a]"},
 		{"a list for an empty mapping", "a.yml", own("plugins:\n          - name: earlybird-tag", "tags: []\n        plugins:\n          - name: earlybird-tag")},
 		{"a tag and a number of YAML 1.1", "a.yml", own("              audience: earlybird\n", "              audience: !!str earlybird\n              leeway: 0b1_01\n")},
+		{"a tag for a boolean and for nothing", "a.yml", own("- name: earlybird-tag", "- name: earlybird-tag\n            enabled: !!bool y\n            tags: !!null x")},
+		{"an escaped slash", "a.yml", own("jwks_url: http://identity:8081/.well-known/jwks.json", `jwks_url: "http:\/\/identity:8081\/.well-known\/jwks.json"`)},
+		{"a question mark between brackets", "a.yml", own("- name: earlybird-tag", "- name: earlybird-tag\n            tags: [what?, http://a/b?c=d&e]")},
+		{"YAML 1.2", "a.yml", "%YAML 1.2\n---\n" + string(declarative)},
+		{"a number beyond all bounds", "a.json", `{"a": 1e999}`},
 		{"a reference to nothing", "a.yml", own(`"{vault://env/earlybird-redis-url}"`, `"{vault://env/}"`)},
 		{"null where nothing is needed", "a.yml", own("              redis_url: \"{vault://env/earlybird-redis-url}\"", "              redis_url: null")},
 		{"an anchor and merge keys", "a.yml", merged},
@@ -237,6 +242,21 @@ func TestPlain(t *testing.T) {
 	} {
 		if got := plain(text); got != want {
 			t.Errorf("%q is %v (%T), want %v", text, got, got, want)
+		}
+	}
+}
+
+// TestValidateEnds: aliases and merge keys may stand for more than there is
+// memory for.
+func TestValidateEnds(t *testing.T) {
+	list, merge := "_comment: &a [x, x]\n", "_comment: &a {x: 1}\n"
+	for i := 'b'; i < 'z'; i++ {
+		list += fmt.Sprintf("%c: &%c [%[3]s, %[3]s, %[3]s, %[3]s]\n", i, i, "*"+string(i-1))
+		merge += fmt.Sprintf("%c: &%c {<<: %[3]s, <<: [%[3]s, %[3]s, %[3]s]}\n", i, i, "*"+string(i-1))
+	}
+	for _, text := range []string{list + "services: [{name: s, host: h, tags: *y}]\n", merge, "a: &a {<<: *a, b: {<<: *a, <<: *a}}\n"} {
+		if err := Validate("a.yml", []byte(text)); err != nil {
+			t.Error(err)
 		}
 	}
 }
