@@ -28,7 +28,8 @@ type method struct {
 // methods are the functions of Kong's PDK that the stand-in has: those that the
 // project's plugins call.
 var methods = map[string]method{
-	"kong.request.get_header":            {run: getHeader},
+	"kong.request.get_header":            {run: getHeader(func(e *exchange) http.Header { return e.upstream })},
+	"kong.service.response.get_header":   {phase: "response", run: getHeader(func(e *exchange) http.Header { return e.answer.header })},
 	"kong.service.request.set_header":    {phase: "access", run: setHeader(func(e *exchange) http.Header { return e.upstream })},
 	"kong.service.response.get_status":   {phase: "response", run: getStatus},
 	"kong.service.response.get_raw_body": {phase: "response", run: getRawBody},
@@ -81,16 +82,18 @@ func levelOf(kong string) slog.Level {
 // getHeader answers the first of several values, and "" for none. One that is
 // not UTF-8 goes out as it is, as Kong sends it; ByteString and String look the
 // same on the wire.
-func getHeader(e *exchange, args []byte) (proto.Message, error) {
-	var name kong_plugin_protocol.String
-	if err := proto.Unmarshal(args, &name); err != nil {
-		return nil, fmt.Errorf("decode header name: %w", err)
+func getHeader(of func(*exchange) http.Header) func(*exchange, []byte) (proto.Message, error) {
+	return func(e *exchange, args []byte) (proto.Message, error) {
+		var name kong_plugin_protocol.String
+		if err := proto.Unmarshal(args, &name); err != nil {
+			return nil, fmt.Errorf("decode header name: %w", err)
+		}
+		value := of(e).Get(name.GetV())
+		if !utf8.ValidString(value) {
+			return &kong_plugin_protocol.ByteString{V: []byte(value)}, nil
+		}
+		return &kong_plugin_protocol.String{V: value}, nil
 	}
-	value := e.upstream.Get(name.GetV())
-	if !utf8.ValidString(value) {
-		return &kong_plugin_protocol.ByteString{V: []byte(value)}, nil
-	}
-	return &kong_plugin_protocol.String{V: value}, nil
 }
 
 func setHeader(of func(*exchange) http.Header) func(*exchange, []byte) (proto.Message, error) {
