@@ -59,6 +59,7 @@ func newBackend(c config, log *slog.Logger, registry prometheus.Registerer, trac
 	if err != nil {
 		return nil, fmt.Errorf("password hashing: %w", err)
 	}
+	metrics.HashForm(hasher.Form())
 	client, err := campaign.Connect(c.Redis)
 	if err != nil {
 		return nil, err
