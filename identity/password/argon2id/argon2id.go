@@ -40,11 +40,12 @@ type Hasher struct {
 
 // New returns a Hasher. It fails when the form is not one of Forms, and when
 // the form does not compute the hash of golang.org/x/crypto/argon2.
-func New(c Config) (*Hasher, error) {
+func New(c Config) (*Hasher, error) { return newOf(c, forms()) }
+
+func newOf(c Config, all []form) (*Hasher, error) {
 	if c.MemoryKiB < 1 || c.Concurrency < 1 {
 		return nil, fmt.Errorf("argon2id: %d KiB for each of %d hashes at once: both must be at least 1", c.MemoryKiB, c.Concurrency)
 	}
-	all := forms()
 	chosen := 0
 	if c.Form != "" {
 		chosen = slices.IndexFunc(all, func(f form) bool { return f.name == c.Form })
@@ -57,7 +58,10 @@ func New(c Config) (*Hasher, error) {
 	for range c.Concurrency {
 		h.free = append(h.free, newMemory(c.MemoryKiB))
 	}
-	return h, h.check()
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // Form returns the form of the compression function that h uses.

@@ -95,10 +95,10 @@ func FuzzIDKey(f *testing.F) {
 	}
 	f.Add([]byte("password"), []byte("somesalt"), uint8(2), uint16(64), uint8(1), uint8(32))
 	f.Add([]byte{}, []byte{}, uint8(1), uint16(8), uint8(1), uint8(4))
-	f.Add([]byte("two lanes, segments of 129"), []byte("somesaltsomesalt"), uint8(3), uint16(1032), uint8(2), uint8(64))
+	f.Add([]byte("segments of more than 128 blocks"), []byte("somesaltsomesalt"), uint8(3), uint16(680), uint8(0), uint8(64))
 	f.Fuzz(func(t *testing.T, password, salt []byte, passes uint8, kib uint16, lanes, size uint8) {
 		passes, lanes, size = passes%4+1, lanes%8+1, size%61+4
-		memory := 8*uint32(lanes) + uint32(kib)%2048
+		memory := 8*uint32(lanes) + uint32(kib)%700
 		want := argon2.IDKey(password, salt, uint32(passes), memory, lanes, uint32(size))
 		for form, h := range hashers {
 			key := make([]byte, size)
@@ -136,17 +136,17 @@ func FuzzCompress(f *testing.F) {
 	})
 }
 
-// A form that computes something else ends the start.
+// A form that computes something else ends the start, also when it does so once
+// in 4,000 blocks.
 func TestCheck(t *testing.T) {
-	h := newHasher(t, Generic, 64, 1)
 	calls := 0
-	h.form = form{"broken", func(dst, prev, ref *block) {
+	broken := form{"broken", func(dst, prev, ref *block) {
 		compressGeneric(dst, prev, ref)
 		if calls++; calls == 1000 {
 			dst[127] ^= 1
 		}
 	}}
-	if err := h.check(); err == nil || !strings.Contains(err.Error(), "broken") {
+	if _, err := newOf(Config{MemoryKiB: 64, Concurrency: 1}, []form{broken}); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("one wrong bit in one of %d blocks: %v", calls, err)
 	}
 }
@@ -207,18 +207,22 @@ func TestNothingIsLeft(t *testing.T) {
 	h := newHasher(t, "", 256, 1)
 	good := h.form
 	for name, c := range map[string]struct {
-		password int // bytes
-		panicsAt int // of the blocks
+		password int    // bytes
+		kib      uint32 // more than 256 is new memory
+		panicsAt int    // of the blocks
 	}{
-		"hash":          {8, 0},
-		"long password": {5000, 0},
-		"panic":         {8, 300},
-		"early panic":   {5000, 1},
+		"hash":                {8, 256, 0},
+		"long password":       {5000, 256, 0},
+		"new memory":          {8, 512, 0},
+		"panic":               {8, 256, 300},
+		"early panic":         {5000, 256, 1},
+		"panic in new memory": {8, 512, 300},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var calls int
+			var touched []*block
 			h.form = form{good.name, func(dst, prev, ref *block) {
-				if calls++; calls == c.panicsAt {
+				touched = append(touched, dst, prev, ref)
+				if len(touched) == 3*c.panicsAt {
 					panic("in the middle")
 				}
 				good.compress(dst, prev, ref)
@@ -230,14 +234,17 @@ func TestNothingIsLeft(t *testing.T) {
 						t.Error("a panic, or none")
 					}
 				}()
-				h.IDKey(make([]byte, 32), bytes.Repeat([]byte("x"), c.password), []byte("somesalt"), 2, 256, 1)
+				h.IDKey(make([]byte, 32), bytes.Repeat([]byte("x"), c.password), []byte("somesalt"), 2, c.kib, 1)
 			}()
 			if len(h.free) != 1 || h.free[0] != m {
 				t.Fatal("the memory did not come back")
 			}
-			for i, b := range slices.Concat(m.blocks, []block{m.counter, m.inner, m.addresses, m.zero}) {
-				if b != (block{}) {
-					t.Fatalf("block %d is not zero", i)
+			for i := range m.blocks {
+				touched = append(touched, &m.blocks[i])
+			}
+			for i, b := range touched {
+				if *b != (block{}) {
+					t.Fatalf("block %d of %d is not zero", i, len(touched))
 				}
 			}
 			if input := m.input[:cap(m.input)]; bytes.ContainsFunc(input, func(r rune) bool { return r != 0 }) {
