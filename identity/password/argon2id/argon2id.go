@@ -46,10 +46,7 @@ func newOf(c Config, all []form) (*Hasher, error) {
 	if c.MemoryKiB < 1 || c.Concurrency < 1 {
 		return nil, fmt.Errorf("argon2id: %d KiB for each of %d hashes at once: both must be at least 1", c.MemoryKiB, c.Concurrency)
 	}
-	chosen := 0
-	if c.Form != "" {
-		chosen = slices.IndexFunc(all, func(f form) bool { return f.name == c.Form })
-	}
+	chosen := slices.IndexFunc(all, func(f form) bool { return c.Form == "" || c.Form == f.name })
 	if chosen < 0 {
 		return nil, fmt.Errorf("argon2id: no form %q of the compression function on this processor; it has %q", c.Form, Forms())
 	}
