@@ -62,7 +62,7 @@ bench-claim: ## Measure claims on a real redis-server beside a script that does 
 	$(GO) test ./deploy/bench/claim -run '^$$' -bench Claim -benchtime 1x -timeout 20m
 
 .PHONY: bench-login
-bench-login: ## Measure logins, registrations and reads beside raw argon2id (deploy/bench/README.md)
+bench-login: ## Measure logins, registrations and reads beside x/crypto's argon2id (deploy/bench/README.md)
 	$(GO) test ./deploy/bench/login -run '^$$' -bench Login -benchtime 1x -timeout 60m
 
 .PHONY: generate
