@@ -62,7 +62,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version(), "argon2id_form", b.hasher.Form())
+	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version())
 	if listening != nil {
 		listening(listener.Addr())
 	}
