@@ -11,7 +11,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/earlybird/earlybird/identity/password/argon2id"
 	"github.com/earlybird/earlybird/identity/version"
 )
 
@@ -111,14 +110,10 @@ func limitMemory(c config) {
 	}
 }
 
-// memoryLimit is the bound: what hashes need is not in it, where it is kept
-// apart.
+// memoryLimit is the bound, with the memory of the hashes.
 func memoryLimit(c config) int64 {
-	limit := memoryBase + rememberedSize*int64(c.TokenCacheSize+c.UserCacheSize)
-	if !argon2id.Apart {
-		limit += int64(c.Hash.Concurrency) * int64(c.Hash.Params.MemoryKiB) << 10
-	}
-	return limit
+	hashes := int64(c.Hash.Concurrency) * int64(c.Hash.Params.MemoryKiB) << 10
+	return memoryBase + rememberedSize*int64(c.TokenCacheSize+c.UserCacheSize) + hashes
 }
 
 // flags makes a flag of every setting. All are texts: urfave/cli stops at the

@@ -74,6 +74,8 @@ func newBackend(c config, log *slog.Logger, registry prometheus.Registerer, trac
 // run opens everything, hands it to api, and keeps the keys and the campaign
 // going until ctx ends.
 func (b *backend) run(ctx context.Context, api *httpapi.API) error {
+	b.metrics.HashForm(b.hasher.Form())
+	b.log.InfoContext(ctx, "hashing passwords", "argon2id_form", b.hasher.Form())
 	if err := b.open(ctx, api); err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop while it started

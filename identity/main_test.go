@@ -157,19 +157,28 @@ func TestShareCores(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit: who lets more be remembered gets the room for it, else the
-// garbage collector would never rest.
+// TestMemoryLimit: the limit grows with what settings allow to be held, else
+// the garbage collector would never rest.
 func TestMemoryLimit(t *testing.T) {
-	limit := func(name string) int64 {
-		c, err := load(values(map[string]string{"key-secret-file": secretFile(t), name: "1000000"}))
+	limit := func(name, value string) int64 {
+		c, err := load(values(map[string]string{"key-secret-file": secretFile(t), "hash-concurrency": "2", name: value}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return memoryLimit(c)
 	}
-	for _, name := range []string{"token-cache-size", "user-cache-size"} {
-		if got := limit(name); got < 500<<20 {
-			t.Errorf("with a --%s of a million the limit is %d MiB", name, got>>20)
+	before := limit("hash-concurrency", "2")
+	for _, test := range []struct {
+		name, value string
+		want        int64 // more
+	}{
+		{"token-cache-size", "1000000", 450 << 20},
+		{"user-cache-size", "1000000", 450 << 20},
+		{"hash-concurrency", "10", 8 * 19 << 20},
+		{"argon2-memory-kib", "65536", 2 * (64 - 19) << 20},
+	} {
+		if got := limit(test.name, test.value) - before; got < test.want {
+			t.Errorf("with --%s %s the limit grows by %d MiB, want %d at least", test.name, test.value, got>>20, test.want>>20)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type Metrics struct {
 	lost     *prometheus.CounterVec
 	hash     prometheus.Histogram
 	wait     prometheus.Histogram
+	form     *prometheus.GaugeVec
 	commands *prometheus.HistogramVec
 	placed   *prometheus.CounterVec
 	place    prometheus.Histogram
@@ -48,6 +49,9 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 			Name: "earlybird_password_wait_seconds", Help: "Time that a password waited to be hashed.",
 			Buckets: []float64{.001, .01, .05, .1, .25, .5, 1, 2, 3, 4, 5, 10},
 		}),
+		form: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "earlybird_password_hash_form", Help: "1 for the form of Argon2id that this processor runs: avx512, avx2 or generic.",
+		}, []string{"form"}),
 		commands: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "earlybird_store_command_seconds", Help: "Time of one command to MongoDB.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5},
@@ -73,7 +77,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		m.placed.WithLabelValues(string(status))
 	}
 	to.MustRegister(m.placed, m.place, m.appends, m.users)
-	to.MustRegister(m.logins, m.lost, m.hash, m.wait, m.commands)
+	to.MustRegister(m.logins, m.lost, m.hash, m.wait, m.form, m.commands)
 	for _, outcome := range []account.Outcome{
 		account.OutcomeSuccess, account.OutcomeWrongPassword, account.OutcomeUnknownUser, account.OutcomeDisabled,
 		account.OutcomeLimited, account.OutcomeBusy, account.OutcomeUnavailable,
@@ -108,6 +112,9 @@ func (m *Metrics) Appended(users int, took time.Duration, err error) {
 		m.appends.WithLabelValues("failed").Observe(took.Seconds())
 	}
 }
+
+// HashForm notes the form of Argon2id that is used: the Form of password.Hasher.
+func (m *Metrics) HashForm(form string) { m.form.WithLabelValues(form).Set(1) }
 
 // Unaudited notes an attempt that is not in the audit: the Unrecorded of
 // account.ServiceConfig.
