@@ -130,15 +130,16 @@ func TestLoadDefaults(t *testing.T) {
 	}
 }
 
-// TestShareCores: as many hashes at once as there are cores, and for each a
-// processor beside them, unless somebody said otherwise.
+// TestShareCores: as many hashes at once as there are cores, and one processor
+// more than that, unless a setting or GOMAXPROCS says otherwise.
 func TestShareCores(t *testing.T) {
 	cores := runtime.GOMAXPROCS(0)
 	for name, c := range map[string]struct {
 		set, hashes, wantHashes, wantProcessors int
 	}{
-		"nothing said": {0, 0, cores, 2 * cores},
-		"hashes":       {0, 5, 5, cores + 5},
+		"nothing said": {0, 0, cores, cores + 1},
+		"more hashes":  {0, cores + 3, cores + 3, cores + 4},
+		"one hash":     {0, 1, 1, max(cores, 2)},
 		"GOMAXPROCS":   {cores, 0, cores, cores},
 	} {
 		t.Run(name, func(t *testing.T) {
