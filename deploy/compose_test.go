@@ -136,8 +136,14 @@ func TestComposeNetworks(t *testing.T) {
 		}
 	}
 	for _, talk := range []struct{ from, to, by string }{
-		{"kong", "identity", "service"}, {"kong", "redis", "mirror"}, {"identity", "redis", "claims"}, {"identity", "mongodb", "data"},
-		{"mongodb-init", "mongodb", "data"}, {"earlybird", "kong", "service"}, {"earlybird", "mongodb", "data"}, {"earlybird", "redis", "claims"},
+		{"kong", "identity", "service"},
+		{"kong", "redis", "mirror"},
+		{"identity", "redis", "claims"},
+		{"identity", "mongodb", "data"},
+		{"mongodb-init", "mongodb", "data"},
+		{"earlybird", "kong", "service"},
+		{"earlybird", "mongodb", "data"},
+		{"earlybird", "redis", "claims"},
 	} {
 		both := slices.DeleteFunc(slices.Clone(on[talk.from]), func(n string) bool { return !slices.Contains(on[talk.to], n) })
 		if !slices.Equal(both, []string{talk.by}) {

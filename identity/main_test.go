@@ -198,6 +198,7 @@ func TestCommandLine(t *testing.T) {
 		"flag wins":        {[]string{"--log-level=info"}, map[string]string{"EARLYBIRD_LOG_LEVEL": "loud"}, 2, "--key-secret-file"},
 		"check, nobody":    {[]string{"--listen", "127.0.0.1:1", "healthcheck"}, nil, 1, "health check"},
 		"check, bad flag":  {[]string{"healthcheck", "--nope"}, nil, 2, "nope"},
+		"check, two":       {[]string{"healthcheck", "--live", "--serving"}, nil, 2, "--live and --serving"},
 		"check, bad place": {[]string{"--listen", "x", "healthcheck"}, nil, 2, "--listen"},
 	}
 	for name, c := range cases {
@@ -400,8 +401,10 @@ func TestMongoComesUpLater(t *testing.T) {
 	if err := healthcheck(t.Context(), i.addr, "/livez"); err != nil {
 		t.Errorf("it is alive: %v", err)
 	}
-	if err := healthcheck(t.Context(), i.addr, "/readyz"); err == nil {
-		t.Error("the health check says that it is ready")
+	for _, path := range []string{"/readyz", "/servingz"} {
+		if err := healthcheck(t.Context(), i.addr, path); err == nil {
+			t.Errorf("%s says that it is there", path)
+		}
 	}
 	later.open()
 	i.until(t, "/readyz", 200)

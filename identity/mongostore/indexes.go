@@ -104,8 +104,9 @@ func (s *Store) prepareIndex(ctx context.Context, i index) error {
 			{Key: "index", Value: bson.D{{Key: "name", Value: i.name}, {Key: "expireAfterSeconds", Value: int32(i.after.Seconds())}}},
 		}).Err()
 	case refused.HasErrorCode(indexKeySpecsConflict):
-		// Another replica may have dropped it at the same time.
-		if err := indexes.DropOne(ctx, i.name); err != nil && !(errors.As(err, &refused) && refused.HasErrorCode(indexNotFound)) {
+		err := indexes.DropOne(ctx, i.name)
+		gone := errors.As(err, &refused) && refused.HasErrorCode(indexNotFound) // another replica was faster
+		if err != nil && !gone {
 			return err
 		}
 		_, err = indexes.CreateOne(ctx, mongo.IndexModel{Keys: i.keys, Options: opts})

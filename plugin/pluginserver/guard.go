@@ -63,7 +63,7 @@ func (g *guard) useless() string {
 	case os.IsNotExist(err):
 		return "the socket was removed: no worker of Kong's can connect"
 	// The number of a removed file is given to the next one.
-	case err == nil && !(os.SameFile(there, g.bound) && there.ModTime().Equal(g.bound.ModTime())):
+	case err == nil && (!os.SameFile(there, g.bound) || !there.ModTime().Equal(g.bound.ModTime())):
 		return "the socket is another process's"
 	}
 	connections, since := g.open()

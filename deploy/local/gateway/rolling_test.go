@@ -132,7 +132,9 @@ func TestRollingRestarts(t *testing.T) {
 	text := string(declarative)
 	for _, change := range [][2]string{
 		{"- target: \"" + replicas[0].address + "\"", "- target: \"" + replicas[0].address + "\"\n      - target: \"" + replicas[1].address + "\""},
-		{"interval: 2\n", "interval: 0.2\n"}, {"interval: 1\n", "interval: 0.1\n"}, {"minute: 600\n", "minute: 1000000\n"},
+		{"interval: 2\n", "interval: 0.2\n"},
+		{"interval: 1\n", "interval: 0.1\n"},
+		{"minute: 600\n", "minute: 1000000\n"},
 	} {
 		if strings.Count(text, change[0]) != 1 {
 			t.Fatalf("kong.yml has %q %d times", change[0], strings.Count(text, change[0]))
