@@ -338,7 +338,7 @@ func (v *View) forget() {
 // in what now follows.
 func (v *View) fallBack(s Summary) {
 	for _, u := range v.users {
-		t, k := v.terms.Load(), u.known.Load() // in this order: of two changes the user's is stored first
+		t, k := v.terms.Load(), u.known.Load()
 		switch {
 		case k == nil:
 		case k.kept != nil:
