@@ -184,6 +184,11 @@ func TestModel(t *testing.T) {
 		one := campaigntest.NewMirror()
 		w.copies = [2]*campaigntest.Mirror{one, one}
 		w.view = mirror.NewView(mirror.ViewConfig{Now: func() time.Time { return w.now }})
+		for range 2 { // the edge has seen how the clocks go
+			w.now = w.now.Add(time.Second)
+			w.fill(one, 2, 0)
+			w.look()
+		}
 		pick := func() *campaigntest.Mirror { return w.copies[rapid.IntRange(0, 1).Draw(t, "copy")] }
 		do := map[string]func(*rapid.T){
 			"grow": func(*rapid.T) { w.grow() },

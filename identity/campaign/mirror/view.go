@@ -398,8 +398,8 @@ type countableBeat struct {
 }
 
 // saw takes in a beat that the mirror had, as complete at place, when the own
-// clock told now. The first beat only sets the line; one too far below the line
-// counts for nothing.
+// clock told now. The first beat only sets the line, and so does one far above
+// it; one far below it counts for nothing.
 func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 	if beat.IsZero() || !beat.After(b.last) {
 		return
@@ -420,6 +420,9 @@ func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 			return
 		}
 		b.line = low.line
+	case offset > b.line+beatSlack: // the line was that of an old beat
+		b.line, b.at = offset, now
+		return
 	default:
 		b.line = max(offset, b.line-min(now-b.at, freshFor)/beatDrift)
 	}
