@@ -14,7 +14,7 @@ GOBUILD := CGO_ENABLED=0 $(GO)
 # How long each fuzz target runs, and which: what parses bytes from outside.
 FUZZTIME ?= 20s
 FUZZ := ./identity/token:FuzzVerify ./identity/token:FuzzVerifySigned ./identity/token:FuzzParseAuthorization \
-	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzParseEvent ./plugin/pluginserver:FuzzReplies ./plugin/pluginserver:FuzzCalls
+	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./plugin/pluginserver:FuzzCalls
 
 .DEFAULT_GOAL := help
 

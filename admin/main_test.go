@@ -15,9 +15,10 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
-	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 func TestMain(m *testing.M) {
@@ -133,7 +134,7 @@ func openStore(ts *testscript.TestScript) *mongostore.Store {
 }
 
 func openRedis(ts *testscript.TestScript) redis.UniversalClient {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: ts.Getenv("EARLYBIRD_REDIS_URL")})
+	client, err := redisdb.Connect(redisdb.Config{URL: ts.Getenv("EARLYBIRD_REDIS_URL")})
 	ts.Check(err)
 	ts.Defer(func() { _ = client.Close() })
 	return client

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/identity/password/argon2id"
+	"github.com/earlybird/earlybird/identity/version"
 )
 
 // Exit statuses.
@@ -20,17 +21,13 @@ const (
 	exitUsage  = 2
 )
 
-// usageError is a fault of whoever started the program.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-
-func (e *usageError) Unwrap() error { return e.err }
+// usage marks an error as a fault of whoever started the program.
+func usage(err error) error { return cli.Exit(err, exitUsage) }
 
 func exitStatus(err error) int {
-	var usage *usageError
-	if errors.As(err, &usage) {
-		return exitUsage
+	var status cli.ExitCoder
+	if errors.As(err, &status) {
+		return status.ExitCode()
 	}
 	return exitFailed
 }
@@ -42,57 +39,67 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:           "accounts, logins and tokens of Earlybird",
 		UsageText:       "earlybird-identity [flags]\nearlybird-identity [flags] healthcheck",
 		Description:     "Every flag can be set by the environment variable shown with it; a flag wins.",
-		Version:         version(),
+		Version:         version.String(),
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		HideHelpCommand: true,
 		Flags:           flags(),
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 		ExitErrHandler:  func(*cli.Context, error) {}, // main decides
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return &usageError{fmt.Errorf("%q is not a command; try --help", c.Args().First())}
+				return usage(fmt.Errorf("%q is not a command; try --help", c.Args().First()))
 			}
 			settings, err := load(c.String)
 			if err != nil {
-				return &usageError{err}
+				return usage(err)
 			}
 			shareCores(&settings)
 			limitMemory(settings)
 			return run(c.Context, settings, stderr, nil)
 		},
 		Commands: []*cli.Command{{
-			Name:         "healthcheck",
-			Usage:        "ask the service at --listen whether it is ready; exit 0 if it is, 1 if not",
-			Flags:        []cli.Flag{&cli.BoolFlag{Name: "live", Usage: "ask whether it runs, ready or not"}},
-			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+			Name:  "healthcheck",
+			Usage: "ask the service at --listen whether it is ready; exit 0 if it is, 1 if not",
+			Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "live", Usage: "ask whether it runs, ready or not (/livez)"},
+				&cli.BoolFlag{Name: "serving", Usage: "ask whether it has started and is not stopping, whatever the stores do (/servingz)"},
+			},
+			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 			Action: func(c *cli.Context) error {
-				return healthcheck(c.Context, c.String("listen"), c.Bool("live"))
+				path := "/readyz"
+				switch {
+				case c.Bool("live") && c.Bool("serving"):
+					return usage(errors.New("--live and --serving are two questions: ask one"))
+				case c.Bool("live"):
+					path = "/livez"
+				case c.Bool("serving"):
+					path = "/servingz"
+				}
+				return healthcheck(c.Context, c.String("listen"), path)
 			},
 		}},
 	}
 }
 
-// shareCores gives Go a processor for each hash beside those for everything else,
-// and leaves it to the system to share the cores. A hash holds its processor for
-// 10 ms and more at a time: what takes microseconds, a probe or a request that is
-// turned away, would wait that long for each turn. GOMAXPROCS wins. Of a CPU quota
-// Go counts what it is now, and does not follow its changes any more.
+// shareCores gives Go one processor more than there are hashes at once. A hash
+// holds its processor for 10 ms and more; a probe, or a request that is rejected,
+// takes microseconds and must not wait that long for its turn. GOMAXPROCS wins.
+// Go reads a CPU quota once, here, and no longer follows its changes.
 func shareCores(c *config) {
 	cores := runtime.GOMAXPROCS(0)
 	if c.Hash.Concurrency == 0 {
 		c.Hash.Concurrency = cores
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(cores + c.Hash.Concurrency)
+		runtime.GOMAXPROCS(max(cores, c.Hash.Concurrency+1))
 	}
 }
 
 const (
-	// memoryBase is what Go has for everything that no setting bounds, also in a
-	// burst of 2,000 logins. With what is remembered by default, and the program's own
-	// file, of which 27 MiB come to be in memory, that is 64 MiB.
-	memoryBase = 27 << 20
+	// memoryBase is what Go may have for everything that no setting bounds. A burst
+	// of 2,000 logins, each on a connection of its own, needs most of it.
+	memoryBase = 80 << 20
 	// rememberedSize is what a token or a user takes that is remembered.
 	rememberedSize = 512
 )
@@ -128,12 +135,4 @@ func flags() []cli.Flag {
 
 func envName(flag string) string {
 	return "EARLYBIRD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// version is what the Go toolchain stamped into the binary.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "dev"
 }

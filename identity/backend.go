@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/identity/tokencache"
 	"github.com/earlybird/earlybird/identity/usercache"
 )
 
@@ -46,9 +46,10 @@ type backend struct {
 	metrics  *telemetry.Metrics
 	tracing  *telemetry.Tracing
 
-	store atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
-	ring  atomic.Pointer[keyring.Ring]     // nil until the keys have been read
-	users *usercache.Cache                 // nil until the store is there
+	store    atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
+	campaign atomic.Pointer[campaign.Replica] // nil until then, too
+	ring     atomic.Pointer[keyring.Ring]     // nil until the keys have been read
+	users    *usercache.Cache                 // nil until the store is there
 }
 
 // newBackend makes what needs no connection.
@@ -59,7 +60,7 @@ func newBackend(c config, log *slog.Logger, registry prometheus.Registerer, trac
 	if err != nil {
 		return nil, fmt.Errorf("password hashing: %w", err)
 	}
-	client, err := campaign.Connect(c.Redis)
+	client, err := redisdb.Connect(c.Redis)
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +80,8 @@ func (b *backend) run(ctx context.Context, api *httpapi.API) error {
 		}
 		return err
 	}
-	keeper := b.keeper()
 	err := telemetry.RegisterState(b.registry, telemetry.State{
-		Hashes: b.hasher.Load, Keys: b.ring.Load().Stats, Users: b.users.Stats, Backlog: keeper.Backlog,
+		Hashes: b.hasher.Load, Keys: b.ring.Load().Stats, Users: b.users.Stats, Campaign: b.campaign.Load().Stats,
 	})
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
@@ -89,7 +89,7 @@ func (b *backend) run(ctx context.Context, api *httpapi.API) error {
 	b.log.InfoContext(ctx, "serving accounts, logins and promotions")
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.ring.Load().Run(running) })
-	group.Go(func() error { return keeper.Run(running) })
+	group.Go(func() error { return b.campaign.Load().Run(running) })
 	group.Go(func() error { return b.revoked.Run(running) })
 	group.Go(func() error { return b.publisher().Run(running) })
 	group.Go(func() error { return b.pruneAudit(running) })
@@ -185,22 +185,22 @@ func (b *backend) services() (httpapi.Backend, error) {
 	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
 		Issuer: b.config.Issuer, Audience: b.config.Audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
 	})
+	passwordIssuer, passwordErr := token.NewIssuer(token.IssuerConfig{
+		Issuer: b.config.Issuer, Audience: token.PasswordAudience(b.config.Audience), ClientID: b.config.ClientID,
+		Key: ring.Signer, Now: time.Now,
+	})
 	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
-		Issuer: b.config.Issuer, Audience: b.config.Audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
+		Issuer: b.config.Issuer, Leeway: clockLeeway, Keys: ring, Now: time.Now,
 	})
-	if verifierErr != nil {
-		return httpapi.Backend{}, verifierErr
-	}
-	tokens, tokensErr := tokencache.New(tokencache.Config{Verifier: verifier, Keys: ring, Size: b.config.TokenCacheSize})
-	passwordIssuer, passwordVerifier, passwordErr := b.passwordTokens(ring)
-	promotions := campaign.NewPromotions(campaign.PromotionsConfig{
-		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
-	})
+	tokens, tokensErr := token.NewCache(token.CacheConfig[struct{}]{Verifier: verifier, Size: b.config.TokenCacheSize})
+	b.campaign.Store(campaign.NewReplica(campaign.ReplicaConfig{
+		Store: b.store.Load(), Mirror: mirror.New(mirror.Config{Redis: b.redis}), Log: b.log,
+		Placed: b.metrics.Placed, Appended: b.metrics.Appended,
+	}))
 	return httpapi.Backend{
-		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Verifier: tokens, Revocations: revocations{b.revoked, writer},
-		PasswordIssuer: passwordIssuer, PasswordVerifier: passwordVerifier,
-		Promotions: promotions, Keys: publicKeys{ring},
-	}, errors.Join(cacheErr, accountErr, issuerErr, tokensErr, passwordErr)
+		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Audience: b.config.Audience, Verifier: tokens, Revocations: revocations{b.revoked, writer},
+		PasswordIssuer: passwordIssuer, Promotions: b.campaign.Load(), Keys: publicKeys{ring},
+	}, errors.Join(cacheErr, accountErr, issuerErr, passwordErr, verifierErr, tokensErr)
 }
 
 // accounts is the service as httpapi asks for it: its logins counted, its users
@@ -215,29 +215,8 @@ func (a accounts) Authenticate(ctx context.Context, r account.LoginRequest) (acc
 	return a.metrics.Count(a.Service.Authenticate)(ctx, r)
 }
 
-func (a accounts) TurnAway(ctx context.Context, r account.LoginRequest) error {
-	err := a.Service.TurnAway(ctx, r)
-	if err != nil {
-		a.metrics.TurnedAway(err)
-	}
-	return err
-}
-
 func (a accounts) User(ctx context.Context, id string) (account.User, error) {
 	return a.users.User(ctx, id)
-}
-
-// passwordTokens returns who makes the tokens that one-time passwords buy, of
-// an audience of their own, and who accepts them beside all others.
-func (b *backend) passwordTokens(ring *keyring.Ring) (*token.Issuer, *token.Verifier, error) {
-	audience := token.PasswordAudience(b.config.Audience)
-	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
-		Issuer: b.config.Issuer, Audience: audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
-	})
-	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{
-		Issuer: b.config.Issuer, Audience: b.config.Audience, AlsoAudience: audience, Leeway: clockLeeway, Keys: ring, Now: time.Now,
-	})
-	return issuer, verifier, errors.Join(issuerErr, verifierErr)
 }
 
 func (b *backend) limiter() account.Limiter {
@@ -260,12 +239,6 @@ func (l limiter) Take(ctx context.Context, name, address string) (account.Pass, 
 // clockLeeway is how far the clocks of two replicas may differ, as at the edge.
 const clockLeeway = 5 * time.Second
 
-// keeper keeps ledger and Redis in step.
-func (b *backend) keeper() *keeper.Keeper {
-	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: b.redis, Replicas: b.config.RedisReplicas, Log: b.log})
-	return keeper.New(keeper.Config{Ledger: b.store.Load(), Redis: b.redis, Claimer: claimer, Log: b.log})
-}
-
 // publisher gives Redis the revocations that it lacks, and the feed what
 // MongoDB has.
 func (b *backend) publisher() *revocation.Publisher {
@@ -280,11 +253,11 @@ type revocations struct {
 	*revocation.Writer
 }
 
-// checks are what /readyz looks at. Redis is optional: a login that it cannot
-// count is counted later.
+// checks are what /readyz looks at. Redis is optional: edges hear of new places
+// later without it.
 func (b *backend) checks() []httpapi.Check {
 	return []httpapi.Check{
-		{Name: "mongodb", Probe: func(ctx context.Context) error {
+		{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {
 			if store := b.store.Load(); store != nil {
 				return store.Ping(ctx)
 			}
@@ -302,7 +275,13 @@ func (b *backend) checks() []httpapi.Check {
 			}
 			return nil
 		}},
-		{Name: "redis", Optional: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
+		{Name: "campaign", Probe: func(context.Context) error {
+			if r := b.campaign.Load(); r != nil {
+				return r.Ready()
+			}
+			return errNotThere
+		}},
+		{Name: "redis", Optional: true, Remote: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
 	}
 }
 

@@ -57,13 +57,13 @@ func peakMemory(pid int) uint64 {
 	return kib << 10
 }
 
-// 2,000 logins at the same moment, at full cost: everybody is answered with 200
-// or 503, within the queue's bound.
+// 2,000 logins at the same moment, at full cost and each counted by the limits:
+// everybody is answered with 200 or 503, within the queue's bound.
 func TestBurst(t *testing.T) {
 	const clients = 2000
 	redis, mongo := testserver.Redis(t), testserver.Mongo(t)
 	url, pid := process(t, "--redis-url", redis.URL(), "--mongo-url", mongo,
-		"--address-limit", "off", "--account-limit", "off", "--account-address-limit", "off")
+		"--address-limit", "100000,100000/m", "--account-limit", "100000,100000/m", "--account-address-limit", "100000,100000/m")
 	i := &instance{url: url}
 	i.until(t, "/readyz", 200)
 	if status, _ := i.do(t, "POST", "/users", alice, ""); status != 201 {
@@ -99,17 +99,16 @@ func TestBurst(t *testing.T) {
 		t.Errorf("answers %v, want 200 and 503 alone", counts)
 	}
 	// The queue waits 5 s; the rest is what the machine takes to send 2,000 requests.
-	if slow := time.Duration(slowest.Load()); slow > 15*time.Second {
+	if slow := time.Duration(slowest.Load()); slow > 10*time.Second {
 		t.Errorf("the slowest answer took %s", slow)
 	}
-	// Guards against getting worse, on cores that the clients, MongoDB and Redis
-	// share; deploy/bench/README.md has what was measured, and against what goals. The
-	// goal for memory is 64 MiB and a buffer of 19 MiB for each core.
-	if most := uint64(64+19*runtime.GOMAXPROCS(0)+16) << 20; peak > most {
+	// On cores that the clients, MongoDB and Redis share; deploy/bench/README.md has
+	// what was measured. Each core beyond two hashes in memory of its own.
+	if most := uint64(200+19*max(runtime.GOMAXPROCS(0)-2, 0)) << 20; peak > most {
 		t.Errorf("peak memory %d MiB, more than %d", peak>>20, most>>20)
 	}
-	if most > time.Second {
-		t.Errorf("/livez took %s", most)
+	if slowLivez > 250*time.Millisecond {
+		t.Errorf("/livez took %s at the 99th percentile", slowLivez)
 	}
 }
 

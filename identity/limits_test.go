@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/limit"
 )
 
 // from posts a body as Kong would send it on for a client at this address. An
@@ -91,5 +94,44 @@ func TestLimits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// By default all unknown addresses together have at most 100 guesses at an account
+// in three days, and the owner gets in from a known address all the while. Checked
+// with 31,1/h, and by not remembering the owner's address.
+func TestDefaultLimitOfAnAccount(t *testing.T) {
+	var c config
+	for _, s := range settingsTable {
+		if strings.HasSuffix(s.name, "-limit") {
+			if err := s.set(&c, s.value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	now := start
+	l := limit.New(limit.Config{
+		Address: c.AddressLimit, Account: c.AccountLimit, Both: c.AccountAddressLimit, Now: func() time.Time { return now },
+	})
+	l.Remember(t.Context(), "alice", "192.0.2.1")
+	guesses := 0
+	for n := 0; now.Before(start.Add(3 * 24 * time.Hour)); n++ {
+		if _, err := l.Take(t.Context(), "alice", fmt.Sprintf("203.0.%d.%d", n/200%200, n%200)); err == nil {
+			guesses++
+		}
+		if n > 200 { // all of those at once
+			now = now.Add(10 * time.Minute)
+		}
+		if n%10 == 0 {
+			pass, err := l.Take(t.Context(), "alice", "192.0.2.1")
+			if err != nil {
+				t.Fatalf("the owner after %s: %v", now.Sub(start), err)
+			}
+			pass.Undecided(t.Context())
+		}
+	}
+	if guesses > 100 || guesses < 90 {
+		t.Errorf("%d guesses in three days, want at most 100", guesses)
 	}
 }

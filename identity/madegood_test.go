@@ -6,8 +6,9 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // Logins that no edge has counted count all the same, in their order: those that
@@ -59,7 +60,7 @@ func startCampaign(t *testing.T, mongoURL, redisURL string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = store.Close(t.Context()) }()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: redisURL})
+	client, err := redisdb.Connect(redisdb.Config{URL: redisURL})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,9 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 )
 
@@ -20,7 +20,7 @@ func operator(t *testing.T, mongoURL, redisURL string) *account.Admin {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close(t.Context()) })
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: redisURL})
+	client, err := redisdb.Connect(redisdb.Config{URL: redisURL})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,9 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/httpapi"
-	"github.com/earlybird/earlybird/identity/paced"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
+	"github.com/earlybird/earlybird/identity/version"
 )
 
 // Time limits of the server. The idle one is longer than the 60 s for which
@@ -40,7 +38,7 @@ const (
 // nil, is told the address.
 func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)) error {
 	log := slog.New(httpapi.LogHandler(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: c.LogLevel})))
-	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: version(), Log: log})
+	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: version.String(), Log: log})
 	if err != nil {
 		return err
 	}
@@ -53,7 +51,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	registry.MustRegister(revocation.Metrics(func() []revocation.Stats { return []revocation.Stats{b.revoked.Stats()} })...)
 	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
 	api, err := httpapi.New(httpapi.Config{
-		Health: health, TrustedProxies: c.TrustedProxies, Version: version(), Metrics: registry, Log: log,
+		Health: health, TrustedProxies: c.TrustedProxies, Version: version.String(), Metrics: registry, Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("http api: %w", err)
@@ -62,7 +60,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version())
+	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version.String())
 	if listening != nil {
 		listening(listener.Addr())
 	}
@@ -71,12 +69,13 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	// the last one is answered.
 	serving, served := context.WithCancel(context.WithoutCancel(ctx))
 	defer served()
-	var open connections
-	server := newServer(tracing.Handler(closing(health, &open, api)), log)
-	server.ConnState = open.track
-	serve(running, group, c, server, paced.Listen(listener, paced.Config{First: isProbe}), health, served)
+	serve(running, group, c, newServer(tracing.Handler(closing(health, api)), log), listener, health, served)
 	serveMetrics(running, group, c.MetricsListen, registry, log)
 	group.Go(func() error { return b.run(serving, api) })
+	group.Go(func() error {
+		health.Run(serving)
+		return nil
+	})
 	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
 	stopTracing(context.WithoutCancel(ctx), tracing, log)
 	log.InfoContext(ctx, "stopped")
@@ -98,7 +97,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 // serve serves until ctx ends. Then the service is unready for the delay, in
 // which whoever balances load can notice, and has the grace to finish; served is
 // called after that.
-func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l *paced.Listener, health *httpapi.Health, served func()) {
+func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l net.Listener, health *httpapi.Health, served func()) {
 	group.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
@@ -112,7 +111,6 @@ func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Se
 		time.Sleep(c.ShutdownDelay)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownGrace)
 		defer cancel()
-		l.Drain(grace)
 		if err := server.Shutdown(grace); err != nil {
 			return errors.Join(fmt.Errorf("requests were cut off after %s: %w", c.ShutdownGrace, err), server.Close())
 		}
@@ -120,44 +118,17 @@ func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Se
 	})
 }
 
-// isProbe reports whether a request that begins like this asks for the health of
-// the service. It goes before all that wait: a service that is only busy must not
-// be taken for dead.
-func isProbe(head []byte) bool {
-	return bytes.HasPrefix(head, []byte("GET /livez ")) || bytes.HasPrefix(head, []byte("GET /readyz "))
-}
-
-// closing asks clients to let go of their connections: while the service is
-// stopping but still serves, because a request on a connection that is closed in
-// that moment would be lost; and while there are more than are kept.
-func closing(health *httpapi.Health, open *connections, next http.Handler) http.Handler {
+// closing asks clients to close their connections while the service is stopping
+// but still serves: a request on a connection that the server closes in that
+// moment would be lost.
+func closing(health *httpapi.Health, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if health.Stopping() || open.crowded() {
+		if health.Stopping() {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
 	})
 }
-
-// keptOpen is how many connections are kept open between requests. Each takes
-// about 16 KiB, so that those of a burst would soon be most of the memory.
-const keptOpen = 256
-
-// connections counts those that are open.
-type connections struct{ n atomic.Int64 }
-
-// track is an http.Server's ConnState.
-func (c *connections) track(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		c.n.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		c.n.Add(-1)
-	case http.StateActive, http.StateIdle:
-	}
-}
-
-func (c *connections) crowded() bool { return c.n.Load() > keptOpen }
 
 // stopTracing sends the last traces. What cannot be sent is no failure of the
 // service.

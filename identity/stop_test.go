@@ -129,7 +129,7 @@ func TestTerminatedUnderLoad(t *testing.T) {
 func awaitReady(t *testing.T, i *instance) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
-	for healthcheck(t.Context(), i.addr, false) != nil {
+	for healthcheck(t.Context(), i.addr, "/readyz") != nil {
 		if time.Now().After(deadline) {
 			t.Fatalf("the program does not become ready\n%s", i.logs)
 		}

@@ -10,8 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/admin/doctor"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 func mongoCheck(config mongostore.Config) doctor.Check {
@@ -21,11 +22,11 @@ func mongoCheck(config mongostore.Config) doctor.Check {
 		Look: onMongo(config, func(context.Context, *mongostore.Store) (string, error) { return "the primary answers", nil }),
 		Then: []doctor.Check{
 			{Name: "mongodb-indexes", Hint: "may this user list indexes?", Look: onMongo(config, func(ctx context.Context, s *mongostore.Store) (string, error) {
-				missing, wanted, err := s.MissingIndexes(ctx)
+				faults, err := s.IndexFaults(ctx)
 				if err != nil {
 					return "", err
 				}
-				return doctor.Indexes(missing, wanted)
+				return doctor.Indexes(faults)
 			})},
 			{Name: "mongodb-server", Hint: "may this user run hello and buildInfo?", Look: onMongo(config, func(ctx context.Context, s *mongostore.Store) (string, error) {
 				d, err := s.Deployment(ctx)
@@ -49,7 +50,7 @@ func onMongo(config mongostore.Config, look func(context.Context, *mongostore.St
 	}
 }
 
-func redisCheck(config campaign.ConnectConfig) doctor.Check {
+func redisCheck(config redisdb.Config) doctor.Check {
 	setting := func(name string, judge func(doctor.RedisSettings) (string, error)) doctor.Check {
 		return doctor.Check{Name: name, Hint: "is this a Redis?", Look: onRedis(config, func(ctx context.Context, client redis.UniversalClient) (string, error) {
 			s, err := readSettings(ctx, client)
@@ -74,9 +75,9 @@ func redisCheck(config campaign.ConnectConfig) doctor.Check {
 	}
 }
 
-func onRedis(config campaign.ConnectConfig, look func(context.Context, redis.UniversalClient) (string, error)) func(context.Context) (string, error) {
+func onRedis(config redisdb.Config, look func(context.Context, redis.UniversalClient) (string, error)) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		client, err := campaign.Connect(config)
+		client, err := redisdb.Connect(config)
 		if err != nil {
 			return "", err
 		}

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"syscall"
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
@@ -51,6 +54,9 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
+	if unread(err) {
+		return exitFailed
+	}
 	say(w, "earlybird: %v\n", err)
 	if hint := hintFor(err); hint != "" {
 		say(w, "hint: %s\n", hint)
@@ -60,6 +66,13 @@ func report(w io.Writer, err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// unread reports that the reader of the output, such as head, has seen enough. It
+// needs no message.
+func unread(err error) bool {
+	var file *fs.PathError
+	return errors.Is(err, syscall.EPIPE) && errors.As(err, &file) && file.Path == os.Stdout.Name()
 }
 
 // hintFor is what to do about an error: what came with it, or what its kind

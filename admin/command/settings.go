@@ -8,8 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // The local stack's addresses.
@@ -43,8 +44,8 @@ func mongoConfig(c *cli.Context) mongostore.Config {
 	}
 }
 
-func redisConfig(c *cli.Context) campaign.ConnectConfig {
-	return campaign.ConnectConfig{
+func redisConfig(c *cli.Context) redisdb.Config {
+	return redisdb.Config{
 		URL:          c.String("redis-url"),
 		PasswordFile: c.String("redis-password-file"),
 		CAFile:       c.String("redis-ca-file"),
@@ -67,7 +68,7 @@ func open(c *cli.Context) (*stores, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := campaign.Connect(redisConfig(c))
+	client, err := redisdb.Connect(redisConfig(c))
 	if err != nil {
 		return nil, &usageError{err}
 	}

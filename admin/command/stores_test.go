@@ -12,9 +12,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
-	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // testStores are a MongoDB and a Redis that are a test's own, open to claims.
@@ -29,7 +30,7 @@ func newStores(t *testing.T) *testStores {
 	t.Helper()
 	s := &testStores{mongoURL: testserver.Mongo(t), server: testserver.Redis(t)}
 	var err error
-	if s.redis, err = campaign.Connect(campaign.ConnectConfig{URL: s.server.URL()}); err != nil {
+	if s.redis, err = redisdb.Connect(redisdb.Config{URL: s.server.URL()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.redis.Close() })

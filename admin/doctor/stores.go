@@ -93,24 +93,19 @@ func (s RedisSettings) unreadable(setting string) string {
 }
 
 // Indexes judges what the store found of its indexes.
-func Indexes(missing, wanted []mongostore.Index) (string, error) {
-	const fix = "restart identity: it creates them, and its log says why it could not"
-	switch {
-	case len(missing) > 0:
-		return "", &Advised{"missing: " + list(missing) + "; a rank given twice would go unnoticed", fix}
-	case len(wanted) > 0:
-		return "", &Warning{"missing: " + list(wanted), fix + "; the embedded server has no expiring indexes, and identity removes what is old itself"}
-	default:
-		return "all are there", nil
+func Indexes(faults []mongostore.IndexFault) (string, error) {
+	if len(faults) == 0 {
+		return "all are there, as they must be", nil
 	}
-}
-
-func list(indexes []mongostore.Index) string {
-	var names []string
-	for _, i := range indexes {
-		names = append(names, i.Collection+"."+i.Name)
+	var all []string
+	for _, f := range faults {
+		all = append(all, f.Collection+"."+f.Name+" "+f.Problem)
 	}
-	return strings.Join(names, ", ")
+	return "", &Warning{
+		strings.Join(all, "; "),
+		"restart identity: it mends them, and its log says why it could not, which may be a right that its user lacks; " +
+			"--audit-retention here must be identity's; the embedded server has no expiring indexes, and identity removes what is old itself",
+	}
 }
 
 // Replication judges what kind of server keeps the ledger.

@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -11,16 +10,25 @@ import (
 	"github.com/earlybird/earlybird/identity/password"
 )
 
-// auditTimeout bounds how long the audit of an attempt may hold up its answer.
+// auditTimeout bounds how long the audit of an attempt may delay its answer.
 const auditTimeout = 2 * time.Second
 
-// record writes the audit, also for a client that has gone meanwhile. It never
-// fails a login.
+// auditing returns the context in which an attempt is audited, also for a client
+// that has gone meanwhile.
+func auditing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+}
+
+// record writes the audit. It never fails a login.
 func (s *Service) record(ctx context.Context, r LoginRequest, userID string, outcome Outcome) {
-	audit, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	ctx, cancel := auditing(ctx)
 	defer cancel()
+	s.write(ctx, r, userID, outcome)
+}
+
+func (s *Service) write(ctx context.Context, r LoginRequest, userID string, outcome Outcome) {
 	a := Attempt{UserID: userID, At: s.now().UTC(), Outcome: outcome, IP: r.IP, RequestID: r.RequestID}
-	if err := s.store.RecordAttempt(audit, a); err != nil {
+	if err := s.store.RecordAttempt(ctx, a); err != nil {
 		s.lost(ctx, a, err)
 	}
 }
@@ -82,14 +90,14 @@ func (s *Service) recordLimited(ctx context.Context, r LoginRequest, canonical s
 	if !s.admitRefused(ctx, OutcomeLimited) {
 		return
 	}
-	lookup, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	ctx, cancel := auditing(ctx)
 	defer cancel()
-	c, err := s.store.Credential(lookup, canonical)
+	c, err := s.store.Credential(ctx, canonical)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		s.lost(ctx, Attempt{Outcome: OutcomeLimited, IP: r.IP}, err)
 		return
 	}
-	s.record(ctx, r, c.UserID, OutcomeLimited)
+	s.write(ctx, r, c.UserID, OutcomeLimited)
 }
 
 // recordUndecided audits an attempt that err has kept from being decided, and
@@ -105,18 +113,6 @@ func (s *Service) recordUndecided(ctx context.Context, r LoginRequest, userID st
 		return
 	}
 	s.record(ctx, r, userID, outcome)
-}
-
-// TurnAway fails with the hasher's error when a login that came now would be
-// turned away by Authenticate, which costs more to find out, and audits that. Of
-// r it needs no name and no password.
-func (s *Service) TurnAway(ctx context.Context, r LoginRequest) error {
-	err := s.hasher.Full()
-	if err == nil {
-		return nil
-	}
-	s.recordUndecided(ctx, r, "", err)
-	return fmt.Errorf("log in: %w", err)
 }
 
 // undecided is the outcome of an attempt that failed for no fault of its own,

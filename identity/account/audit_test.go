@@ -83,9 +83,9 @@ func TestUndecidedAttemptsAreAudited(t *testing.T) {
 	}
 }
 
-// Who would wait too long is told so before anything is looked up, and who was
-// let in has left in the end. Checked by admitting after the lookup, and by not
-// leaving.
+// A login or registration that the queue has no place for asks the store nothing,
+// and every place that was taken is released in the end. Checked by entering after
+// the lookup, and by not releasing.
 func TestRequestsBeyondTheQueueCostNothing(t *testing.T) {
 	a := newAudited(t, limit.Config{})
 	change := account.ChangeRequest{UserID: a.user.ID, Current: secret, New: strong, IP: "192.0.2.1", RequestID: "r"}
@@ -104,13 +104,7 @@ func TestRequestsBeyondTheQueueCostNothing(t *testing.T) {
 		}
 	}
 	if a.store.lookups != 0 {
-		t.Errorf("%d lookups for requests that were not let in", a.store.lookups)
-	}
-	if err := a.TurnAway(t.Context(), account.LoginRequest{IP: "192.0.2.1", RequestID: "early"}); !errors.Is(err, password.ErrBusy) {
-		t.Errorf("turn away: %v, want ErrBusy", err)
-	}
-	if err := a.Full(); !errors.Is(err, password.ErrBusy) {
-		t.Errorf("full: %v, want ErrBusy", err)
+		t.Errorf("%d lookups for requests that have no place", a.store.lookups)
 	}
 	users := map[string]int{}
 	for _, attempt := range a.store.Attempts() {
@@ -119,29 +113,28 @@ func TestRequestsBeyondTheQueueCostNothing(t *testing.T) {
 		}
 		users[attempt.UserID]++
 	}
-	if len(users) != 2 || users[""] != 2 || users[a.user.ID] != 1 {
-		t.Errorf("audited by user: %v, want the two logins and the change", users)
+	if len(users) != 2 || users[""] != 1 || users[a.user.ID] != 1 {
+		t.Errorf("audited by user: %v, want the login and the change", users)
 	}
 	a.hasher.full = nil
-	if err := errors.Join(a.TurnAway(t.Context(), account.LoginRequest{}), a.Full()); err != nil {
-		t.Errorf("when there is room: %v", err)
-	}
 	for i, call := range calls {
-		if err := call(); err != nil || a.hasher.inside != 0 {
-			t.Errorf("call %d: %v, %d have not left", i, err, a.hasher.inside)
+		if err := call(); err != nil || a.hasher.queued != 0 {
+			t.Errorf("call %d: %v, %d places are not released", i, err, a.hasher.queued)
 		}
 	}
 }
 
-// Refusals cost the client nothing: with a slow MongoDB, the audit of one
-// address's would else keep the logins of all others out.
-func TestWhoIsRefusedHasLeftBeforeTheAudit(t *testing.T) {
+// No audit holds a place in the queue: with a slow MongoDB, refused attempts of
+// one address, which cost their sender nothing, would keep everybody's logins out.
+// Checked by releasing at the end.
+func TestNoAuditHoldsAPlaceInTheQueue(t *testing.T) {
 	once := limit.Config{Both: limit.Rate{Burst: 1, Every: time.Hour}}
 	for name, test := range map[string]struct {
 		limits limit.Config
 		hash   error
 		want   account.Outcome
 	}{
+		"wrong":   {limit.Config{}, nil, account.OutcomeWrongPassword},
 		"limited": {once, nil, account.OutcomeLimited},
 		"busy":    {limit.Config{}, &password.BusyError{RetryAfter: time.Second}, account.OutcomeBusy},
 		"gone":    {limit.Config{}, context.Canceled, account.OutcomeCanceled},
@@ -154,8 +147,8 @@ func TestWhoIsRefusedHasLeftBeforeTheAudit(t *testing.T) {
 			audited := 0
 			a.store.onAudit = func(got account.Attempt) {
 				audited++
-				if got.Outcome != test.want || a.hasher.inside != 0 {
-					t.Errorf("audit of %q while %d are inside, want %q and nobody", got.Outcome, a.hasher.inside, test.want)
+				if got.Outcome != test.want || a.hasher.queued != 0 {
+					t.Errorf("audit of %q while %d places are taken, want %q and none", got.Outcome, a.hasher.queued, test.want)
 				}
 			}
 			_ = a.login(t.Context(), "alice", "wrong")

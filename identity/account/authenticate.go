@@ -33,74 +33,67 @@ func (s *Service) Authenticate(ctx context.Context, r LoginRequest) (Credential,
 	if err != nil {
 		canonical = "" // which nobody is called
 	}
-	name := limitedName(canonical, r.Username)
-	if err := s.limiter.Refused(name, r.IP); err != nil { // must not fill the line for others
+	pass, err := s.limiter.Take(ctx, limitedName(canonical, r.Username), r.IP)
+	if err != nil {
 		s.recordLimited(ctx, r, canonical)
 		return Credential{}, fmt.Errorf("log in: %w", err)
 	}
-	ctx, leave, err := s.hasher.Admit(ctx)
-	if err != nil {
-		s.recordUndecided(ctx, r, "", err)
-		return Credential{}, fmt.Errorf("log in: %w", err)
-	}
-	defer leave()
-	pass, err := s.limiter.Take(ctx, name, r.IP)
-	if err != nil {
-		leave() // one address alone must not keep others out while it is audited
-		s.recordLimited(ctx, r, canonical)
-		return Credential{}, fmt.Errorf("log in: %w", err)
-	}
-	c, err := s.authenticateAgain(ctx, r, canonical)
-	leave()
+	c, outcome, err := s.decide(ctx, r, canonical)
 	switch {
-	case err == nil && !c.OneTime():
-		pass.Succeeded(ctx)
-	case !errors.Is(err, ErrBadCredentials):
+	case err != nil || outcome == OutcomeOneTime:
 		pass.Undecided(ctx)
+	case outcome == OutcomeSuccess:
+		pass.Succeeded(ctx)
 	}
 	if err != nil {
 		s.recordUndecided(ctx, r, c.UserID, err)
 		return Credential{}, err
 	}
+	s.record(ctx, r, c.UserID, outcome)
+	if !outcome.opens() {
+		return Credential{}, ErrBadCredentials
+	}
 	return c, nil
 }
 
-// authenticateAgain begins again when the credential was changed meanwhile. With
-// an error it returns what is known of the credential all the same.
-func (s *Service) authenticateAgain(ctx context.Context, r LoginRequest, canonical string) (Credential, error) {
+// decide holds a place in the queue for hashing while it looks the credential up
+// and checks the password, and begins again when the credential was changed
+// meanwhile. With an error it returns the credential as far as it has read one.
+func (s *Service) decide(ctx context.Context, r LoginRequest, canonical string) (Credential, Outcome, error) {
+	ctx, release, err := s.hasher.Enter(ctx)
+	if err != nil {
+		return Credential{}, "", fmt.Errorf("log in: %w", err)
+	}
+	defer release()
 	for range changeAttempts {
-		c, err := s.authenticate(ctx, r, canonical)
+		c, outcome, err := s.check(ctx, r, canonical)
 		if !errors.Is(err, ErrChanged) {
-			return c, err
+			return c, outcome, err
 		}
 	}
-	return Credential{}, outage.New("mongodb", "log in", ErrChanged)
+	return Credential{}, "", outage.New("mongodb", "log in", ErrChanged)
 }
 
-func (s *Service) authenticate(ctx context.Context, r LoginRequest, canonical string) (Credential, error) {
+func (s *Service) check(ctx context.Context, r LoginRequest, canonical string) (Credential, Outcome, error) {
 	c, err := s.store.Credential(ctx, canonical)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Credential{}, fmt.Errorf("read credential: %w", err)
+		return Credential{}, "", fmt.Errorf("read credential: %w", err)
 	}
 	known := err == nil
 	normal, err := normalise(r.Password, 1)
 	possible := err == nil // else normal is empty: the same work, on nothing
 	right, err := s.verify(ctx, known, c, normal)
 	if err != nil {
-		return c, fmt.Errorf("verify password: %w", err)
+		return c, "", fmt.Errorf("verify password: %w", err)
 	}
 	outcome := judge(known, right && possible, c, s.now())
 	if outcome.opens() {
 		if c, err = s.catchUp(ctx, c); err != nil {
-			return c, err
+			return c, "", err
 		}
+		s.refresh(ctx, c, normal)
 	}
-	s.record(ctx, r, c.UserID, outcome)
-	if !outcome.opens() {
-		return c, ErrBadCredentials
-	}
-	s.refresh(ctx, c, normal)
-	return c, nil
+	return c, outcome, nil
 }
 
 // catchUp makes a credential follow a generation that was raised while the

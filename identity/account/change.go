@@ -104,32 +104,25 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 		return err
 	}
 	audit := LoginRequest{IP: r.IP, RequestID: r.RequestID}
-	if err := s.limiter.Refused("", r.IP); err != nil {
-		return s.changeLimited(ctx, audit, r.UserID, err)
-	}
-	ctx, leave, err := s.hasher.Admit(ctx)
-	if err != nil {
-		s.recordUndecided(ctx, audit, r.UserID, err)
-		return fmt.Errorf("change password: %w", err)
-	}
-	defer leave()
 	u, err := s.store.User(ctx, r.UserID)
 	if err != nil {
 		return fmt.Errorf("user %q: %w", r.UserID, err)
 	}
 	pass, err := s.limiter.Take(ctx, u.Canonical, r.IP)
 	if err != nil {
-		leave()
-		return s.changeLimited(ctx, audit, r.UserID, err)
+		if s.admitRefused(ctx, OutcomeLimited) {
+			s.record(ctx, audit, r.UserID, OutcomeLimited)
+		}
+		return fmt.Errorf("change password: %w", err)
 	}
-	err = s.replacePassword(ctx, r, u, next, audit)
-	leave()
+	outcome, err := s.replacePassword(ctx, r, u, next)
 	var invalid *InvalidError
 	switch {
 	case err == nil || errors.Is(err, ErrNotAnnounced):
 		pass.Succeeded(ctx)
 		s.record(ctx, audit, r.UserID, OutcomePasswordChanged)
 	case errors.As(err, &invalid) && invalid.Field == "current":
+		s.record(ctx, audit, r.UserID, outcome)
 	default:
 		pass.Undecided(ctx)
 		s.recordUndecided(ctx, audit, r.UserID, err)
@@ -137,22 +130,22 @@ func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	return err
 }
 
-// changeLimited audits a change of password that a limit has refused.
-func (s *Service) changeLimited(ctx context.Context, audit LoginRequest, userID string, err error) error {
-	if s.admitRefused(ctx, OutcomeLimited) {
-		s.record(ctx, audit, userID, OutcomeLimited)
+// replacePassword holds a place in the queue for hashing. outcome says what is
+// wrong with the current password, when that is what is wrong.
+func (s *Service) replacePassword(ctx context.Context, r ChangeRequest, u User, next string) (outcome Outcome, err error) {
+	ctx, release, err := s.hasher.Enter(ctx)
+	if err != nil {
+		return "", fmt.Errorf("change password: %w", err)
 	}
-	return fmt.Errorf("change password: %w", err)
-}
-
-func (s *Service) replacePassword(ctx context.Context, r ChangeRequest, u User, next string, audit LoginRequest) error {
+	defer release()
 	checked, hash := "", "" // of what was stored, which a second attempt may find unchanged
-	return endTokens(ctx, s.store, s.revoker, u.Canonical, func(c Credential) (Credential, error) {
+	err = endTokens(ctx, s.store, s.revoker, u.Canonical, func(c Credential) (Credential, error) {
 		if c.UserID != r.UserID || c.Disabled {
 			return Credential{}, ErrNotFound
 		}
 		if c.Password != checked {
-			if err := s.verifyCurrent(ctx, c, r.Current, audit); err != nil {
+			var err error
+			if outcome, err = s.verifyCurrent(ctx, c, r.Current); err != nil {
 				return Credential{}, err
 			}
 			checked = c.Password
@@ -166,6 +159,7 @@ func (s *Service) replacePassword(ctx context.Context, r ChangeRequest, u User, 
 		c.Password, c.OneTimeUntil = hash, 0
 		return c, nil
 	})
+	return outcome, err
 }
 
 // newPassword returns the form of the new password that is hashed.
@@ -184,16 +178,16 @@ func (s *Service) newPassword(r ChangeRequest) (string, error) {
 	return next, nil
 }
 
-func (s *Service) verifyCurrent(ctx context.Context, c Credential, current string, audit LoginRequest) error {
+func (s *Service) verifyCurrent(ctx context.Context, c Credential, current string) (Outcome, error) {
 	normal, err := normalise(current, 1)
 	possible := err == nil // else normal is empty: the same work, on nothing
 	right, err := s.verify(ctx, true, c, normal)
 	if err != nil {
-		return fmt.Errorf("verify password: %w", err)
+		return "", fmt.Errorf("verify password: %w", err)
 	}
-	if outcome := judge(true, right && possible, c, s.now()); !outcome.opens() {
-		s.record(ctx, audit, c.UserID, outcome)
-		return &InvalidError{Field: "current", Reason: "is not your password"}
+	outcome := judge(true, right && possible, c, s.now())
+	if !outcome.opens() {
+		return outcome, &InvalidError{Field: "current", Reason: "is not your password"}
 	}
-	return nil
+	return outcome, nil
 }

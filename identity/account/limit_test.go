@@ -170,10 +170,10 @@ func TestAuditOfRefusedIsBounded(t *testing.T) {
 	}
 }
 
-// Whoever goes on trying while they are limited takes nobody's place in the line
-// for hashing. Checked by asking for a place first.
-func TestLimitedDoNotStandInLine(t *testing.T) {
-	f := limited(t, limit.Config{Address: limit.Rate{Burst: 1, Every: time.Hour}})
+// An address over its limit takes no place in the queue for hashing, however
+// often it tries. Checked by taking the place first.
+func TestLimitedTakeNoPlaceInTheQueue(t *testing.T) {
+	f := limited(t, limit.Config{Address: limit.Rate{Burst: 3, Every: time.Hour}})
 	from := func(address string) map[string]error {
 		_, login := f.Authenticate(t.Context(), account.LoginRequest{Username: "alice", Password: strong, IP: address})
 		_, register := f.Register(t.Context(), account.Registration{Username: "bob", Password: strong, IP: address})

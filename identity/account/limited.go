@@ -4,9 +4,6 @@ import "context"
 
 // Limiter refuses whoever tries too often: a *limit.Limiter.
 type Limiter interface {
-	// Refused fails with a *limit.LimitedError when Take has refused the same just
-	// now. It costs next to nothing.
-	Refused(account, address string) error
 	// Take counts an attempt at an account, or at none when it is empty, from an
 	// address, or fails with a *limit.LimitedError.
 	Take(ctx context.Context, account, address string) (Pass, error)
@@ -25,8 +22,6 @@ type Pass interface {
 
 // unlimited lets everything through.
 type unlimited struct{}
-
-func (unlimited) Refused(string, string) error { return nil }
 
 func (unlimited) Take(context.Context, string, string) (Pass, error) { return unlimited{}, nil }
 

@@ -14,13 +14,11 @@ import (
 // Hasher hashes passwords: a *password.Hasher, which bounds how many at once.
 // Each method but Stale fails with a *password.BusyError when there are too many.
 type Hasher interface {
-	// Full says whether Admit would turn a request away, now.
-	Full() error
-	// Admit has a request that will come for one of the following wait until it
-	// may begin, or says at once that it would wait too long. in is the context
-	// for what it does then; leave is called when it needs no more hash, and does
-	// nothing when called again.
-	Admit(ctx context.Context) (in context.Context, leave func(), err error)
+	// Enter takes a place in the queue for hashing, or fails at once when the
+	// request would wait too long. queued is the context for the hashes that
+	// follow, which share one deadline; release is called after the last of them,
+	// and does nothing when called again.
+	Enter(ctx context.Context) (queued context.Context, release func(), err error)
 	// Hash returns a string to store.
 	Hash(ctx context.Context, password string) (string, error)
 	// HashIf is Hash when admit returns nil, and else returns its error. What
@@ -115,21 +113,19 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	if err := errors.Join(nameErr, passwordErr); err != nil {
 		return User{}, err
 	}
-	if err := s.limiter.Refused("", r.IP); err != nil {
-		return User{}, fmt.Errorf("register: %w", err)
-	}
-	ctx, leave, err := s.hasher.Admit(ctx)
-	if err != nil {
-		return User{}, fmt.Errorf("register: %w", err)
-	}
-	defer leave()
 	if _, err := s.limiter.Take(ctx, "", r.IP); err != nil {
 		return User{}, fmt.Errorf("register: %w", err)
 	}
+	ctx, release, err := s.hasher.Enter(ctx)
+	if err != nil {
+		return User{}, fmt.Errorf("register: %w", err)
+	}
+	defer release()
 	if err := s.free(ctx, canonical); err != nil {
 		return User{}, err
 	}
 	hash, err := s.hashNew(ctx, normal, "password", r.Username, canonical)
+	release()
 	if err != nil {
 		return User{}, err
 	}
@@ -142,10 +138,6 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	s.limiter.Remember(ctx, canonical, r.IP)
 	return u, nil
 }
-
-// Full fails with the hasher's error when a registration that came now would be
-// turned away by Register.
-func (s *Service) Full() error { return s.hasher.Full() }
 
 // hashNew hashes a new password, if it is strong enough for somebody with these
 // names. field is what an *InvalidError calls it.

@@ -26,18 +26,16 @@ type countingHasher struct {
 	work   int // verifications, of anybody or nobody
 	err    error
 	onWork func()
-	inside int   // let in and not gone
-	full   error // of Admit
+	queued int   // places taken and not released
+	full   error // of Enter
 }
 
-func (h *countingHasher) Full() error { return h.full }
-
-func (h *countingHasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
+func (h *countingHasher) Enter(ctx context.Context) (queued context.Context, release func(), err error) {
 	if h.full != nil {
 		return ctx, nil, h.full
 	}
-	h.inside++
-	return ctx, sync.OnceFunc(func() { h.inside-- }), nil
+	h.queued++
+	return ctx, sync.OnceFunc(func() { h.queued-- }), nil
 }
 
 func (h *countingHasher) Hash(_ context.Context, secret string) (string, error) {

@@ -292,7 +292,7 @@ func (r *Replica) answer(whom func(*waiter) bool) {
 // that keeps replicas apart.
 func (r *Replica) takeTurn(ctx context.Context) bool {
 	began := r.cfg.Now()
-	for r.cfg.Now().Sub(began) < turnPatience && r.wanted() {
+	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() {
 		at := r.inForcePlace()
 		answer, err := callMirror(ctx, r, func(ctx context.Context) (TurnAnswer, error) { return r.cfg.Mirror.Turn(ctx, r.name, at) })
 		switch {
@@ -311,7 +311,9 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 		}
 		// Two to six milliseconds, the less the longer somebody has waited.
 		waited := min(r.cfg.Now().Sub(began), turnPatience)
-		pause(ctx, 2*time.Millisecond+rand.N(1+4*time.Millisecond*(turnPatience-waited)/turnPatience))
+		if !pause(ctx, 2*time.Millisecond+rand.N(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
+			return false
+		}
 	}
 	pause(ctx, jitter(4*r.lastAppend()))
 	return false

@@ -20,8 +20,8 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
@@ -38,10 +38,8 @@ const (
 // plainHasher is a Hasher that costs nothing, and fails as it is told to.
 type plainHasher struct{ err, full error }
 
-func (h *plainHasher) Full() error { return h.full }
-
-func (h *plainHasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
-	return ctx, func() {}, nil
+func (h *plainHasher) Enter(ctx context.Context) (queued context.Context, release func(), err error) {
+	return ctx, func() {}, h.full
 }
 
 func (h *plainHasher) Hash(_ context.Context, password string) (string, error) {
@@ -121,9 +119,9 @@ func (r *revocations) Check(c token.Claims) error {
 	_, ended := r.tokens[c.ID]
 	switch {
 	case r.notReady:
-		return revocation.ErrNotReady
+		return token.ErrNotReady
 	case ended || c.Generation < r.least[c.Subject]:
-		return revocation.ErrRevoked
+		return token.ErrRevoked
 	}
 	return nil
 }
@@ -234,15 +232,15 @@ func start(t testing.TB) *service {
 		Key: func() (string, ed25519.PrivateKey, error) { return kid, private, nil },
 	})
 	must(t, err)
-	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: issuer, Audience: audience, Keys: s.keys, Now: clock})
+	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: issuer, Keys: s.keys, Now: clock})
 	must(t, err)
 	accounts, err := account.NewService(account.ServiceConfig{
 		Store: s.store, Hasher: s.hasher, Revoker: s.revoked, Now: clock, Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, nil))),
 	})
 	must(t, err)
 	must(t, s.api.Open(httpapi.Backend{
-		Accounts: accounts, Issuer: s.issuer, Verifier: verifier, Revocations: s.revoked,
-		PasswordIssuer: s.issuer, PasswordVerifier: verifier, Promotions: s.promotions, Keys: s.keys,
+		Accounts: accounts, Issuer: s.issuer, Audience: audience, Verifier: verifier, Revocations: s.revoked,
+		PasswordIssuer: s.issuer, Promotions: s.promotions, Keys: s.keys,
 	}))
 	return s
 }

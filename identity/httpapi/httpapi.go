@@ -16,22 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/linger"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
-// DefaultExpectTimeout is the time that a login spends at most on noting that
-// its arrival is to be counted.
-const DefaultExpectTimeout = 2 * time.Second
-
 // Accounts registers people and lets them in: *account.Service.
 type Accounts interface {
-	// Full and TurnAway fail when Register and Authenticate would be too busy.
-	// TurnAway is told where a login comes from.
-	Full() error
-	TurnAway(ctx context.Context, r account.LoginRequest) error
-
 	Register(ctx context.Context, r account.Registration) (account.User, error)
 	Authenticate(ctx context.Context, r account.LoginRequest) (account.Credential, error)
 	User(ctx context.Context, id string) (account.User, error)
@@ -43,16 +34,16 @@ type Issuer interface {
 	Issue(subject string, generation int64) (raw string, c token.Claims, err error)
 }
 
-// Verifier checks access tokens: *token.Verifier.
+// Verifier checks access tokens: a *token.Verifier or a *token.Cache.
 type Verifier interface {
-	Verify(raw string) (token.Claims, error)
+	Verify(raw string, d token.Demand) (token.Claims, error)
 }
 
 // Revocations ends tokens and knows which were ended: a *revocation.Feed and a
 // *revocation.Writer.
 type Revocations interface {
-	// Check returns revocation.ErrRevoked for a token that was ended, and
-	// revocation.ErrNotReady while that cannot be told.
+	// Check returns token.ErrRevoked for a token that was ended, and
+	// token.ErrNotReady while that cannot be told.
 	Check(c token.Claims) error
 	// RevokeToken ends the token with this jti and exp at every edge. It fails
 	// with an *outage.Error, which may be a *revocation.PendingError.
@@ -61,12 +52,12 @@ type Revocations interface {
 	Pending(jti string) bool
 }
 
-// Promotions knows who was among the first: *campaign.Promotions.
+// Promotions places users in the campaign: *campaign.Replica.
 type Promotions interface {
-	// Expect notes that a login is about to be answered at a time, so that it
-	// will be counted even when the edge cannot.
-	Expect(ctx context.Context, userID string, at time.Time) error
-	// Promotion returns the user's grant, campaign.ErrNoGrant, or an
+	// Place gives the user the next place, if there is one to have. It takes two
+	// seconds at most, and never fails.
+	Place(ctx context.Context, userID string) campaign.Placement
+	// Promotion returns the user's grant, a *campaign.NoGrantError, or an
 	// *outage.Error when that cannot be told.
 	Promotion(ctx context.Context, userID string) (campaign.Promotion, error)
 }
@@ -83,11 +74,12 @@ type Backend struct {
 	Accounts Accounts
 	Issuer   Issuer
 	Verifier Verifier
-	// PasswordIssuer makes the tokens that one-time passwords buy, which Verifier
-	// refuses. PasswordVerifier accepts them and what Verifier accepts, and serves
-	// the change of password alone.
-	PasswordIssuer   Issuer
-	PasswordVerifier Verifier
+	// Audience is that of Issuer's tokens.
+	Audience string
+	// PasswordIssuer makes the tokens that one-time passwords buy: their audience
+	// is token.PasswordAudience(Audience), so that they open the change of password
+	// alone.
+	PasswordIssuer Issuer
 
 	Revocations Revocations
 	Promotions  Promotions
@@ -98,7 +90,6 @@ type Backend struct {
 type Config struct {
 	Health         *Health               // nil: always ready
 	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed
-	ExpectTimeout  time.Duration         // zero: DefaultExpectTimeout
 	Version        string                // of the program, shown in openapi.json; empty: "dev"
 	Metrics        prometheus.Registerer // nil: metrics are kept nowhere
 	Now            func() time.Time      // nil: time.Now
@@ -109,11 +100,11 @@ type Config struct {
 // health, description, and 503 for everything that needs a backend.
 type API struct {
 	Config
-	backend        atomic.Pointer[Backend]
-	handler        http.Handler
-	huma           huma.API
-	expectFailures prometheus.Counter
-	requests       *prometheus.HistogramVec
+	backend   atomic.Pointer[Backend]
+	handler   http.Handler
+	huma      huma.API
+	requests  *prometheus.HistogramVec
+	strangers strangers
 }
 
 // New returns an API without a backend.
@@ -143,7 +134,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 
 // Open gives the API its backend, with which it serves from now on.
 func (a *API) Open(b Backend) error {
-	if slices.Contains([]any{b.Accounts, b.Issuer, b.Verifier, b.PasswordIssuer, b.PasswordVerifier, b.Revocations, b.Promotions, b.Keys}, nil) {
+	if slices.Contains([]any{b.Accounts, b.Issuer, b.Verifier, b.PasswordIssuer, b.Revocations, b.Promotions, b.Keys}, nil) || b.Audience == "" {
 		return errors.New("httpapi: every field of the backend is required")
 	}
 	a.backend.Store(&b)
@@ -160,23 +151,9 @@ func (a *API) opened(ctx huma.Context, next func(huma.Context)) {
 	unavailable(typeUnavailable, "Not available", "The service is starting; try again.", outageRetry).write(w)
 }
 
-// unlessBusy answers a request before its body is looked at when it would only be
-// turned away after that, and lets it through else.
-func unlessBusy(busy error, ctx huma.Context, next func(huma.Context)) {
-	if busy == nil {
-		next(ctx)
-		return
-	}
-	_, w := humago.Unwrap(ctx)
-	problemOf(busy).write(w)
-}
-
 func withDefaults(c Config) Config {
 	if c.Health == nil {
 		c.Health = NewHealth(HealthConfig{})
-	}
-	if c.ExpectTimeout == 0 {
-		c.ExpectTimeout = DefaultExpectTimeout
 	}
 	if c.Version == "" {
 		c.Version = "dev"
@@ -194,15 +171,11 @@ func withDefaults(c Config) Config {
 }
 
 func (a *API) addMetrics() error {
-	a.expectFailures = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "earlybird_login_expect_failures_total",
-		Help: "Logins that were answered without being noted for the promotion before.",
-	})
 	a.requests = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "earlybird_http_request_seconds", Help: "Time from a request's head to its answer, by route and status.",
 		Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})
-	return errors.Join(a.Metrics.Register(a.expectFailures), a.Metrics.Register(a.requests))
+	return a.Metrics.Register(a.requests)
 }
 
 // fail turns an error into the answer, and logs it if it is ours.

@@ -1,13 +1,14 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/earlybird/earlybird/identity/strictjson"
+	josejson "github.com/go-jose/go-jose/v4/json"
 )
 
 // The ways in which a body is not the JSON that is asked for (RFC 8259, RFC
@@ -30,10 +31,19 @@ func checkJSON(data []byte) error {
 		return errNotJSON
 	case hasLoneSurrogate(data):
 		return errNotUTF8
-	case !strictjson.UniqueNames(data):
+	case hasDuplicateName(data):
 		return errDuplicate
 	}
 	return nil
+}
+
+// hasDuplicateName reports whether an object in valid JSON, at any depth, has
+// two members of one name. go-jose's decoder fails on nothing else in it.
+func hasDuplicateName(data []byte) bool {
+	dec := josejson.NewDecoder(bytes.NewReader(data))
+	dec.SetNumberType(josejson.UnmarshalJSONNumber) // a number no float64 holds is not its error
+	var value any                                   // leaves nothing out, as a struct would
+	return dec.Decode(&value) != nil
 }
 
 // hasLoneSurrogate looks at the \u escapes of valid JSON, in which a backslash

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
@@ -25,17 +25,16 @@ const (
 	typeInvalid      = "tag:earlybird.example,2026:invalid-field"
 	typeTaken        = "tag:earlybird.example,2026:username-taken"
 	typeCredentials  = "tag:earlybird.example,2026:wrong-credentials" //nolint:gosec // the name of a problem, not a credential
-	typeUnauthorized = "tag:earlybird.example,2026:unauthorized"
+	typeUnauthorized = token.TypeUnauthorized
 	typeNoGrant      = "tag:earlybird.example,2026:no-grant"
 	typeLimited      = "tag:earlybird.example,2026:too-many-attempts"
 	typeBusy         = "tag:earlybird.example,2026:busy"
 	typePending      = "tag:earlybird.example,2026:pending"
-	typeUnavailable  = "tag:earlybird.example,2026:unavailable"
+	typeUnavailable  = token.TypeUnavailable
 )
 
 const (
 	problemMediaType = "application/problem+json"
-	realm            = `Bearer realm="earlybird"`
 
 	// outageRetry is what Retry-After says when a dependency is down: long
 	// enough to spare it, short enough for a person to wait.
@@ -49,6 +48,9 @@ type Problem struct {
 	Status int          `json:"status" doc:"The HTTP status."`
 	Detail string       `json:"detail" doc:"What is wrong with this request and what is allowed, never what was sent."`
 	Errors []FieldError `json:"errors,omitempty" doc:"The members of the body that were refused."`
+
+	Standing string `json:"standing,omitempty" enum:"none,open,full,paused,ended,disqualified" doc:"With 404 on /promotion: why there is no grant. open: log in again to take a place."`
+	Position int64  `json:"position,omitempty" minimum:"1" doc:"With 404 on /promotion, for who waits: the place in the order of first logins."`
 
 	header http.Header
 }
@@ -131,6 +133,7 @@ func problemOf(err error) *Problem {
 		done *Problem
 		busy *password.BusyError
 		late *revocation.PendingError
+		none *campaign.NoGrantError
 
 		limited *limit.LimitedError
 	)
@@ -142,12 +145,13 @@ func problemOf(err error) *Problem {
 			"username: another account has this name; choose another one")
 	case errors.Is(err, account.ErrBadCredentials):
 		return typedProblem(typeCredentials, "The username or the password is wrong", http.StatusUnauthorized,
-			"The username or the password is wrong.").with("WWW-Authenticate", realm)
+			"The username or the password is wrong.").with("WWW-Authenticate", token.Challenge)
 	case errors.Is(err, account.ErrNotFound):
 		return notFound()
-	case errors.Is(err, campaign.ErrNoGrant):
-		return typedProblem(typeNoGrant, "No promotion", http.StatusNotFound,
-			"You hold no grant of the current campaign.")
+	case errors.As(err, &none):
+		p := typedProblem(typeNoGrant, "No promotion", http.StatusNotFound, noGrantDetails[none.Standing])
+		p.Standing, p.Position = none.Standing, none.Position
+		return p
 	case errors.As(err, &limited):
 		return typedProblem(typeLimited, "Too many attempts", http.StatusTooManyRequests,
 			"There were too many attempts; try again after the time that Retry-After says.").
@@ -157,15 +161,25 @@ func problemOf(err error) *Problem {
 	case errors.As(err, &late):
 		return unavailable(typePending, "Done, not in force everywhere yet",
 			"It is done and stored; earlier tokens may be accepted until the gateways can be told, which happens by itself.", outageRetry)
-	case errors.Is(err, token.ErrNoKeys), errors.Is(err, revocation.ErrNotReady), outage.Is(err):
+	case outage.Is(err):
 		return unavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return unavailable(typeUnavailable, "Not available", "The request took too long; try again.", outageRetry)
 	}
-	if p := tokenProblem(err); p != nil {
-		return p
+	if r := token.RefusalOf(err); r != nil {
+		return tokenProblem(r)
 	}
 	return problem(http.StatusInternalServerError, "Something went wrong here; it was logged under the request id.")
+}
+
+// noGrantDetails say why a user holds no grant, by standing.
+var noGrantDetails = map[string]string{
+	string(campaign.StatusNone):   "There is no campaign that has begun.",
+	string(campaign.StatusFull):   "All discounts of this campaign are taken; whoever has a position moves up when there are more.",
+	string(campaign.StatusPaused): "The campaign is paused; logins do not count just now.",
+	string(campaign.StatusEnded):  "The campaign has ended, and you hold no grant of it.",
+	campaign.StandingOpen:         "You hold no place in this campaign; log in again to take one.",
+	campaign.StandingDisqualified: "Your place in this campaign was withdrawn.",
 }
 
 // refusedFields collects every *account.InvalidError in err, of which there are
@@ -187,32 +201,16 @@ func refusedFields(err error) []FieldError {
 	return nil
 }
 
-// tokenErrors are the refusals of a token in the order in which they are
-// looked for. Their texts are fixed and hold no character that RFC 6750
-// section 3 keeps out of error_description.
-var tokenErrors = []error{
-	token.ErrExpired, token.ErrNotYetValid, token.ErrIssuer, token.ErrAudience,
-	token.ErrType, token.ErrAlgorithm, token.ErrUnknownKey, token.ErrSignature, token.ErrMalformed,
-	revocation.ErrRevoked,
-}
-
-// tokenProblem returns the 401 for a refused or absent token (RFC 6750 section
-// 3), or nil when err is something else.
-func tokenProblem(err error) *Problem {
-	if errors.Is(err, token.ErrNoToken) {
-		return unauthorized("Send an access token: Authorization: Bearer <token>.").with("WWW-Authenticate", realm)
+// tokenProblem renders the refusal of a token.
+func tokenProblem(r *token.Refusal) *Problem {
+	p := typedProblem(r.Type, r.Title, r.Status, r.Detail)
+	if r.WWWAuthenticate != "" {
+		p = p.with("WWW-Authenticate", r.WWWAuthenticate)
 	}
-	for _, known := range tokenErrors {
-		if errors.Is(err, known) {
-			return unauthorized("The "+known.Error()+"; log in again.").
-				with("WWW-Authenticate", realm+`, error="invalid_token", error_description="The `+known.Error()+`"`)
-		}
+	if r.RetryAfter > 0 {
+		p = p.with("Retry-After", retrySeconds(r.RetryAfter))
 	}
-	return nil
-}
-
-func unauthorized(detail string) *Problem {
-	return typedProblem(typeUnauthorized, "A valid access token is needed", http.StatusUnauthorized, detail)
+	return p
 }
 
 func notFound() *Problem {

@@ -75,7 +75,7 @@ func (a *API) addUsers() {
 		Tags:        []string{"accounts"}, DefaultStatus: http.StatusCreated,
 		Responses:        a.answers(bodyStatuses, http.StatusConflict, http.StatusServiceUnavailable),
 		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
-		Middlewares: huma.Middlewares{a.opened, a.turnAwayRegistration, a.admitBody},
+		Middlewares: huma.Middlewares{a.opened, a.admitBody},
 	}, a.register)
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "user", Method: http.MethodGet, Path: "/users/{id}",
@@ -85,10 +85,6 @@ func (a *API) addUsers() {
 		Responses:   a.userAnswers(),
 		Middlewares: huma.Middlewares{a.opened, a.authenticate},
 	}, a.user)
-}
-
-func (a *API) turnAwayRegistration(ctx huma.Context, next func(huma.Context)) {
-	unlessBusy(a.backend.Load().Accounts.Full(), ctx, next)
 }
 
 func (a *API) register(ctx context.Context, in *registerInput) (*registerOutput, error) {

@@ -3,46 +3,32 @@ package keyring
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
+
+	"github.com/earlybird/earlybird/identity/secretfile"
 )
 
 // SecretSize is the size in bytes of the secret that seals keys.
 const SecretSize = 32
 
-// maxSecretFile bounds what is read of a secret file, in bytes.
-const maxSecretFile = 1 << 10
-
 // LoadSecret reads the secret from a text file: 32 random bytes as 64 hex digits
 // or as base64, with white space around it or not. The error names the file and
 // says how to make one; it never holds what the file does.
 func LoadSecret(path string) ([SecretSize]byte, error) {
-	secret, err := readSecret(path)
+	text, err := secretfile.Read(path)
 	if err != nil {
-		return secret, fmt.Errorf("key secret file %q: %w (make one: openssl rand -hex 32 > %s)", path, err, path)
+		return [SecretSize]byte{}, unusable(path, err)
 	}
-	return secret, nil
-}
-
-func readSecret(path string) (secret [SecretSize]byte, err error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return secret, fmt.Errorf("open: %w", unwrapPath(err))
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile))
-	if err != nil {
-		return secret, fmt.Errorf("read: %w", unwrapPath(err))
-	}
-	data, ok := decodeSecret(strings.TrimSpace(string(text)))
+	data, ok := decodeSecret(strings.TrimSpace(text))
 	if !ok {
-		return secret, fmt.Errorf("does not hold %d bytes as hex or base64 text", SecretSize)
+		return [SecretSize]byte{}, unusable(path, fmt.Errorf("%s does not hold %d bytes as hex or base64 text", path, SecretSize))
 	}
 	return [SecretSize]byte(data), nil
+}
+
+func unusable(path string, err error) error {
+	return fmt.Errorf("key secret file: %w (make one: openssl rand -hex 32 > %s)", err, path)
 }
 
 // decodeSecret tells hex from base64 by what comes out: 64 hex digits are 48
@@ -59,13 +45,4 @@ func decodeSecret(text string) ([]byte, bool) {
 		}
 	}
 	return nil, false
-}
-
-// unwrapPath takes the path out of an error that is about to name it anyway.
-func unwrapPath(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }

@@ -43,7 +43,7 @@ func TestLoadSecretRefuses(t *testing.T) {
 		"two secrets":          good + "\n" + good,
 		"raw bytes":            "\x00\x01\x02\x03" + strings.Repeat("\xff", 28),
 		"32 characters":        strings.Repeat("x", 32),
-		"a huge file":          strings.Repeat(" ", 2000) + good,
+		"a huge file":          strings.Repeat(" ", 1<<20) + good,
 		"48 bytes of base64":   base64.StdEncoding.EncodeToString(make([]byte, 48)) + "=",
 		"altered base64 bits":  strings.Repeat("A", 42) + "B=",
 		"a passphrase":         "correct horse battery staple",

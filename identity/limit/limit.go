@@ -21,11 +21,6 @@
 // elsewhere the owner competes with the attacker for the attempts that the rate
 // gives back.
 //
-// # Those who go on
-//
-// A refusal by address, or by account and address, stands for a second in the
-// process that has seen it, without Redis being asked: see [Limiter.Refused].
-//
 // # Without Redis
 //
 // While Redis does not answer, each process keeps the same limits for itself,

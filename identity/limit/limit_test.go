@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/limit"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // slow rates give nothing back while a test runs.
@@ -28,7 +28,7 @@ var (
 
 func connect(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,79 +119,6 @@ func TestLimits(t *testing.T) {
 			})
 		}
 	})
-}
-
-// What has just been refused is refused again without being counted or asked
-// for, for a second. Checked by remembering the limit by account, which does not
-// apply to the owner, and by remembering for longer.
-func TestRefused(t *testing.T) {
-	everywhere(t, func(t *testing.T, client redis.UniversalClient) {
-		for _, test := range []struct {
-			config limit.Config
-			want   map[[2]string]limit.Kind
-		}{
-			{limit.Config{Address: two}, map[[2]string]limit.Kind{
-				{"alice", "192.0.2.1"}: limit.ByAddress, {"bob", "192.0.2.1"}: limit.ByAddress, {"", "192.0.2.1"}: limit.ByAddress, {"alice", "192.0.2.2"}: "",
-			}},
-			{limit.Config{Both: two}, map[[2]string]limit.Kind{
-				{"alice", "192.0.2.1"}: limit.ByBoth, {"bob", "192.0.2.1"}: "", {"", "192.0.2.1"}: "", {"alice", "192.0.2.2"}: "",
-			}},
-			{limit.Config{Account: two}, map[[2]string]limit.Kind{
-				{"alice", "192.0.2.1"}: "", {"alice", "192.0.2.2"}: "",
-			}},
-		} {
-			now := time.Now()
-			test.config.Redis, test.config.Now = client, func() time.Time { return now }
-			if client != nil {
-				client.FlushAll(t.Context())
-			}
-			l := limit.New(test.config)
-			take(t, l, "alice", "192.0.2.1")
-			take(t, l, "alice", "192.0.2.1")
-			check := func(after time.Duration, want limit.Kind, account, address string) {
-				err := l.Refused(account, address)
-				var limited *limit.LimitedError
-				switch {
-				case want == "" && err != nil:
-					t.Errorf("%q from %s, %s later: %v", account, address, after, err)
-				case want != "" && (!errors.As(err, &limited) || limited.Limit != want || limited.RetryAfter < time.Minute):
-					t.Errorf("%q from %s, %s later: %v, want a limit by %s", account, address, after, err, want)
-				}
-			}
-			check(0, "", "alice", "192.0.2.1") // has not been refused yet
-			if _, err := l.Take(t.Context(), "alice", "192.0.2.1"); err == nil {
-				t.Fatal("the third was not refused")
-			}
-			for _, after := range []time.Duration{0, time.Second - 1, 1} {
-				now = now.Add(after)
-				for of, want := range test.want {
-					if after == 1 {
-						want = ""
-					}
-					check(after, want, of[0], of[1])
-				}
-			}
-		}
-	})
-}
-
-// Also when the limit gives an attempt back sooner: else all who try again would
-// be let through each time. Checked with what Take would say.
-func TestRefusedForASecond(t *testing.T) {
-	now := time.Now()
-	l := limit.New(limit.Config{Address: limit.Rate{Burst: 1, Every: 100 * time.Millisecond}, Now: func() time.Time { return now }})
-	if _, after := refusedBy(t, l, "alice", "192.0.2.1", 2); after != 1 {
-		t.Fatalf("refused after %d, want 1", after)
-	}
-	now = now.Add(900 * time.Millisecond)
-	var limited *limit.LimitedError
-	if err := l.Refused("alice", "192.0.2.1"); !errors.As(err, &limited) || limited.RetryAfter != 100*time.Millisecond {
-		t.Errorf("after 900ms: %v, want a limit for another 100ms", err)
-	}
-	now = now.Add(100 * time.Millisecond)
-	if err := l.Refused("alice", "192.0.2.1"); err != nil {
-		t.Errorf("after a second: %v", err)
-	}
 }
 
 // A customer's IPv6 addresses are one.
@@ -484,7 +411,7 @@ func TestNetwork(t *testing.T) {
 
 func BenchmarkTake(b *testing.B) {
 	server := testserver.Redis(b)
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: server.URL()})
+	client, err := redisdb.Connect(redisdb.Config{URL: server.URL()})
 	if err != nil {
 		b.Fatal(err)
 	}

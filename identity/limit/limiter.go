@@ -5,10 +5,11 @@ import (
 	_ "embed" // the scripts
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 var (
@@ -26,10 +27,9 @@ const (
 	knownFor = 30 * 24 * time.Hour
 	// knownMost is how many addresses of an account are remembered.
 	knownMost = 16
-	// spared is how long Redis is left alone after it has not answered, and
-	// probe how long it is waited for from then on, until it answers.
-	spared = time.Second
-	probe  = 50 * time.Millisecond
+	// atOnce is how many ask Redis at the same time. The others wait before their
+	// time limit begins, so that a burst is not mistaken for a slow Redis.
+	atOnce = 16
 )
 
 // Config configures a Limiter. A zero Rate allows everything.
@@ -44,11 +44,10 @@ type Config struct {
 
 // Limiter keeps the limits. It is safe for concurrent use.
 type Limiter struct {
-	cfg    Config
-	local  *memory
-	late   *refusals
-	resume atomic.Int64 // when Redis may be asked again; Unix nanoseconds
-	down   atomic.Bool
+	cfg     Config
+	local   *memory
+	asking  chan struct{} // held while Redis is asked
+	breaker redisdb.Breaker
 }
 
 // New returns a Limiter.
@@ -65,7 +64,18 @@ func New(c Config) *Limiter {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Limiter{cfg: c, local: newMemory(c.Size), late: newRefusals()}
+	l := &Limiter{cfg: c, local: newMemory(c.Size), asking: make(chan struct{}, atOnce)}
+	l.breaker.Now, l.breaker.Changed = c.Now, l.report
+	return l
+}
+
+// report says once when Redis is lost, and once when it is back.
+func (l *Limiter) report(ctx context.Context, err error) {
+	if err != nil {
+		l.cfg.Log.WarnContext(ctx, "limits are kept by this process alone until redis answers", "err", err)
+		return
+	}
+	l.cfg.Log.InfoContext(ctx, "limits are kept in redis again")
 }
 
 // Take counts an attempt at an account from an address, or fails with a
@@ -84,19 +94,9 @@ func (l *Limiter) Take(ctx context.Context, account, address string) (*Pass, err
 		decided = l.local.take(a, l.cfg.Now())
 	}
 	if decided.refused != "" {
-		l.late.note(a, decided, l.cfg.Now())
 		return nil, &LimitedError{Limit: decided.refused, RetryAfter: max(decided.wait, time.Millisecond)}
 	}
 	return &Pass{limiter: l, names: a.names, taken: a.refundable(decided.known), inMemory: err != nil}, nil
-}
-
-// Refused fails like Take when the limit by address, or the one by both, has
-// refused an attempt like this within the last second. It asks nobody and counts
-// nothing, so that those who try again and again cost next to nothing; what it
-// lets through is for Take.
-func (l *Limiter) Refused(account, address string) error {
-	n := keysOf(account, address)
-	return l.late.find(l.cfg.Now(), n.address, n.both)
 }
 
 // limit is one limit of an attempt.
@@ -179,29 +179,23 @@ func flag(set bool) int {
 	return 0
 }
 
-// run runs a script within the time limit, unless Redis has just failed.
+// run runs a script within the time limit, unless Redis has just failed. A
+// client that leaves meanwhile does not stop it: its attempt counts.
 func (l *Limiter) run(ctx context.Context, script *redis.Script, keys []string, args []any) ([]int64, error) {
-	if l.cfg.Redis == nil || l.cfg.Now().UnixNano() < l.resume.Load() {
-		return nil, errSpared
+	if l.cfg.Redis == nil {
+		return nil, errNoRedis
 	}
-	limit := l.cfg.Timeout
-	if l.down.Load() {
-		limit = min(limit, probe)
+	l.asking <- struct{}{} // held for no longer than the time limit
+	defer func() { <-l.asking }()
+	var raw any
+	err := l.breaker.Do(context.WithoutCancel(ctx), l.cfg.Timeout, func(ctx context.Context) (err error) {
+		raw, err = script.Run(ctx, l.cfg.Redis, keys, args...).Result()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("limit: %w", err)
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	raw, err := script.Run(bounded, l.cfg.Redis, keys, args...).Result()
-	if err == nil {
-		if l.down.CompareAndSwap(true, false) {
-			l.cfg.Log.InfoContext(ctx, "limits are kept in redis again")
-		}
-		return numbers(raw)
-	}
-	l.resume.Store(l.cfg.Now().Add(spared).UnixNano())
-	if !l.down.Swap(true) {
-		l.cfg.Log.WarnContext(ctx, "limits are kept by this process alone until redis answers", "err", err)
-	}
-	return nil, fmt.Errorf("limit: %w", err)
+	return numbers(raw)
 }
 
 // Pass is an attempt that was let through.

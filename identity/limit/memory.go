@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// errSpared: Redis has just failed and is not asked.
-var errSpared = errors.New("limit: redis is left alone for a moment")
+// errNoRedis: the limits are kept in memory alone.
+var errNoRedis = errors.New("limit: no redis is configured")
 
 // numbers reads a script's answer: one number, or a list of them.
 func numbers(raw any) ([]int64, error) {

@@ -1,28 +1,34 @@
-// Package linger lets a client see the answer to a body that is too large.
+// Package linger lets a client that is still sending see why it was refused.
 package linger
 
 import (
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
+// How much is read of a body that nothing needs, and for how long.
 const (
-	// tail is what net/http reads of a body by itself once it was answered.
-	tail = 256 << 10
-	// most is how much more than that is read, and wait for how long.
 	most = 16 << 20
 	wait = 5 * time.Second
 )
 
-// Handler reads on, after next has answered, what a client still sends of a
-// large body, and forgets it, as nginx does. Closing the connection at once
-// would reset it, and a client that is busy sending would never see why.
+// Handler reads on, after next has answered, what the client still sends of its
+// body, and discards it, as nginx's lingering_close does. Closing at once would
+// reset the connection, and a client that is busy sending would never see the
+// answer.
 func Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body := r.Body
-		next.ServeHTTP(w, r)
-		if r.ContentLength <= tail || r.Header.Get("Expect") != "" { // which makes the client wait
+		if r.ContentLength == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		body := &watchedBody{ReadCloser: r.Body}
+		watched := r.WithContext(r.Context())
+		watched.Body = body
+		next.ServeHTTP(w, watched)
+		if body.ended.Load() || r.Header.Get("Expect") != "" { // which makes the client wait before it sends
 			return
 		}
 		control := http.NewResponseController(w)
@@ -30,4 +36,20 @@ func Handler(next http.Handler) http.Handler {
 			_, _ = io.CopyN(io.Discard, body, most)
 		}
 	})
+}
+
+// watchedBody notes when there is no more of a body to be read. A proxy may still
+// be reading when its handler returns.
+type watchedBody struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+// Read implements io.Reader.
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.ended.Store(true)
+	}
+	return n, err
 }

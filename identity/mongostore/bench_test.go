@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/event"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 // BenchmarkRecordAttempt tells what an attempt costs, by how many callers there
@@ -54,4 +56,75 @@ func record(b *testing.B, s *Store, callers, n int) {
 		})
 	}
 	done.Wait()
+}
+
+// BenchmarkLog tells what the log of a campaign costs: an append of one arrival
+// and of many, a look at one entry, at the end of a log of 100,000 places, and a
+// scan of it.
+func BenchmarkLog(b *testing.B) {
+	const places = 100_000
+	users := func(from, n int) []string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf("01JDXH3T%018d", from+i)
+		}
+		return list
+	}
+	for _, each := range []int{500, 1} {
+		s := open(b, Config{Timeout: time.Minute})
+		entries := places / each
+		docs := make([]logEntry, entries)
+		for i := range docs {
+			docs[i] = newLogEntry(arrived(int64(i), users(i*each, each)...))
+		}
+		if _, err := s.db.Collection(campaignLog).InsertMany(b.Context(), docs); err != nil {
+			b.Fatal(err)
+		}
+		next := int64(entries)
+		b.Run(fmt.Sprintf("append/users=%d", each), func(b *testing.B) {
+			for b.Loop() {
+				e := arrived(next, users(int(next), each)...)
+				e.Campaign = 2
+				if err := s.Append(b.Context(), e); err != nil {
+					b.Fatal(err)
+				}
+				next++
+			}
+		})
+		b.Run(fmt.Sprintf("entry/users=%d", each), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Entry(b.Context(), 1, int64(entries-1)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("no entry/users=%d", each), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Entry(b.Context(), 1, int64(entries)); !errors.Is(err, campaign.ErrNoEntry) {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("scan/users=%d", each), func(b *testing.B) {
+			for b.Loop() {
+				n := 0
+				for e, err := range s.Entries(b.Context(), 1, 0) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n += len(e.Users)
+				}
+				if n != places {
+					b.Fatalf("%d places, want %d", n, places)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("scan of an empty campaign/users=%d", each), func(b *testing.B) {
+			for b.Loop() {
+				for e, err := range s.Entries(b.Context(), 3, 0) {
+					b.Fatal(e, err)
+				}
+			}
+		})
+	}
 }

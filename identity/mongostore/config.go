@@ -2,12 +2,10 @@ package mongostore
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -16,6 +14,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
+
+	"github.com/earlybird/earlybird/identity/secretfile"
 )
 
 // What is used when neither Config nor the URL says otherwise.
@@ -34,11 +34,11 @@ type Config struct {
 	// ledger are read from the primary, and writes wait for a majority.
 	URL          string
 	User         string        // authenticates with PasswordFile, instead of what the URL says
-	PasswordFile string        // path of a file that holds the password and maybe a line break
+	PasswordFile string        // path of a file that holds the password; see package secretfile
 	CAFile       string        // path of PEM certificates to trust; turns TLS on
 	Timeout      time.Duration // of one operation whose context has no deadline; zero: the URL's timeoutMS or DefaultTimeout
 
-	AuditRetention time.Duration // how long login attempts are kept; zero: 400 days
+	AuditRetention time.Duration // how long login attempts are kept; zero: as the index says, 400 days in a new database
 	Log            *slog.Logger  // nil: slog.Default
 
 	Monitor *event.CommandMonitor // nil: none; is told of every command
@@ -102,7 +102,7 @@ func (c Config) authenticate(opts *options.ClientOptions) error {
 	if c.User == "" || c.PasswordFile == "" {
 		return errors.New("mongo user and password file: one without the other")
 	}
-	password, err := os.ReadFile(c.PasswordFile)
+	password, err := secretfile.Read(c.PasswordFile)
 	if err != nil {
 		return fmt.Errorf("mongo password file: %w", err)
 	}
@@ -111,11 +111,8 @@ func (c Config) authenticate(opts *options.ClientOptions) error {
 		credential = *opts.Auth
 	}
 	credential.Username = c.User
-	credential.Password = strings.TrimRight(string(password), "\r\n")
+	credential.Password = password
 	credential.PasswordSet = true
-	if credential.Password == "" {
-		return fmt.Errorf("mongo password file %s is empty", c.PasswordFile)
-	}
 	opts.SetAuth(credential)
 	return nil
 }
@@ -124,19 +121,15 @@ func (c Config) secure(opts *options.ClientOptions) error {
 	if c.CAFile == "" {
 		return nil
 	}
-	pem, err := os.ReadFile(c.CAFile)
+	authorities, err := secretfile.Authorities(c.CAFile)
 	if err != nil {
 		return fmt.Errorf("mongo CA file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("mongo CA file %s holds no certificate in PEM", c.CAFile)
 	}
 	settings := &tls.Config{MinVersion: tls.VersionTLS12}
 	if opts.TLSConfig != nil {
 		settings = opts.TLSConfig.Clone()
 	}
-	settings.RootCAs = pool
+	settings.RootCAs = authorities
 	opts.SetTLSConfig(settings)
 	return nil
 }

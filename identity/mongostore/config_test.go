@@ -101,13 +101,13 @@ func TestConfigFaults(t *testing.T) {
 		{"password and a bad option", Config{URL: "mongodb://user:hunter2@h/db?tls=perhaps"}, []string{"mongo URL", "tls"}},
 		{"user alone", Config{URL: "mongodb://h", User: "u"}, []string{"one without the other"}},
 		{"password file alone", Config{URL: "mongodb://h", PasswordFile: "/x"}, []string{"one without the other"}},
-		{"empty password", Config{URL: "mongodb://h", User: "u", PasswordFile: write(t, "\n")}, []string{"is empty"}},
+		{"empty password", Config{URL: "mongodb://h", User: "u", PasswordFile: write(t, "\n")}, []string{"mongo password file", "is empty"}},
 		{
 			"every fault at once",
 			Config{URL: "mongodb://", User: "u", PasswordFile: "/nowhere", CAFile: "/nowhere-else", Timeout: -1, AuditRetention: -1},
 			[]string{"mongo URL", "mongo password file", "mongo CA file", "mongo timeout", "audit retention"},
 		},
-		{"CA file without a certificate", Config{URL: "mongodb://h", CAFile: write(t, "hunter2")}, []string{"no certificate"}},
+		{"CA file without a certificate", Config{URL: "mongodb://h", CAFile: write(t, "hunter2")}, []string{"mongo CA file", "no PEM certificate"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.config.Validate()

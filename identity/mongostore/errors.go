@@ -45,14 +45,16 @@ var outageCodes = []int{
 }
 
 // classify turns a driver's error into an *outage.Error when the server could
-// not answer, and wraps any other. A caller that went away is no outage.
+// not be reached or did not do what it was asked, whatever the reason: its disk is
+// full, a right is missing. It wraps any other, a duplicate key among them. A
+// caller that went away is no outage.
 func classify(op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %s: %w", dependency, op, err)
-	case unreachable(err) || unable(err):
+	case unreachable(err) || unable(err) || failed(err):
 		return outage.New(dependency, op, err)
 	default:
 		return fmt.Errorf("%s: %s: %w", dependency, op, err)
@@ -77,7 +79,14 @@ func interrupted(err error) bool {
 	return mongo.IsNetworkError(err) || errors.As(err, &cleared)
 }
 
-// unable: the server answered that it cannot do this now, or not durably.
+// failed: the server answered with an error that is not about the document.
+func failed(err error) bool {
+	var server mongo.ServerError
+	return errors.As(err, &server) && !mongo.IsDuplicateKeyError(err)
+}
+
+// unable: the server answered that it cannot do this now, or not durably. What
+// it will never do, such as an index of an unknown kind, is not among it.
 func unable(err error) bool {
 	var write mongo.WriteException
 	var bulk mongo.BulkWriteException

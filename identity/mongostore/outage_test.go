@@ -17,6 +17,7 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
@@ -63,6 +64,27 @@ func calls(s *Store) map[string]func(ctx context.Context) error {
 		"user":    func(ctx context.Context) error { _, err := s.User(ctx, "u1"); return err },
 		"attempt": func(ctx context.Context) error { return s.RecordAttempt(ctx, account.Attempt{At: time.Now()}) },
 		"keys":    func(ctx context.Context) error { _, err := s.Keys(ctx); return err },
+		"append": func(ctx context.Context) error {
+			err := s.Append(ctx, campaign.Entry{Campaign: 1})
+			if errors.Is(err, campaign.ErrTaken) { // by one that got through although its answer did not
+				return nil
+			}
+			return err
+		},
+		"entry": func(ctx context.Context) error {
+			_, err := s.Entry(ctx, 2, 0)
+			if errors.Is(err, campaign.ErrNoEntry) {
+				return nil
+			}
+			return err
+		},
+		"entries": func(ctx context.Context) error {
+			for _, err := range s.Entries(ctx, 2, 0) {
+				return err
+			}
+			return nil
+		},
+		"clock":   func(ctx context.Context) error { _, err := s.Now(ctx); return err },
 		"add key": func(ctx context.Context) error { return s.AddKey(ctx, keyring.Record{ID: "1"}) },
 	}
 }
@@ -219,8 +241,14 @@ func TestClassify(t *testing.T) {
 		{"deadline", fmt.Errorf("wrapped: %w", context.DeadlineExceeded), true},
 		{"closed", mongo.ErrClientDisconnected, true},
 		{"caller has gone", fmt.Errorf("wrapped: %w", context.Canceled), false},
-		{"unauthorized", mongo.CommandError{Code: 13}, false},
+		{"unauthorized", mongo.CommandError{Code: 13}, true},
+		{"disk full", mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: 14031}}}, true},
+		{"disk full, several", mongo.BulkWriteException{WriteErrors: []mongo.BulkWriteError{{WriteError: mongo.WriteError{Code: 14031}}}}, true},
+		{"internal error", mongo.CommandError{Code: 1}, true},
 		{"duplicate key", mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: 11000}}}, false},
+		{"duplicate key, not durable", mongo.BulkWriteException{
+			WriteErrors: []mongo.BulkWriteError{{WriteError: mongo.WriteError{Code: 11000}}}, WriteConcernError: &mongo.WriteConcernError{Code: 79},
+		}, true},
 		{"something else", io.ErrUnexpectedEOF, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,6 +19,10 @@ type proxy struct {
 	hung  bool     // takes requests and forwards nothing
 	lose  [][]byte // the answer to the next request that holds all of these is lost
 	conns map[net.Conn]bool
+
+	// Set before the first connection, or nil.
+	before func(request []byte)                // runs before a request is forwarded
+	change func(request, answer []byte) []byte // the answer that is forwarded
 }
 
 // newProxy returns a proxy before the server of a URL, and the URL through it.
@@ -118,12 +122,18 @@ func (p *proxy) serve(client, server net.Conn) {
 			_, _ = io.Copy(io.Discard, client) // until the client gives up
 			return
 		}
+		if p.before != nil {
+			p.before(request)
+		}
 		if _, err := server.Write(request); err != nil {
 			return
 		}
 		answer, err := readMessage(server)
 		if err != nil || p.loses(request) {
 			return
+		}
+		if p.change != nil {
+			answer = p.change(request, answer)
 		}
 		if _, err := client.Write(answer); err != nil {
 			return

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,9 +19,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
-
-	"github.com/earlybird/earlybird/identity/outage"
-	"github.com/earlybird/earlybird/identity/trip"
 )
 
 // Store is a connection to one database. It is safe for concurrent use, heals
@@ -30,14 +26,15 @@ import (
 // answer as an *outage.Error.
 type Store struct {
 	client   *mongo.Client
-	db       *mongo.Database          // reads from the primary
-	profiles *mongo.Database          // reads as the URL says
-	behind   bool                     // profiles may be read from a secondary, behind the primary
-	changing turns                    // whose it is to update a credential
-	attempts *trip.Line[login, error] // records login attempts
-	expires  bool                     // the server deletes old login attempts by itself
-	origin   atomic.Pointer[string]   // of the database, once it is known
-	log      *slog.Logger
+	db       *mongo.Database // reads from the primary
+	profiles *mongo.Database // reads as the URL says
+	behind   bool            // profiles may be read from a secondary, behind the primary
+	changing turns           // whose it is to update a credential
+	// retention is for how long login attempts are kept; 0: as the index says.
+	retention time.Duration
+	expires   bool                   // the server deletes old login attempts by itself
+	origin    atomic.Pointer[string] // of the database, once it is known
+	log       *slog.Logger
 }
 
 // Open connects as Connect does, and creates the indexes that are not there.
@@ -46,7 +43,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx, c.AuditRetention); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
 	return s, nil
@@ -69,13 +66,12 @@ func Connect(ctx context.Context, c Config) (*Store, error) {
 		db:       client.Database(database, options.Database().SetReadPreference(readpref.Primary())),
 		profiles: client.Database(database),
 		behind:   opts.ReadPreference != nil && opts.ReadPreference.Mode() != readpref.PrimaryMode,
-		changing: newTurns(),
-		log:      c.Log,
+		changing: newTurns(), retention: c.AuditRetention,
+		log: c.Log,
 	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	s.attempts = s.newAttempts(*opts.Timeout)
 	if err := s.Ping(ctx); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
@@ -84,14 +80,11 @@ func Connect(ctx context.Context, c Config) (*Store, error) {
 
 // prepare makes the database ready: the one place that lists what each
 // collection needs beyond its `_id`.
-func (s *Store) prepare(ctx context.Context, retention time.Duration) error {
+func (s *Store) prepare(ctx context.Context) error {
 	if err := s.prepareLedger(ctx); err != nil {
 		return err
 	}
-	if err := s.prepareRevocations(ctx); err != nil {
-		return err
-	}
-	return s.prepareLogins(ctx, retention)
+	return s.prepareIndexes(ctx)
 }
 
 // Ping asks the primary for an answer.
@@ -101,7 +94,6 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close waits for what is in use and closes the connections.
 func (s *Store) Close(ctx context.Context) error {
-	s.attempts.Wait(ctx)
 	if err := s.client.Disconnect(ctx); err != nil {
 		return fmt.Errorf("mongodb: disconnect: %w", err)
 	}
@@ -123,56 +115,10 @@ func (s *Store) insert(ctx context.Context, c *mongo.Collection, doc any) error 
 	if interrupted(err) && ctx.Err() == nil {
 		_, err = c.InsertOne(ctx, doc)
 	}
-	return notInserted(c, err)
-}
-
-// notInserted tells what the error of an insert means for the document.
-func notInserted(c *mongo.Collection, err error) error {
 	if mongo.IsDuplicateKeyError(err) {
 		return fmt.Errorf("insert into %s: %w", c.Name(), errExists)
 	}
 	return classify("insert into "+c.Name(), err)
-}
-
-// insertEach stores documents in one request, and returns what insert would
-// for each of them: one that is refused is no matter of the others.
-func insertEach[T any](ctx context.Context, s *Store, c *mongo.Collection, docs []T) []error {
-	if len(docs) > 1 {
-		unordered := options.InsertMany().SetOrdered(false)
-		_, err := c.InsertMany(ctx, docs, unordered)
-		if interrupted(err) && ctx.Err() == nil {
-			_, err = c.InsertMany(ctx, docs, unordered)
-		}
-		if errs, ok := eachInserted(c, len(docs), err); ok {
-			return errs
-		}
-	}
-	errs := make([]error, len(docs))
-	for i, doc := range docs {
-		errs[i] = s.insert(ctx, c, doc)
-	}
-	return errs
-}
-
-// eachInserted tells what the error of an unordered insert means for each of n
-// documents. It cannot when the request was refused as a whole, which may be
-// for the sake of one of them.
-func eachInserted(c *mongo.Collection, n int, err error) (errs []error, ok bool) {
-	var bulk mongo.BulkWriteException
-	errs = make([]error, n)
-	switch whole := classify("insert into "+c.Name(), err); {
-	case err == nil:
-		return errs, true
-	case errors.As(err, &bulk) && bulk.WriteConcernError == nil && len(bulk.WriteErrors) > 0:
-		for _, e := range bulk.WriteErrors {
-			errs[e.Index] = notInserted(c, mongo.WriteException{WriteErrors: mongo.WriteErrors{e.WriteError}, Labels: bulk.Labels})
-		}
-		return errs, true
-	case outage.Is(whole) || errors.Is(err, context.Canceled):
-		return slices.Repeat([]error{whole}, n), true
-	default:
-		return nil, false
-	}
 }
 
 // find reads the document with this `_id` into out, or fails with errMissing.

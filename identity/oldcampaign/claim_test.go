@@ -11,6 +11,7 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // The seven rules and what holds them, here and in the package keeper:
@@ -218,7 +219,7 @@ func TestManyClaimsAtOnceKeepTheTimeLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: "redis://" + silent.Addr().String(), PoolSize: 2})
+	client, err := redisdb.Connect(redisdb.Config{URL: "redis://" + silent.Addr().String(), PoolSize: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

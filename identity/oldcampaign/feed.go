@@ -37,10 +37,12 @@ type Feed struct {
 }
 
 const (
-	feedBlock   = 500 * time.Millisecond // the longest one read of the outbox waits
-	feedRetry   = 200 * time.Millisecond // between attempts while Redis is down
-	feedBatch   = 1000
-	feedRefresh = time.Second // the settings are read again at least this often
+	feedBlock = 500 * time.Millisecond // the longest one read of the outbox waits
+	feedRetry = 200 * time.Millisecond // between attempts while Redis is down
+	feedBatch = 1000
+	// connectTimeout bounds a command of the feed; a blocking read may take feedBlock longer.
+	connectTimeout = 2 * time.Second
+	feedRefresh    = time.Second // the settings are read again at least this often
 	// feedBlind is how long a reader may have been unable to read before it
 	// distrusts what it remembers: half of what the outbox keeps at least.
 	feedBlind = 30 * time.Second

@@ -12,6 +12,7 @@ import (
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // bench is a campaign on one Redis, with a ledger in memory.
@@ -50,7 +51,7 @@ func each(t *testing.T, test func(t *testing.T, b *bench)) {
 
 func connect(t testing.TB, url string) redis.UniversalClient {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,208 +91,72 @@ func TestGateWaitIsBounded(t *testing.T) {
 	})
 }
 
-// Who will want a hash later is refused at once by the number of those who are
-// in already, wherever they are. Checked by counting those at the gate alone:
-// all 100 are let in then, since nobody has come that far.
-func TestGateAdmitsAsManyAsCanBeServedInTime(t *testing.T) {
+// A request is rejected at once by the number of those that hold a place, whether
+// they hash or still ask a store. Checked by counting those that wait for a slot:
+// all 100 get a place then.
+func TestGateQueueCountsRequests(t *testing.T) {
 	g := newGate(2, 5200*time.Millisecond, time.Second, time.Now)
-	var leave []func()
-	refused := 0
+	var places []func()
+	rejected := 0
 	for range 100 {
-		_, out, err := g.admit(t.Context())
+		_, release, err := g.enter(t.Context())
 		var busy *BusyError
 		switch {
 		case err == nil:
-			leave = append(leave, out)
+			places = append(places, release)
 		case errors.As(err, &busy) && busy.RetryAfter >= 5*time.Second:
-			refused++
+			rejected++
 		default:
 			t.Fatal(err)
 		}
 	}
-	if len(leave) != 12 || refused != 88 {
-		t.Errorf("%d let in and %d refused; want 2 and 10 who wait, and 88", len(leave), refused)
+	if len(places) != 12 || rejected != 88 {
+		t.Errorf("%d have a place and %d were rejected; want 2 and 10 who wait, and 88", len(places), rejected)
 	}
-	leave[0]()
-	if _, _, err := g.admit(t.Context()); err != nil {
-		t.Errorf("after one has left: %v", err)
+	places[0]()
+	places[0]() // does nothing
+	if _, _, err := g.enter(t.Context()); err != nil {
+		t.Errorf("after one place was released: %v", err)
 	}
-	if _, _, err := g.admit(t.Context()); !errors.Is(err, ErrBusy) {
-		t.Errorf("after another has come: %v, want ErrBusy", err)
-	}
-}
-
-// Beyond perPlace for each place, whoever comes waits before anything is done
-// for them, and comes in in order.
-func TestGateLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, time.Minute, time.Second, time.Now)
-		leave := make([]func(), perPlace)
-		for i := range leave {
-			_, out, err := g.admit(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			leave[i] = out
-		}
-		came := make(chan int, 3)
-		for i := range cap(came) {
-			go func() {
-				_, out, err := g.admit(t.Context())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				came <- i
-				out()
-			}()
-			synctest.Wait()
-		}
-		if len(came) != 0 {
-			t.Fatalf("%d came in while there was no room", len(came))
-		}
-		leave[0]()
-		for i := range cap(came) {
-			if got := <-came; got != i {
-				t.Errorf("the %d-th to come in was the %d-th in line", i, got)
-			}
-		}
-	})
-}
-
-// Who goes away while in line makes room in it.
-func TestGateLineCallerThatGoes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, perPlace*time.Second, time.Second, time.Now)
-		for range perPlace {
-			if _, _, err := g.admit(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		gone := make(chan error)
-		go func() { _, _, err := g.admit(ctx); gone <- err }()
-		synctest.Wait()
-		if err := g.full(); !errors.Is(err, ErrBusy) {
-			t.Errorf("with a full line: %v, want ErrBusy", err)
-		}
-		cancel()
-		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Errorf("caller that has gone: %v", err)
-		}
-		if err := g.full(); err != nil {
-			t.Errorf("after it has gone: %v", err)
-		}
-	})
-}
-
-func TestGateLeaveTwice(t *testing.T) {
-	g := newGate(1, time.Minute, time.Second, time.Now)
-	_, stays, _ := g.admit(t.Context())
-	defer stays()
-	_, leave, err := g.admit(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	leave()
-	leave()
-	if came, in := g.came.Load(), len(g.room); came != 1 || in != 1 {
-		t.Errorf("%d came and %d are in, want 1 of each", came, in)
+	if _, _, err := g.enter(t.Context()); !errors.Is(err, ErrBusy) {
+		t.Errorf("after it was taken: %v, want ErrBusy", err)
 	}
 }
 
-// The wait in line and the wait for a place are bounded together.
-func TestGateWaitIsBoundedInAll(t *testing.T) {
+// A request that hashes twice, as a change of password does, has one deadline for
+// both, which what it does before and between does not move. Checked with a
+// deadline for each hash.
+func TestGateDeadlineIsOfTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1, 5*time.Second, time.Millisecond, time.Now)
-		go func() { _ = g.do(t.Context(), work(time.Hour)) }()
-		var out func()
-		for range perPlace {
-			_, out, _ = g.admit(t.Context())
-		}
-		time.AfterFunc(3*time.Second, out)
-		start := time.Now()
-		in, leave, err := g.admit(t.Context())
-		if err != nil || time.Since(start) != 3*time.Second {
-			t.Fatalf("in line: %v after %s", err, time.Since(start))
-		}
-		defer leave()
-		err = g.do(in, func() { t.Error("ran without a place") })
-		if !errors.Is(err, ErrBusy) || time.Since(start) != 5*time.Second {
-			t.Errorf("%v after %s, want ErrBusy after 5s", err, time.Since(start))
-		}
-		time.Sleep(2 * time.Hour)
-	})
-}
-
-// A request that hashes twice, as a change of password does, waits no longer
-// than one that hashes once, and no wait is told twice.
-func TestGateWaitIsBoundedOverSeveralRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, 5*time.Second, time.Millisecond, time.Now)
-		in, leave, err := g.admit(t.Context())
+		waits := make(chan time.Duration, 5)
+		g.observe = func(waited, _ time.Duration) { waits <- waited }
+		queued, release, err := g.enter(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer leave()
-		told := make(chan time.Duration, 5)
-		g.observe = func(waited, _ time.Duration) { told <- waited }
+		defer release()
+		start := time.Now()
+		time.Sleep(time.Second) // asks a store
 		occupy := func(d time.Duration) {
 			go func() { _ = g.do(t.Context(), work(d)) }()
 			synctest.Wait()
 		}
-		occupy(3 * time.Second)
-		if err := g.do(in, work(0)); err != nil {
+		occupy(2 * time.Second)
+		if err := g.do(queued, work(time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		occupy(time.Second)
-		if err := g.do(in, work(0)); err != nil {
-			t.Fatal(err)
+		if first, own := <-waits, <-waits; first != 0 || own != 2*time.Second {
+			t.Errorf("observed waits of %s and %s, want 0s and 2s", first, own)
 		}
 		occupy(time.Hour)
-		start := time.Now()
-		if err := g.do(in, work(0)); !errors.Is(err, ErrBusy) || time.Since(start) != time.Second {
-			t.Errorf("third run: %v after %s, want ErrBusy after 1s", err, time.Since(start))
+		if err := g.do(queued, work(0)); !errors.Is(err, ErrBusy) || time.Since(start) != 5*time.Second {
+			t.Errorf("second hash: %v after %s, want ErrBusy after 5s", err, time.Since(start))
+		}
+		if err := g.do(queued, work(0)); !errors.Is(err, ErrBusy) || time.Since(start) != 5*time.Second {
+			t.Errorf("after the deadline: %v after %s, want ErrBusy at once", err, time.Since(start))
 		}
 		time.Sleep(2 * time.Hour)
-		var all time.Duration
-		for range cap(told) {
-			all += <-told
-		}
-		if all != 4*time.Second {
-			t.Errorf("told of %s of waiting, want 4s", all)
-		}
-	})
-}
-
-// What is told of a hash has both waits, and nothing of what was done between.
-func TestGateTellsHowLongWasWaited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, time.Minute, time.Millisecond, time.Now)
-		told := make(chan [2]time.Duration, 2) // waited, took
-		g.observe = func(waited, took time.Duration) { told <- [2]time.Duration{waited, took} }
-		var out func()
-		for range perPlace {
-			_, out, _ = g.admit(t.Context())
-		}
-		time.AfterFunc(3*time.Second, out)
-		in, leave, err := g.admit(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer leave()
-		time.Sleep(10 * time.Second) // asks a store
-		go func() { _ = g.do(t.Context(), work(4*time.Second)) }()
-		synctest.Wait()
-		if err := g.do(in, work(2*time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if got := <-told; got != [2]time.Duration{0, 4 * time.Second} {
-			t.Errorf("who did not wait: %v", got)
-		}
-		if got := <-told; got != [2]time.Duration{7 * time.Second, 2 * time.Second} {
-			t.Errorf("waited %s and took %s, want 7s and 2s", got[0], got[1])
-		}
 	})
 }
 

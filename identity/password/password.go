@@ -3,10 +3,10 @@
 //
 // A hash costs tens of milliseconds of a core and tens of mebibytes: a service
 // that starts one for every request is taken down by a few hundred logins. So
-// every hash passes a gate with as many places as there are cores and a queue
-// whose length is what can be served within its longest wait; whoever finds it
-// full is told at once when to come back. The memory is used again by the next
-// hash, see package argon2id.
+// there are as many slots for hashes as there are cores, and one queue before
+// them, as long as can be served within its longest wait. A request that finds it
+// full is rejected at once, with the time after which to come back. The memory is
+// used again by the next hash, see package argon2id.
 package password
 
 import (
@@ -29,18 +29,18 @@ const (
 	hashSize = 32
 )
 
-// DefaultMaxWait is how long a caller waits for a place at most.
+// DefaultMaxWait is how long a request waits for its hashes to begin at most.
 const DefaultMaxWait = 5 * time.Second
 
 // Config configures a Hasher. The zero value is safe.
 type Config struct {
 	Params      Params           // of new hashes; zero: DefaultParams
 	Concurrency int              // hashes at once; zero: GOMAXPROCS
-	MaxWait     time.Duration    // in the queue; zero: DefaultMaxWait
+	MaxWait     time.Duration    // in the queue, for all hashes of a request together; zero: DefaultMaxWait
 	Now         func() time.Time // measures hashes; nil: time.Now
 
-	// Observe, if not nil, is told of each hash how long it waited, also before
-	// it was admitted, and how long it took.
+	// Observe, if not nil, is called with the time that each hash waited, and the
+	// time that it took.
 	Observe func(waited, took time.Duration)
 }
 
@@ -91,27 +91,21 @@ func NewHasher(c Config) (*Hasher, error) {
 
 // Load returns how many hashes run and how many wait.
 func (h *Hasher) Load() (running, waiting int) {
-	return len(h.gate.places), int(h.gate.inLine.Load() + h.gate.waiting.Load())
+	return len(h.gate.slots), int(h.gate.waiting.Load())
 }
 
-// Full fails with a *BusyError if Admit would, now.
-func (h *Hasher) Full() error { return h.gate.full() }
-
-// Admit has a request that will come for hashes wait until its turn is near. It
-// fails with a *BusyError at once when those before it will take all the time
-// that one may wait, with one later if they did, and with the context's error
-// when the caller has gone. It comes before anything else is done for the request: of
-// 2,000 at the same moment, those who cannot be served then cost next to
-// nothing, and those who wait little. The context is for Hash and the others,
-// so that all the waiting of one request is bounded; call leave when the
-// request needs no more hash, and as often as is convenient.
-func (h *Hasher) Admit(ctx context.Context) (in context.Context, leave func(), err error) {
-	return h.gate.admit(ctx)
+// Enter takes a place in the queue for a request, before it asks any store. It
+// fails with a *BusyError at once when the request would wait for a hash longer
+// than MaxWait. All hashes made with the context it returns begin within MaxWait
+// from now, or fail with a *BusyError. Call release after the last of them, and
+// as often as is convenient.
+func (h *Hasher) Enter(ctx context.Context) (queued context.Context, release func(), err error) {
+	return h.gate.enter(ctx)
 }
 
 // Hash returns the PHC string of a password under a new salt. It fails with a
-// *BusyError when the gate is full, and with the context's error when the
-// caller has gone.
+// *BusyError when the queue is full, or when no slot was free in time, and with
+// the context's error when the caller has gone.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return h.HashIf(ctx, password, func() error { return nil })
 }
@@ -199,7 +193,7 @@ func newMemories(n int, kib uint32) (*memories, error) {
 	return m, nil
 }
 
-// take never finds none: the gate has as many places.
+// take never finds none: the gate has as many slots.
 func (m *memories) take() *argon2id.Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()

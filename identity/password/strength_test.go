@@ -148,7 +148,7 @@ func TestHashIf(t *testing.T) {
 	h := newHasher(t)
 	refusal := errors.New("weak")
 	got, err := h.HashIf(t.Context(), "x", func() error {
-		if len(h.gate.places) != 1 {
+		if len(h.gate.slots) != 1 {
 			t.Error("judged outside of the gate")
 		}
 		return refusal

@@ -2,13 +2,14 @@ package revocation
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -20,24 +21,47 @@ type FeedConfig struct {
 }
 
 // Feed knows what is revoked, and hears of every revocation within a second
-// while Redis answers. While it does not, the Feed goes on with what it knows:
-// it never forgets what can still matter. It is safe for concurrent use.
+// while Redis answers. While it does not, or no identity service confirms that
+// the stream is complete, the Feed goes on with what it knows: it never forgets
+// what can still matter. It is safe for concurrent use.
 type Feed struct {
-	cfg    FeedConfig
-	stream stream
-	known  *set
-	loads  atomic.Uint64 // counts readings of the stream from its start
-	// loading is set before loads counts, and until that reading is done.
-	loading atomic.Bool
+	cfg     FeedConfig
+	known   *set
 	ready   atomic.Bool
+	foreign atomic.Bool  // Redis holds another database's revocations, says the Publisher
 	down    atomic.Int64 // Unix milliseconds since when Redis does not answer; 0: it does
+
+	mu        sync.Mutex
+	pos       position
+	lossy     string    // the epoch in which entries were found to be missing
+	confirmed time.Time // when the last new beat was seen, or Run began
+
+	clock  sync.Mutex
+	latest time.Time // the latest that the clock has shown
+	pruned time.Time
+	again  atomic.Bool // the stream is to be read from its start
+}
+
+// position is how far a Feed has read.
+type position struct {
+	load    uint64 // counts readings of the stream from its start; 0: none yet
+	loading bool   // the reading has not come to the end yet
+	epoch   string // of the stream when the reading began
+	at      string // the last entry that was read
+}
+
+func (f *Feed) position() position {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pos
 }
 
 const (
-	feedBlock = 500 * time.Millisecond // the longest one read waits
-	feedCheck = 250 * time.Millisecond // between looks at the state while entries pour in
-	feedRetry = 100 * time.Millisecond // between attempts while Redis is down
+	feedEager = 50 * time.Millisecond // the longest a read waits until the Feed is ready
 	feedPrune = time.Minute
+	// feedStale is how long a Feed waits for a beat before it warns: longer than
+	// MongoDB takes to elect a primary.
+	feedStale = 15 * time.Second
 )
 
 // NewFeed returns a Feed; it knows nothing until Run has read for the first time.
@@ -48,7 +72,7 @@ func NewFeed(cfg FeedConfig) *Feed {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Feed{cfg: cfg, stream: stream{cfg.Redis}, known: newSet()}
+	return &Feed{cfg: cfg, known: newSet()}
 }
 
 // Ready reports whether everything revoked before the Feed began is known. Once
@@ -59,21 +83,14 @@ func (f *Feed) Ready() bool { return f.ready.Load() }
 // memory alone.
 func (f *Feed) Revoked(jti, sub string, gen int64) bool { return f.known.revoked(jti, sub, gen) }
 
-// The answers of Check; compare with errors.Is.
-var (
-	// ErrRevoked: the token was ended. The client's matter: 401.
-	ErrRevoked = errors.New("token was revoked")
-	// ErrNotReady: any token may be revoked for all that is known. Ours: 503.
-	ErrNotReady = errors.New("revocations are not known yet")
-)
-
-// Check returns nil for a token that was not ended.
+// Check returns nil for a token that was not ended, token.ErrRevoked for one
+// that was, and token.ErrNotReady while that is not known.
 func (f *Feed) Check(c token.Claims) error {
 	switch {
 	case !f.Ready():
-		return ErrNotReady
+		return token.ErrNotReady
 	case f.Revoked(c.ID, c.Subject, c.Generation):
-		return ErrRevoked
+		return token.ErrRevoked
 	default:
 		return nil
 	}
@@ -86,17 +103,22 @@ func (f *Feed) Generation(userID string) int64 { return f.known.generation(userI
 // Stats is what a Feed tells of itself.
 type Stats struct {
 	Ready       bool
+	Foreign     bool      // in an identity service: Redis holds another database's revocations, and is left as it is
 	DownSince   time.Time // since when Redis does not answer; zero: it does
+	Confirmed   time.Time // when an identity service was last seen to confirm the stream, or Run began; zero: not running
 	Tokens      int       // revoked token ids in memory
 	Generations int       // users with a raised generation in memory
 }
 
 // Stats returns the present state.
 func (f *Feed) Stats() Stats {
-	s := Stats{Ready: f.Ready()}
+	s := Stats{Ready: f.Ready(), Foreign: f.foreign.Load()}
 	if ms := f.down.Load(); ms != 0 {
 		s.DownSince = time.UnixMilli(ms).UTC()
 	}
+	f.mu.Lock()
+	s.Confirmed = f.confirmed
+	f.mu.Unlock()
 	s.Tokens, s.Generations = f.known.size()
 	return s
 }
@@ -104,140 +126,196 @@ func (f *Feed) Stats() Stats {
 // Run follows the revocations until ctx ends, and returns nil then. Redis being
 // down is waited out.
 func (f *Feed) Run(ctx context.Context) error {
-	t := &tail{feed: f}
-	for ctx.Err() == nil {
-		err := t.step(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		f.report(ctx, err)
-		if err != nil {
-			pause(ctx, feedRetry)
-		}
+	f.confirm(f.cfg.Now())
+	follower := redisdb.Follower{
+		Redis: f.cfg.Redis, Stream: KeyStream, Reader: &tail{feed: f},
+		Block: func() time.Duration {
+			if f.Ready() {
+				return time.Hour
+			}
+			return feedEager
+		},
+		Lost: func(ctx context.Context, err error) {
+			f.down.Store(f.cfg.Now().UnixMilli())
+			f.cfg.Log.WarnContext(ctx, "revocations are not followed: the last known ones hold", "err", err, "ready", f.Ready())
+		},
+		Regained: func(ctx context.Context) {
+			since := time.UnixMilli(f.down.Swap(0)).UTC()
+			f.cfg.Log.InfoContext(ctx, "revocations are followed again", "down_since", since)
+		},
 	}
+	follower.Run(ctx)
 	return nil
 }
 
-// report says once when Redis is lost, and once when it is back.
-func (f *Feed) report(ctx context.Context, err error) {
-	since := f.down.Load()
-	switch {
-	case err != nil && since == 0:
-		f.down.Store(f.cfg.Now().UnixMilli())
-		f.cfg.Log.WarnContext(ctx, "revocations are not followed: the last known ones hold", "err", err, "ready", f.Ready())
-	case err == nil && since != 0:
-		f.down.Store(0)
-		f.cfg.Log.InfoContext(ctx, "revocations are followed again", "down_since", time.UnixMilli(since).UTC())
+func (f *Feed) confirm(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.confirmed = now
+}
+
+// lost reports whether entries of this epoch were found to be missing.
+func (f *Feed) lost(epoch string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lossy == epoch
+}
+
+// tidy forgets what can no longer matter by the wall clock, by which tokens
+// expire. When the clock was set back, what was forgotten as over may matter
+// again, and the stream is read from its start. Less than margin does no harm.
+func (f *Feed) tidy(ctx context.Context) {
+	now := f.cfg.Now().Round(0)
+	f.clock.Lock()
+	defer f.clock.Unlock()
+	if back := f.latest.Sub(now); back > margin {
+		f.cfg.Log.WarnContext(ctx, "the clock was set back: revocations are read anew", "by", back)
+		f.latest, f.pruned = now, now
+		f.again.Store(true)
 	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+	if now.After(f.latest) {
+		f.latest = now
 	}
-}
-
-// tail is the state of one Run.
-type tail struct {
-	feed    *Feed
-	follows state  // of the stream that was read from its start
-	begun   bool   // follows is set
-	cursor  string // the last entry that was read
-	idle    bool   // the last read found nothing
-	checked time.Time
-	pruned  time.Time
-	latest  time.Time // the latest the clock has shown
-}
-
-func (t *tail) step(ctx context.Context) error {
-	f, now := t.feed, t.feed.cfg.Now()
-	t.watch(ctx, now.Round(0)) // the wall clock, by which tokens expire
-	if now.Sub(t.pruned) >= feedPrune {
+	if now.Sub(f.pruned) >= feedPrune {
 		f.known.prune(now)
-		t.pruned = now
+		f.pruned = now
 	}
-	if !t.begun || t.idle || now.Sub(t.checked) >= feedCheck || f.down.Load() != 0 {
-		if err := t.check(ctx); err != nil {
-			return err
-		}
-		t.checked = now
-	}
-	entries, err := f.stream.next(ctx, t.cursor, feedBlock)
+}
+
+// tail reads the stream for a Feed.
+type tail struct {
+	feed   *Feed
+	answer *redis.Cmd // the state, right after what was read
+	pos    position   // what the Feed shows as its own
+	first  State      // when the reading from the start began, but for the beat: the latest that was seen
+	stale  bool       // it was said that no beat comes
+}
+
+// Beside implements redisdb.Reader.
+func (t *tail) Beside(ctx context.Context, pipe redis.Pipeliner) {
+	t.answer = stateScript.Eval(ctx, pipe, keys)
+}
+
+// Take implements redisdb.Reader.
+func (t *tail) Take(ctx context.Context, b redisdb.Batch) (again bool) {
+	f := t.feed
+	f.tidy(ctx)
+	st, err := stateOf(t.answer)
 	if err != nil {
-		return err
+		f.cfg.Log.ErrorContext(ctx, "the state of the revocations cannot be read", "err", err)
 	}
-	t.learn(ctx, entries)
-	t.idle = len(entries) == 0
-	return nil
-}
-
-// watch has the stream read from its start when the clock was set back: what
-// was forgotten as over may matter again. Less than margin does no harm.
-func (t *tail) watch(ctx context.Context, wall time.Time) {
-	if back := t.latest.Sub(wall); back > margin {
-		t.feed.cfg.Log.WarnContext(ctx, "the clock was set back: revocations are read anew", "by", back)
-		t.begun, t.latest = false, wall
+	t.warn(ctx)
+	switch {
+	case f.again.Swap(false):
+		return true
+	case b.Start:
+		t.first = st
+		t.show(position{load: t.pos.load + 1, loading: true, epoch: st.Epoch})
+		return false
+	case st.Epoch != t.first.Epoch:
+		return true // filled anew, or emptied, or on another server
+	case t.broken(b.Entries):
+		t.miss(ctx, st)
+		return true
 	}
-	if wall.After(t.latest) {
-		t.latest = wall
-	}
-}
-
-// check reads the stream from its start when it is not the one that was
-// followed: filled anew, on another server, or no longer whole.
-func (t *tail) check(ctx context.Context) error {
-	before, err := t.feed.stream.state(ctx)
-	if err != nil || (t.begun && before == t.follows) {
-		return err
-	}
-	if err := t.load(ctx); err != nil {
-		return err
-	}
-	after, err := t.feed.stream.state(ctx)
-	if err != nil {
-		return err
-	}
-	// Another state means that it was emptied or filled meanwhile: then what
-	// was read may be a part, and the next step reads it again.
-	t.follows, t.begun = after, after == before
-	if t.begun && after.whole {
-		t.feed.ready.Store(true)
-	}
-	return nil
-}
-
-func (t *tail) load(ctx context.Context) error {
-	t.begun, t.cursor = false, "0-0"
-	t.feed.loading.Store(true)
-	t.feed.loads.Add(1)
-	for {
-		entries, err := t.feed.stream.page(ctx, t.cursor)
-		if err != nil {
-			return err
+	t.learn(ctx, b.Entries)
+	if t.pos.loading && !b.More {
+		pos := t.pos
+		pos.loading = false
+		if older(pos.at, t.first.last) { // the last were trimmed
+			pos.at = t.first.last
 		}
-		t.learn(ctx, entries)
-		if len(entries) < streamPage {
-			t.feed.loading.Store(false)
-			return nil
-		}
+		t.show(pos)
 	}
+	if t.pos.loading || !st.Whole {
+		return false
+	}
+	if older(st.last, t.pos.at) {
+		t.miss(ctx, st)
+		return true
+	}
+	if st.last == t.pos.at && st.Beat.After(t.first.Beat) {
+		t.first.Beat = st.Beat
+		t.confirmed(ctx)
+	}
+	return false
+}
+
+// show makes the position the Feed's.
+func (t *tail) show(pos position) {
+	t.pos = pos
+	t.feed.mu.Lock()
+	defer t.feed.mu.Unlock()
+	t.feed.pos = pos
+}
+
+// broken reports whether these are not the entries that follow the last one
+// that was read. What is read from the start may have gaps: entries are trimmed,
+// and an epoch begins with what is there.
+func (t *tail) broken(entries []redis.XMessage) bool {
+	at := t.pos.at
+	for _, m := range entries {
+		if prev := text(m, "prev"); !t.pos.loading && prev != "" && prev != at {
+			return true
+		}
+		at = m.ID
+	}
+	return false
+}
+
+// miss notes that entries are missing which were there in this epoch: the server
+// is another, or came back as it was before.
+func (t *tail) miss(ctx context.Context, st State) {
+	f := t.feed
+	f.cfg.Log.WarnContext(ctx, "the stream of revocations has lost entries: it is read anew", "epoch", st.Epoch, "read", t.pos.at, "last", st.last)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lossy = st.Epoch
 }
 
 func (t *tail) learn(ctx context.Context, entries []redis.XMessage) {
 	f := t.feed
+	if n := len(entries); n > 0 { // before they count as heard: a beat rests on this one
+		pos := t.pos
+		pos.at = entries[n-1].ID
+		t.show(pos)
+	}
 	now := f.cfg.Now()
 	for _, m := range entries {
-		t.cursor = m.ID
+		if text(m, "epoch") != "" {
+			continue // it only wakes readers
+		}
 		r, err := parse(m)
 		if err != nil {
 			f.cfg.Log.ErrorContext(ctx, "revocation cannot be read and is skipped", "err", err)
 			continue
 		}
 		if r.Until.After(now) {
-			f.known.add(r, f.loads.Load())
+			f.known.add(r, t.pos.load, 0)
 		}
+	}
+}
+
+// confirmed: an identity service has just found everything in the stream, and
+// the Feed has read all of it.
+func (t *tail) confirmed(ctx context.Context) {
+	f := t.feed
+	f.confirm(f.cfg.Now())
+	f.ready.Store(true)
+	if t.stale {
+		f.cfg.Log.InfoContext(ctx, "revocations are confirmed again")
+		t.stale = false
+	}
+}
+
+// warn says once when no beat comes.
+func (t *tail) warn(ctx context.Context) {
+	f := t.feed
+	f.mu.Lock()
+	since := f.confirmed
+	f.mu.Unlock()
+	if !t.stale && f.cfg.Now().Sub(since) > feedStale {
+		f.cfg.Log.WarnContext(ctx, "no identity service confirms that the revocations are complete: the known ones hold", "since", since.UTC(), "ready", f.Ready())
+		t.stale = true
 	}
 }

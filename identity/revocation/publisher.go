@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/earlybird/earlybird/identity/outage"
 )
 
 // PublisherConfig configures a Publisher. Store, Redis and Feed are required;
@@ -17,15 +15,17 @@ import (
 type PublisherConfig struct {
 	Store Store
 	Redis redis.UniversalClient
-	Feed  *Feed            // of this process; its Run is somebody else's to call
+	Feed  *Feed            // of this process; the caller runs it
 	Log   *slog.Logger     // nil: slog.Default()
 	Now   func() time.Time // nil: time.Now
 
-	// Interval is the pause between looks at Redis. 250 ms.
+	// Interval is the pause between looks at Redis. When no replica has raised
+	// the beat for two of them, this one compares the stream with the store and
+	// raises it. 250 ms.
 	Interval time.Duration
-	// SweepEvery is the time between looks for what a process stored and died
-	// before it announced; while Redis is down it is also how other replicas
-	// hear of each other, and then a second at most. 5 s.
+	// SweepEvery is the time between comparisons in any case; while Redis is
+	// down it is how replicas hear of each other's revocations, and then a
+	// second at most. 5 s.
 	SweepEvery time.Duration
 }
 
@@ -37,9 +37,12 @@ type Publisher struct {
 	cfg    PublisherConfig
 	stream stream
 
-	lost   bool      // Redis did not answer at the last look
+	lost   bool      // at the last look Redis did not answer, or was another database's
 	looked time.Time // when the store was last read
-	swept  time.Time // everything decided before was announced; of the wall clock alone, as what is stored
+	load   uint64    // the Feed's reading of the stream that swept is about
+	swept  time.Time // everything decided before came with that reading; of the wall clock alone, as what is stored
+	seen   State     // at the last look
+	beatAt time.Time // when the beat was last seen to be a new one
 	tidied time.Time
 }
 
@@ -83,30 +86,61 @@ func (p *Publisher) Run(ctx context.Context) error {
 			p.cfg.Log.InfoContext(ctx, "revocations are published again")
 		}
 		failing = err != nil
-		pause(ctx, p.cfg.Interval)
+		select {
+		case <-ctx.Done():
+		case <-time.After(p.cfg.Interval):
+		}
 	}
 	return nil
 }
 
 func (p *Publisher) step(ctx context.Context) error {
 	now := p.cfg.Now()
-	st, lost := p.stream.state(ctx)
+	p.cfg.Feed.tidy(ctx)
+	origin, st, lost := p.look(ctx)
 	back := p.lost && lost == nil
 	p.lost = lost != nil
-	if lost == nil && !st.whole {
-		return p.fill(ctx, st)
+	if lost == nil {
+		if !st.Whole || p.cfg.Feed.lost(st.Epoch) {
+			return p.renew(ctx, origin, st)
+		}
+		if st.Epoch != p.seen.Epoch || !st.Beat.Equal(p.seen.Beat) {
+			p.beatAt = now
+		}
+		p.seen = st
 	}
-	if back || now.Sub(p.looked) >= p.pace() {
+	if back || p.due(now) {
 		p.looked = now
-		if err := p.sweep(ctx); err != nil {
+		if err := p.sweep(ctx, origin); err != nil {
 			return errors.Join(lost, err)
 		}
 	}
 	if lost == nil && now.Sub(p.tidied) >= tidyEvery {
 		p.tidied = now
-		return errors.Join(p.stream.trim(ctx), p.cfg.Store.PruneRevocations(ctx, now))
+		return errors.Join(p.stream.trim(ctx, origin), p.cfg.Store.PruneRevocations(ctx, now))
 	}
 	return lost
+}
+
+// look reads the state of the stream, and fails when it is not for this
+// database to write to.
+func (p *Publisher) look(ctx context.Context) (origin string, st State, err error) {
+	if origin, err = p.cfg.Store.Origin(ctx); err != nil {
+		return "", State{}, err
+	}
+	if st, err = p.stream.state(ctx); err != nil {
+		return "", State{}, err
+	}
+	foreign := st.Origin != "" && st.Origin != origin
+	p.cfg.Feed.foreign.Store(foreign)
+	if foreign {
+		return "", State{}, &ForeignError{Theirs: st.Origin, Ours: origin}
+	}
+	return origin, st, nil
+}
+
+func (p *Publisher) due(now time.Time) bool {
+	return now.Sub(p.looked) >= p.pace() || !p.lost && now.Sub(p.beatAt) >= 2*p.cfg.Interval
 }
 
 func (p *Publisher) pace() time.Duration {
@@ -116,65 +150,32 @@ func (p *Publisher) pace() time.Duration {
 	return p.cfg.SweepEvery
 }
 
-// fill gives Redis everything. It reads the store after it has begun: what is
-// stored later is announced by who stores it, into the same filling, or the
-// filling is not marked as whole.
-func (p *Publisher) fill(ctx context.Context, was state) error {
-	token, err := p.stream.begin(ctx, rand.Text())
-	if err != nil || token == "" {
-		return err
+// renew begins a new epoch. The next sweep, after the Feed has read what is in
+// the stream, announces what is missing from it. Of several replicas one begins
+// the epoch; the others give it two intervals to raise the beat before they
+// sweep too.
+func (p *Publisher) renew(ctx context.Context, origin string, was State) error {
+	lossy := ""
+	if was.Whole {
+		lossy = was.Epoch
 	}
-	start := p.cfg.Now()
-	all, err := p.read(ctx, time.Time{})
-	if err != nil {
-		return err
+	next := rand.Text()
+	epoch, err := p.stream.renew(ctx, origin, next, lossy)
+	if err == nil && epoch == next {
+		p.looked = time.Time{}
+		p.cfg.Log.InfoContext(ctx, "revocations are filled into redis", "epoch", epoch, "first", was.Origin == "", "lossy", was.Whole)
 	}
-	there, err := p.announced(ctx)
-	if err != nil {
-		return err
-	}
-	var missing []Revocation
-	for _, r := range all {
-		if !there[r.ID()] {
-			missing = append(missing, r)
-		}
-	}
-	if err := p.stream.announce(ctx, missing...); err != nil {
-		return err
-	}
-	marked, err := p.stream.mark(ctx, token)
-	if err != nil || !marked {
-		return err
-	}
-	p.swept, p.looked = start.Round(0), start
-	p.cfg.Log.InfoContext(ctx, "revocations filled into redis", "needed", len(all), "missing", len(missing), "first", was.epoch == "")
-	return nil
+	return err
 }
 
-// announced returns the IDs of what the stream holds.
-func (p *Publisher) announced(ctx context.Context) (map[string]bool, error) {
-	there, after := map[string]bool{}, "0-0"
-	for {
-		entries, err := p.stream.page(ctx, after)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range entries {
-			after = m.ID
-			if r, err := parse(m); err == nil {
-				there[r.ID()] = true
-			}
-		}
-		if len(entries) < streamPage {
-			return there, nil
-		}
+// sweep teaches the Feed what the store has, announces what the stream was not
+// heard to hold, and raises the beat.
+func (p *Publisher) sweep(ctx context.Context, origin string) error {
+	start, pos := p.cfg.Now().Round(0), p.cfg.Feed.position()
+	if pos.load != p.load {
+		p.load, p.swept = pos.load, time.Time{} // what an earlier reading brought says nothing of this one
 	}
-}
-
-// sweep teaches the Feed what the store has, and announces what the stream was
-// not heard to hold.
-func (p *Publisher) sweep(ctx context.Context) error {
-	start, since := p.cfg.Now().Round(0), p.swept
+	since := p.swept
 	if since.After(start) {
 		since = time.Time{} // the clock was set back: what was decided since seems older
 	}
@@ -182,29 +183,53 @@ func (p *Publisher) sweep(ctx context.Context) error {
 		since = since.Add(-sweepOverlap)
 	}
 	all, err := p.read(ctx, since)
-	if err != nil {
+	if err != nil || p.lost {
 		return err
 	}
-	load := p.cfg.Feed.loads.Load()
-	if p.lost || load == 0 {
-		return nil
-	}
-	if p.cfg.Feed.loading.Load() {
+	if pos.loading || pos.load == 0 || pos.epoch != p.seen.Epoch {
 		p.looked = time.Time{} // what the stream holds will be known at the next look
 		return nil
 	}
+	complete := true // but for what the next sweep reads again
 	var unheard []Revocation
 	for _, r := range all {
-		if !p.cfg.Feed.known.heard(r, load) {
+		if !p.cfg.Feed.known.heard(r, pos.load) {
 			unheard = append(unheard, r)
+			complete = complete && r.At.After(start.Add(-sweepOverlap))
 		}
 	}
-	if err := p.stream.announce(ctx, unheard...); err != nil {
-		p.lost = outage.Is(err)
+	return p.bring(ctx, origin, start, unheard, complete)
+}
+
+// bring announces what the stream lacks, and raises the beat.
+func (p *Publisher) bring(ctx context.Context, origin string, start time.Time, unheard []Revocation, complete bool) error {
+	last, err := p.stream.announce(ctx, origin, unheard...)
+	if err != nil {
+		p.lost = true
 		return err
 	}
-	p.swept = start
-	return nil
+	for _, r := range unheard {
+		p.cfg.Feed.known.add(r, 0, p.load)
+	}
+	pos := p.cfg.Feed.position()
+	if pos.load != p.load {
+		p.looked = time.Time{}
+		return nil
+	}
+	if complete {
+		p.swept = start
+	}
+	var rests []string // what the beat rests on: what was heard, and what was announced
+	for _, id := range []string{pos.at, last} {
+		if id != "" {
+			rests = append(rests, id)
+		}
+	}
+	if _, err := p.stream.beat(ctx, origin, pos.epoch, p.cfg.Now(), rests...); err != nil {
+		p.lost = true
+		return err
+	}
+	return nil // a beat that was refused is tried again after the next look
 }
 
 // read returns what was decided since a time. The Feed has it then, and
@@ -215,7 +240,7 @@ func (p *Publisher) read(ctx context.Context, since time.Time) ([]Revocation, er
 		if err != nil {
 			return nil, err
 		}
-		p.cfg.Feed.known.add(r, 0)
+		p.cfg.Feed.known.add(r, 0, 0)
 		all = append(all, r)
 	}
 	if since.IsZero() {

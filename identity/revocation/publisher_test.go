@@ -40,7 +40,7 @@ func TestSweepAfterTheClockWasSetBack(t *testing.T) {
 	p := NewPublisher(PublisherConfig{
 		Store: store, Redis: client, Feed: NewFeed(FeedConfig{Redis: client, Log: log}), Log: log, Now: func() time.Time { return now },
 	})
-	p.cfg.Feed.loads.Store(1) // it has read the stream
+	p.cfg.Feed.pos.load = 1 // it has read the stream
 	for _, test := range []struct {
 		now, since time.Time
 	}{
@@ -51,7 +51,7 @@ func TestSweepAfterTheClockWasSetBack(t *testing.T) {
 		{noon.Add(4 * time.Minute), noon.Add(3*time.Minute - sweepOverlap)},
 	} {
 		now = test.now
-		if err := p.sweep(t.Context()); err != nil {
+		if err := p.sweep(t.Context(), "here"); err != nil {
 			t.Fatal(err)
 		}
 		if got := store.since[len(store.since)-1]; !got.Equal(test.since) {
@@ -67,11 +67,11 @@ func TestSweepWaitsForTheFeedToHaveRead(t *testing.T) {
 	t.Cleanup(func() { _ = client.Close() })
 	feed := NewFeed(FeedConfig{Redis: client, Log: slog.New(slog.DiscardHandler)})
 	p := NewPublisher(PublisherConfig{Store: &asked{all: []Revocation{{TokenID: "T", Until: noon}}}, Redis: client, Feed: feed})
-	feed.loads.Store(1)
+	feed.pos.load = 1
 	for want, loading := range []bool{true, false} { // as many entries as sweeps that were not in vain
-		feed.loading.Store(loading)
+		feed.pos.loading = loading
 		p.looked = noon
-		if err := p.sweep(t.Context()); err != nil {
+		if err := p.sweep(t.Context(), "here"); err != nil {
 			t.Fatal(err)
 		}
 		if n := client.XLen(t.Context(), KeyStream).Val(); n != int64(want) || p.looked.IsZero() != loading {

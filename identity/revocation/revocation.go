@@ -5,7 +5,22 @@
 // within a second. Whoever checks tokens follows the stream with a [Feed] and
 // asks that, which costs no network call. The identity service writes with a
 // [Writer] and runs a [Publisher], which gives Redis what it lacks: after Redis
-// was emptied or restarted, and after a process died between the two.
+// was emptied or rolled back, and after a process died between the two.
+//
+// # The stream
+//
+// A hash beside the stream says what it is worth: the origin of the database
+// whose revocations it holds, the epoch, which is random and new whenever the
+// stream was filled anew, how many entries it has, and the last of them. A beat
+// says when an identity service last compared it with MongoDB and found nothing
+// missing. Each entry names the one before it. So everybody who follows the
+// stream notices when entries go missing, also when Redis came back as it was
+// some time ago: its last entry is older than what was read, or a new entry does
+// not follow it. Publishers then begin a new epoch and add what is missing;
+// Feeds read the stream from its start, and forget nothing.
+//
+// A Feed trusts a stream that it has not followed before only once the beat was
+// raised while it watched.
 //
 // It is imported by the identity service, by the plugins at the edge and by the
 // command line, so it knows no store and nothing of Kong.
@@ -71,6 +86,10 @@ var ErrExists = errors.New("revocation exists")
 // Store keeps revocations. Every method may also return an *outage.Error when
 // the store does not answer. Implementations pass revocationtest.Run.
 type Store interface {
+	// Origin returns the random id of the database, which never changes. Redis
+	// carries it beside the revocations; one that carries another is left alone.
+	Origin(ctx context.Context) (string, error)
+
 	// AddRevocation stores r durably, or fails with ErrExists when one with
 	// its ID is there: of two concurrent calls exactly one succeeds. A call
 	// whose answer was lost and that the store repeats may find itself there.
@@ -86,8 +105,9 @@ type Store interface {
 }
 
 // PendingError reports a revocation that is stored but that the edges have not
-// been told of, because Redis did not answer. The identity service obeys it and
-// tells them as soon as Redis is back.
+// heard of, because Redis did not answer or holds another database's (a
+// *ForeignError). The identity service obeys it, and announces it to the edges
+// as soon as it can.
 type PendingError struct{ Err error }
 
 func (e *PendingError) Error() string {

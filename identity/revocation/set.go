@@ -18,7 +18,8 @@ type set struct {
 // may be many.
 type mark struct {
 	until int64  // Unix milliseconds
-	heard uint64 // the load of the stream it was last seen in; 0: never
+	heard uint64 // the reading of the stream that it was last seen in; 0: never
+	sent  uint64 // the reading of the stream during which this process last added it there; 0: never
 }
 
 type generation struct {
@@ -46,41 +47,57 @@ func (s *set) generation(userID string) int64 {
 	return s.generations[userID].least
 }
 
-// add learns r. heard is the load of the stream it came with, 0 when it came
-// another way.
-func (s *set) add(r Revocation, heard uint64) {
+// add learns r, which the stream brought in the reading heard, or which was
+// added to it during the reading sent; 0: it was not.
+func (s *set) add(r Revocation, heard, sent uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until := r.Until.UnixMilli()
+	added := mark{until: r.Until.UnixMilli(), heard: heard, sent: sent}
 	if r.TokenID != "" {
-		old := s.tokens[r.TokenID]
-		s.tokens[r.TokenID] = mark{until: max(until, old.until), heard: max(heard, old.heard)}
+		s.tokens[r.TokenID] = s.tokens[r.TokenID].and(added)
 		return
 	}
 	g := s.generations[r.UserID]
-	if r.Generation > g.least {
-		g = generation{least: r.Generation, mark: mark{until: g.until}}
+	switch {
+	case r.Generation > g.least:
+		added.until = max(added.until, g.until)
+		g = generation{least: r.Generation, mark: added}
+	case r.Generation == g.least:
+		g.mark = g.and(added)
+	default:
+		g.until = max(g.until, added.until)
 	}
-	if r.Generation == g.least {
-		g.heard = max(heard, g.heard)
-	}
-	g.until = max(until, g.until)
 	s.generations[r.UserID] = g
 }
 
-// heard reports whether r, or what makes it needless, came with this load of
-// the stream. Load 0 is before the first: nothing came.
+// and returns the later of each.
+func (m mark) and(n mark) mark {
+	return mark{until: max(m.until, n.until), heard: max(m.heard, n.heard), sent: max(m.sent, n.sent)}
+}
+
+// heard reports whether r, or what makes it needless, came with this reading of
+// the stream. Reading 0 is before the first: nothing came.
 func (s *set) heard(r Revocation, load uint64) bool {
-	if load == 0 {
-		return false
-	}
+	m, ok := s.mark(r)
+	return ok && load > 0 && m.heard >= load
+}
+
+// told reports the same, or that this process added it during the reading.
+func (s *set) told(r Revocation, load uint64) bool {
+	m, ok := s.mark(r)
+	return ok && load > 0 && max(m.heard, m.sent) >= load
+}
+
+// mark returns what is remembered of r, or of what makes it needless.
+func (s *set) mark(r Revocation) (m mark, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if r.TokenID != "" {
-		return s.tokens[r.TokenID].heard >= load
+		m, ok = s.tokens[r.TokenID]
+		return m, ok
 	}
-	g := s.generations[r.UserID]
-	return g.least >= r.Generation && g.heard >= load
+	g, ok := s.generations[r.UserID]
+	return g.mark, ok && g.least >= r.Generation
 }
 
 // prune forgets what cannot matter at a time any more.

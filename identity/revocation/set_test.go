@@ -16,7 +16,7 @@ func TestSet(t *testing.T) {
 		{UserID: "alice", Generation: 5, Until: noon},
 		{UserID: "alice", Generation: 3, Until: noon}, // late: it takes nothing back
 	} {
-		s.add(r, 0)
+		s.add(r, 0, 0)
 	}
 	for _, test := range []struct {
 		name      string
@@ -51,11 +51,11 @@ func TestSetForgetsWhatIsOver(t *testing.T) {
 	s := newSet()
 	for i := range 100 {
 		at := noon.Add(time.Duration(i) * time.Second)
-		s.add(Revocation{TokenID: fmt.Sprint(i), Until: at}, 0)
-		s.add(Revocation{UserID: fmt.Sprint(i), Generation: 1, Until: at}, 0)
+		s.add(Revocation{TokenID: fmt.Sprint(i), Until: at}, 0, 0)
+		s.add(Revocation{UserID: fmt.Sprint(i), Generation: 1, Until: at}, 0, 0)
 	}
-	s.add(Revocation{UserID: "0", Generation: 2, Until: noon.Add(time.Hour)}, 0)
-	s.add(Revocation{UserID: "0", Generation: 1, Until: noon}, 0) // read again: it shortens nothing
+	s.add(Revocation{UserID: "0", Generation: 2, Until: noon.Add(time.Hour)}, 0, 0)
+	s.add(Revocation{UserID: "0", Generation: 1, Until: noon}, 0, 0) // read again: it shortens nothing
 	s.prune(noon.Add(89 * time.Second))
 	if tokens, generations := s.size(); tokens != 10 || generations != 11 {
 		t.Errorf("%d tokens and %d generations left, want 10 and 11", tokens, generations)
@@ -68,9 +68,9 @@ func TestSetForgetsWhatIsOver(t *testing.T) {
 func TestHeard(t *testing.T) {
 	s := newSet()
 	token, old, late := Revocation{TokenID: "T"}, Revocation{UserID: "u", Generation: 1}, Revocation{UserID: "u", Generation: 2}
-	s.add(token, 1)
-	s.add(late, 1)
-	s.add(token, 0) // from the store: heard all the same
+	s.add(token, 1, 0)
+	s.add(late, 1, 0)
+	s.add(token, 0, 0) // from the store: heard all the same
 	for _, r := range []Revocation{token, old, late} {
 		if !s.heard(r, 1) {
 			t.Errorf("%s was not heard in load 1", r.ID())
@@ -79,7 +79,7 @@ func TestHeard(t *testing.T) {
 			t.Errorf("%s was heard in a load that did not bring it", r.ID())
 		}
 	}
-	s.add(Revocation{UserID: "u", Generation: 3}, 0)
+	s.add(Revocation{UserID: "u", Generation: 3}, 0, 0)
 	if s.heard(late, 2) || s.heard(Revocation{UserID: "u", Generation: 3}, 1) {
 		t.Error("a generation that came from the store was heard")
 	}
@@ -101,8 +101,8 @@ func TestKeepOutlivesEveryToken(t *testing.T) {
 func BenchmarkRevoked(b *testing.B) {
 	f := NewFeed(FeedConfig{})
 	for i := range 100_000 {
-		f.known.add(Revocation{TokenID: fmt.Sprintf("%026d", i), Until: noon}, 0)
-		f.known.add(Revocation{UserID: fmt.Sprintf("%026d", i), Generation: 1, Until: noon}, 0)
+		f.known.add(Revocation{TokenID: fmt.Sprintf("%026d", i), Until: noon}, 0, 0)
+		f.known.add(Revocation{UserID: fmt.Sprintf("%026d", i), Generation: 1, Until: noon}, 0, 0)
 	}
 	const jti, user = "4VHUZ2TTRRNHZZWQCMWOKUQBCD", "DCBQUKOWMCQWZZHNRRTT2ZUHV4"
 	b.Run("one", func(b *testing.B) {

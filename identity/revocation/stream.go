@@ -6,177 +6,216 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/identity/outage"
-	"github.com/earlybird/earlybird/identity/serverlua"
 )
 
 // The keys in Redis. Both carry the hash tag of the project's other keys, so
 // that one script may use them together on Redis Cluster.
 const (
-	KeyStream = "earlybird:{earlybird}:revocations"       // stream: jti until, or user gen until
-	KeyState  = "earlybird:{earlybird}:revocations:state" // hash: run_id, epoch and count; filling, filling_on
+	KeyStream = "earlybird:{earlybird}:revocations"       // stream: jti until, or user gen until; prev: the entry before
+	KeyState  = "earlybird:{earlybird}:revocations:state" // hash: origin, epoch, count, last, beat
 )
 
 var (
+	//go:embed lua/origin.lua
+	originLua string
 	//go:embed lua/state.lua
 	stateLua string
 	//go:embed lua/announce.lua
 	announceLua string
-	//go:embed lua/begin.lua
-	beginLua string
-	//go:embed lua/mark.lua
-	markLua string
+	//go:embed lua/renew.lua
+	renewLua string
+	//go:embed lua/beat.lua
+	beatLua string
 	//go:embed lua/trim.lua
 	trimLua string
 )
 
 var (
-	stateScript    = redis.NewScript(serverlua.Functions + stateLua)
-	announceScript = redis.NewScript(announceLua)
-	beginScript    = redis.NewScript(serverlua.Functions + beginLua)
-	markScript     = redis.NewScript(serverlua.Functions + markLua)
-	trimScript     = redis.NewScript(serverlua.Functions + trimLua)
+	stateScript    = redis.NewScript(stateLua)
+	announceScript = redis.NewScript(originLua + announceLua)
+	renewScript    = redis.NewScript(originLua + renewLua)
+	beatScript     = redis.NewScript(originLua + beatLua)
+	trimScript     = redis.NewScript(originLua + trimLua)
 
 	keys = []string{KeyStream, KeyState}
 )
 
 const (
-	streamPage    = 1000            // entries read or written at once
-	streamTimeout = 2 * time.Second // of one command; a blocking read may take as much longer
+	streamPage    = 1000            // entries written at once
+	streamTimeout = 2 * time.Second // of one script
 )
 
 // errReply reports a script's answer that cannot be read.
 var errReply = errors.New("unexpected reply")
 
-// stream is the revocations in Redis. Its methods return an *outage.Error when
-// Redis does not answer.
-type stream struct{ redis redis.UniversalClient }
-
-// state is what the stream is worth at one moment.
-type state struct {
-	whole bool   // it holds everything that was stored when it was filled, and since
-	runID string // names the running server
-	epoch string // names the filling
+// ForeignError reports a Redis that holds the revocations of another database:
+// a wrong URL, or MongoDB's data was replaced and Redis kept. Nothing was
+// written to it.
+type ForeignError struct {
+	Theirs, Ours string // the origins; see Store
 }
 
-func (s stream) state(ctx context.Context) (state, error) {
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("redis holds the revocations of another database (origin %s, this one is %s) and is left as it is", e.Theirs, e.Ours)
+}
+
+// State is what the stream in Redis is worth at one moment.
+type State struct {
+	Whole  bool   // no entry has gone missing since the epoch began
+	Origin string // of the database whose revocations these are; empty: an empty Redis, or an earlier version's
+	Epoch  string // changes whenever the stream was filled anew
+	// Beat is when an identity service last found everything in the stream
+	// that MongoDB held, by its clock; zero: not in this epoch yet.
+	Beat time.Time
+
+	last string // id of the last entry that was added
+}
+
+// Look reads the state of the stream. It fails with an *outage.Error.
+func Look(ctx context.Context, client redis.UniversalClient) (State, error) {
+	return stream{client}.state(ctx)
+}
+
+// stream is the revocations in Redis. Its methods return an *outage.Error when
+// Redis does not answer. Those that write do so for the database of an origin,
+// and fail with a *ForeignError when Redis holds those of another.
+type stream struct{ redis redis.UniversalClient }
+
+func (s stream) state(ctx context.Context) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
-	reply, err := stateScript.Run(ctx, s.redis, keys).Slice()
-	if err == nil && len(reply) != 3 {
+	st, err := stateOf(stateScript.Run(ctx, s.redis, keys))
+	if err != nil {
+		return State{}, outage.New("redis", "read revocation state", err)
+	}
+	return st, nil
+}
+
+// stateOf reads the answer of state.lua.
+func stateOf(cmd *redis.Cmd) (State, error) {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return State{}, err
+	}
+	if len(reply) != 5 {
+		return State{}, errReply
+	}
+	whole, _ := reply[0].(int64)
+	var text [5]string
+	for i := range text {
+		text[i], _ = reply[i].(string)
+	}
+	st := State{Whole: whole == 1, Origin: text[1], Epoch: text[2], last: text[3]}
+	beat, err := strconv.ParseInt(text[4], 10, 64)
+	if err != nil {
+		return State{}, errReply
+	}
+	if beat > 0 {
+		st.Beat = time.UnixMilli(beat).UTC()
+	}
+	return st, nil
+}
+
+// write runs a script that writes. It reports whether the script did what was
+// asked, and what it answered beside that.
+func (s stream) write(ctx context.Context, op string, script *redis.Script, origin string, args ...any) (answer string, done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	reply, err := script.Run(ctx, s.redis, keys, append([]any{origin}, args...)...).StringSlice()
+	if err == nil && len(reply) == 0 {
 		err = errReply
 	}
 	if err != nil {
-		return state{}, outage.New("redis", "read revocation state", err)
+		return "", false, outage.New("redis", op, err)
 	}
-	whole, _ := reply[0].(int64)
-	runID, _ := reply[1].(string)
-	epoch, _ := reply[2].(string)
-	return state{whole: whole == 1, runID: runID, epoch: epoch}, nil
+	if len(reply) > 1 {
+		answer = reply[1]
+	}
+	if reply[0] == "foreign" {
+		return "", false, &ForeignError{Theirs: answer, Ours: origin}
+	}
+	return answer, reply[0] == "ok", nil
 }
 
-// announce adds revocations to the stream.
-func (s stream) announce(ctx context.Context, all ...Revocation) error {
+// announce adds revocations to the stream, and returns the id of the last
+// entry; empty: there was nothing to add.
+func (s stream) announce(ctx context.Context, origin string, all ...Revocation) (last string, err error) {
 	for from := 0; from < len(all); from += streamPage {
 		var args []any
 		for _, r := range all[from:min(from+streamPage, len(all))] {
 			args = append(args, r.TokenID, r.UserID, r.Generation, r.Until.UnixMilli())
 		}
-		if err := s.run(ctx, announceScript, args...); err != nil {
-			return outage.New("redis", "announce revocations", err)
+		if last, _, err = s.write(ctx, "announce revocations", announceScript, origin, args...); err != nil {
+			return "", err
 		}
 	}
-	return nil
+	return last, nil
 }
 
-func (s stream) run(ctx context.Context, script *redis.Script, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
-	defer cancel()
-	return script.Run(ctx, s.redis, keys, args...).Err()
+// renew begins the epoch next unless the stream is whole and of another epoch
+// than lossy, and returns the epoch in force.
+func (s stream) renew(ctx context.Context, origin, next, lossy string) (epoch string, err error) {
+	epoch, _, err = s.write(ctx, "renew revocations", renewScript, origin, next, lossy)
+	return epoch, err
 }
 
-// begin returns the token that mark wants after everything was announced, or
-// "" when the stream is whole already.
-func (s stream) begin(ctx context.Context, token string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
-	defer cancel()
-	token, err := beginScript.Run(ctx, s.redis, keys, token).Text()
-	if err != nil {
-		return "", outage.New("redis", "begin to fill revocations", err)
+// beat says that everything is in the stream. It reports false, and says
+// nothing, when the epoch is another or one of these entries is gone.
+func (s stream) beat(ctx context.Context, origin, epoch string, now time.Time, entries ...string) (bool, error) {
+	args := []any{epoch, now.UnixMilli()}
+	for _, id := range entries {
+		args = append(args, id)
 	}
-	return token, nil
-}
-
-// mark reports whether the stream is whole now. It is not when it was emptied,
-// or the server restarted, since the token was given.
-func (s stream) mark(ctx context.Context, token string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
-	defer cancel()
-	answer, err := markScript.Run(ctx, s.redis, keys, token).Text()
-	if err != nil {
-		return false, outage.New("redis", "mark revocations", err)
-	}
-	return answer == "marked", nil
+	_, done, err := s.write(ctx, "confirm revocations", beatScript, origin, args...)
+	return done, err
 }
 
 // trim removes entries that cannot matter any more.
-func (s stream) trim(ctx context.Context) error {
-	if err := s.run(ctx, trimScript, Keep.Milliseconds()); err != nil {
-		return outage.New("redis", "trim revocations", err)
-	}
-	return nil
+func (s stream) trim(ctx context.Context, origin string) error {
+	_, _, err := s.write(ctx, "trim revocations", trimScript, origin, Keep.Milliseconds())
+	return err
 }
 
-// page returns the entries after one, without waiting.
-func (s stream) page(ctx context.Context, after string) ([]redis.XMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
-	defer cancel()
-	entries, err := s.redis.XRangeN(ctx, KeyStream, "("+after, "+", streamPage).Result()
-	if err != nil {
-		return nil, outage.New("redis", "read revocations", err)
+// older reports whether the id of an entry comes before another's. An id is
+// milliseconds, a dash and a sequence number; none comes before all.
+func older(a, b string) bool {
+	number := func(id string) (n [2]uint64) {
+		ms, seq, _ := strings.Cut(id, "-")
+		n[0], _ = strconv.ParseUint(ms, 10, 64)
+		n[1], _ = strconv.ParseUint(seq, 10, 64)
+		return n
 	}
-	return entries, nil
+	x, y := number(a), number(b)
+	return x[0] < y[0] || x[0] == y[0] && x[1] < y[1]
 }
 
-// next returns the entries after one, and waits for the first for so long.
-func (s stream) next(ctx context.Context, after string, wait time.Duration) ([]redis.XMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+streamTimeout)
-	defer cancel()
-	streams, err := s.redis.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{KeyStream, after}, Count: streamPage, Block: wait,
-	}).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, outage.New("redis", "follow revocations", err)
-	}
-	if len(streams) == 0 {
-		return nil, nil
-	}
-	return streams[0].Messages, nil
+// text returns a field of an entry, empty when it has none.
+func text(m redis.XMessage, field string) string {
+	s, _ := m.Values[field].(string)
+	return s
 }
 
-// maxGeneration keeps an entry that nobody of ours wrote from raising a
+// maxGeneration keeps an entry that Earlybird did not write from raising a
 // credential to where it cannot be raised again.
 const maxGeneration = 1 << 53
 
 // parse reads an entry of the stream.
 func parse(m redis.XMessage) (Revocation, error) {
-	text := func(name string) string { s, _ := m.Values[name].(string); return s }
-	until, err := strconv.ParseInt(text("until"), 10, 64)
+	until, err := strconv.ParseInt(text(m, "until"), 10, 64)
 	if err != nil {
 		return Revocation{}, fmt.Errorf("revocation entry %s: field until is not a number", m.ID)
 	}
-	r := Revocation{TokenID: text("jti"), UserID: text("user"), Until: time.UnixMilli(until).UTC()}
+	r := Revocation{TokenID: text(m, "jti"), UserID: text(m, "user"), Until: time.UnixMilli(until).UTC()}
 	if r.TokenID != "" {
 		return r, nil
 	}
-	r.Generation, err = strconv.ParseInt(text("gen"), 10, 64)
+	r.Generation, err = strconv.ParseInt(text(m, "gen"), 10, 64)
 	if err != nil || r.UserID == "" || r.Generation < 1 || r.Generation > maxGeneration {
 		return Revocation{}, fmt.Errorf("revocation entry %s: neither a token nor a user's generation", m.ID)
 	}

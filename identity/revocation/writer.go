@@ -35,10 +35,9 @@ func NewWriter(cfg WriterConfig) *Writer {
 // second. Repeating it does no harm.
 //
 // It fails with an *outage.Error when it could not be stored. When it is stored
-// and Redis does not answer, it fails with a *PendingError: the caller was to
-// be promised that the token is dead within a second, and that cannot be kept
-// while the edges cannot be told. They are told as soon as Redis is back, asked
-// again or not.
+// and Redis does not take it, it fails with a *PendingError: the promise that
+// the token is dead within a second cannot be kept. A Publisher announces it as
+// soon as Redis is back, whether the caller tries again or not.
 func (w *Writer) RevokeToken(ctx context.Context, jti string, expires time.Time) error {
 	r := ofToken(jti, expires, w.cfg.Now())
 	if err := w.cfg.Store.AddRevocation(ctx, r); err != nil && !errors.Is(err, ErrExists) {
@@ -68,34 +67,34 @@ func (w *Writer) RaiseGeneration(ctx context.Context, userID string, current int
 }
 
 // AnnounceGeneration tells the edges of a generation that RaiseGeneration
-// returned. It fails with a *PendingError when Redis does not answer.
+// returned. It fails with a *PendingError when Redis does not take it.
 func (w *Writer) AnnounceGeneration(ctx context.Context, userID string, generation int64) error {
 	return w.announce(ctx, ofGeneration(userID, generation, w.cfg.Now()))
 }
 
 func (w *Writer) announce(ctx context.Context, r Revocation) error {
-	w.remember(r, false)
-	if err := w.stream.announce(ctx, r); err != nil {
+	f := w.cfg.Feed
+	var load uint64
+	if f != nil {
+		f.known.add(r, 0, 0)
+		load = f.position().load
+	}
+	origin, err := w.cfg.Store.Origin(ctx)
+	if err == nil {
+		_, err = w.stream.announce(ctx, origin, r)
+	}
+	if err != nil {
 		return &PendingError{err}
 	}
-	w.remember(r, true)
-	return nil
-}
-
-func (w *Writer) remember(r Revocation, announced bool) {
-	f := w.cfg.Feed
-	switch {
-	case f == nil:
-	case announced:
-		f.known.add(r, f.loads.Load())
-	default:
-		f.known.add(r, 0)
+	if f != nil {
+		f.known.add(r, 0, load)
 	}
+	return nil
 }
 
 // Pending reports whether a token is known here to be revoked while the edges
 // may not have heard of it: to revoke it again is not in vain then.
 func (w *Writer) Pending(jti string) bool {
 	f := w.cfg.Feed
-	return f != nil && f.known.revoked(jti, "", 0) && !f.known.heard(Revocation{TokenID: jti}, f.loads.Load())
+	return f != nil && f.known.revoked(jti, "", 0) && !f.known.told(Revocation{TokenID: jti}, f.position().load)
 }

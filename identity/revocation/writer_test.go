@@ -16,6 +16,8 @@ import (
 // sink is a Store that takes everything.
 type sink struct{}
 
+func (sink) Origin(context.Context) (string, error) { return "here", nil }
+
 func (sink) AddRevocation(context.Context, Revocation) error { return nil }
 
 func (sink) Revocations(context.Context, time.Time, time.Time) iter.Seq2[Revocation, error] {
@@ -31,7 +33,7 @@ func TestPending(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { _ = client.Close() })
 	feed := NewFeed(FeedConfig{Redis: client})
-	feed.loads.Store(1)
+	feed.pos.load = 1
 	w := NewWriter(WriterConfig{Store: sink{}, Redis: client, Feed: feed})
 	err := errors.New("not tried")
 	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); { // a busy machine may miss the time limit of one
@@ -43,7 +45,7 @@ func TestPending(t *testing.T) {
 	if w.Pending("another") {
 		t.Error("a token that was not revoked is pending")
 	}
-	feed.loads.Add(1)
+	feed.pos.load++
 	if !w.Pending("T") {
 		t.Error("not pending, though the stream that is read now did not bring it")
 	}
@@ -77,19 +79,19 @@ func TestPace(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	feed := NewFeed(FeedConfig{})
-	feed.known.add(Revocation{TokenID: "dead", Until: noon}, 0)
-	feed.known.add(Revocation{UserID: "alice", Generation: 2, Until: noon}, 0)
+	feed.known.add(Revocation{TokenID: "dead", Until: noon}, 0, 0)
+	feed.known.add(Revocation{UserID: "alice", Generation: 2, Until: noon}, 0, 0)
 	for _, test := range []struct {
 		name   string
 		ready  bool
 		claims token.Claims
 		want   error
 	}{
-		{"not ready", false, token.Claims{ID: "live", Subject: "bob"}, ErrNotReady},
-		{"not ready, though known to be dead", false, token.Claims{ID: "dead", Subject: "bob"}, ErrNotReady},
+		{"not ready", false, token.Claims{ID: "live", Subject: "bob"}, token.ErrNotReady},
+		{"not ready, though known to be dead", false, token.Claims{ID: "dead", Subject: "bob"}, token.ErrNotReady},
 		{"good", true, token.Claims{ID: "live", Subject: "alice", Generation: 2}, nil},
-		{"token", true, token.Claims{ID: "dead", Subject: "bob"}, ErrRevoked},
-		{"generation", true, token.Claims{ID: "live", Subject: "alice", Generation: 1}, ErrRevoked},
+		{"token", true, token.Claims{ID: "dead", Subject: "bob"}, token.ErrRevoked},
+		{"generation", true, token.Claims{ID: "live", Subject: "alice", Generation: 1}, token.ErrRevoked},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			feed.ready.Store(test.ready)

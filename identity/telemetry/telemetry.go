@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/password"
 )
@@ -22,6 +23,10 @@ type Metrics struct {
 	hash     prometheus.Histogram
 	wait     prometheus.Histogram
 	commands *prometheus.HistogramVec
+	placed   *prometheus.CounterVec
+	place    prometheus.Histogram
+	appends  *prometheus.HistogramVec
+	users    prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -48,6 +53,26 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"command", "collection", "result"}),
 	}
+	m.placed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "earlybird_placements_total", Help: "Logins by what they were told of the promotion. retry: it may not have counted.",
+	}, []string{"status"})
+	m.place = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "earlybird_placement_seconds", Help: "Time that a login waited for its place.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2},
+	})
+	m.appends = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "earlybird_log_append_seconds", Help: "Time of one insert into the campaign's log.",
+		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2},
+	}, []string{"result"})
+	m.users = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "earlybird_places_given_total", Help: "Users who were given a place by this process.",
+	})
+	for _, status := range []campaign.Status{
+		campaign.StatusPending, campaign.StatusFull, campaign.StatusNone, campaign.StatusPaused, campaign.StatusEnded, campaign.StatusRetry,
+	} {
+		m.placed.WithLabelValues(string(status))
+	}
+	to.MustRegister(m.placed, m.place, m.appends, m.users)
 	to.MustRegister(m.logins, m.lost, m.hash, m.wait, m.commands)
 	for _, outcome := range []account.Outcome{
 		account.OutcomeSuccess, account.OutcomeWrongPassword, account.OutcomeUnknownUser, account.OutcomeDisabled,
@@ -63,6 +88,25 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 func (m *Metrics) Hashed(waited, took time.Duration) {
 	m.wait.Observe(waited.Seconds())
 	m.hash.Observe(took.Seconds())
+}
+
+// Placed notes what a login was told: the Placed of campaign.ReplicaConfig.
+func (m *Metrics) Placed(s campaign.Status, took time.Duration) {
+	m.placed.WithLabelValues(string(s)).Inc()
+	m.place.Observe(took.Seconds())
+}
+
+// Appended notes an insert into the log: the Appended of campaign.ReplicaConfig.
+func (m *Metrics) Appended(users int, took time.Duration, err error) {
+	switch {
+	case err == nil:
+		m.appends.WithLabelValues("ok").Observe(took.Seconds())
+		m.users.Add(float64(users))
+	case errors.Is(err, campaign.ErrTaken):
+		m.appends.WithLabelValues("taken").Observe(took.Seconds())
+	default:
+		m.appends.WithLabelValues("failed").Observe(took.Seconds())
+	}
 }
 
 // Unaudited notes an attempt that is not in the audit: the Unrecorded of
@@ -85,9 +129,6 @@ func (m *Metrics) Count(login Authenticate) Authenticate {
 		return c, err
 	}
 }
-
-// TurnedAway counts a login that err ended before it was one.
-func (m *Metrics) TurnedAway(err error) { m.logins.WithLabelValues(outcomeOf("", err)).Inc() }
 
 // outcomeOf is the outcome as it was audited, or would have been.
 func outcomeOf(audited string, err error) string {

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -85,16 +84,17 @@ func (o object) audience() ([]string, bool) {
 	if one, ok := o.text("aud"); ok {
 		return []string{one}, true
 	}
-	var elements []*string // a pointer tells null from ""
-	if err := json.Unmarshal(o["aud"], &elements); err != nil || len(elements) == 0 {
+	elements, _ := o["aud"].([]any)
+	if len(elements) == 0 {
 		return nil, false
 	}
 	list := make([]string, 0, len(elements))
 	for _, e := range elements {
-		if e == nil || *e == "" {
+		one, _ := e.(string)
+		if one == "" {
 			return nil, false
 		}
-		list = append(list, *e)
+		list = append(list, one)
 	}
 	return list, true
 }

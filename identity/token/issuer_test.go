@@ -108,7 +108,7 @@ func TestConfigsNameEveryFault(t *testing.T) {
 		words []string
 	}{
 		{"issuer", issuerErr, []string{"Issuer", "Audience", "ClientID", "Key", "Now"}},
-		{"verifier", verifierErr, []string{"Issuer", "Audience", "Keys", "Now", "leeway 1m1s"}},
+		{"verifier", verifierErr, []string{"Issuer", "Keys", "Now", "leeway 1m1s"}},
 		{"jwks", jwksErr, []string{"URL", "Client", "Now", "Log", "refresh"}},
 	}
 	for _, tt := range tests {

@@ -42,7 +42,6 @@ type JWKS struct {
 	cfg    JWKSConfig
 	client *http.Client
 	keys   atomic.Pointer[KeySet]
-	losses atomic.Uint64 // how often a fetch took a key away
 	wanted chan struct{} // holds one element while an unknown kid waits for a fetch
 	ready  chan struct{} // closed with the first keys
 	once   sync.Once     // closes ready
@@ -205,16 +204,8 @@ func (j *JWKS) pause(failures int, maxAge time.Duration) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter is no secret
 }
 
-// Losses counts the fetches that took a key away or replaced it: what was
-// verified before one of them must be verified again. Ask before Verify, not
-// after it, for the count to go with its answer.
-func (j *JWKS) Losses() uint64 { return j.losses.Load() }
-
-// use puts a fetched set in place. The count comes second: who has seen the new
-// one then finds the new keys.
+// use puts a fetched set in place.
 func (j *JWKS) use(set KeySet) {
-	if old := j.keys.Swap(&set); old != nil && !set.holds(*old) {
-		j.losses.Add(1)
-	}
+	j.keys.Store(&set)
 	j.once.Do(func() { close(j.ready) })
 }

@@ -226,37 +226,6 @@ func TestJWKSKeepsOldKeys(t *testing.T) {
 	}
 }
 
-// Who remembers what was verified asks for the losses: a key that leaked and was
-// withdrawn must not go on opening doors from somebody's memory.
-func TestJWKSCountsTheKeysItLoses(t *testing.T) {
-	public, _, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replaced := string(token.NewKeySet(map[string]ed25519.PublicKey{"b": public}).JSON())
-	withJWKS(t, respond(200, jwks(jwk("a"))), func(t *testing.T, s *source, j *token.JWKS) {
-		for _, step := range []struct {
-			name   string
-			answer answer
-			want   uint64
-		}{
-			{"the same", respond(200, jwks(jwk("a"))), 0},
-			{"one more", respond(200, jwks(jwk("a"), jwk("b"))), 0},
-			{"another order", respond(200, jwks(jwk("b"), jwk("a"))), 0},
-			{"down", down, 0},
-			{"garbage", respond(200, "{"), 0},
-			{"one less", respond(200, jwks(jwk("b"))), 1},
-			{"another key of the same name", respond(200, replaced), 2},
-		} {
-			s.set(step.answer)
-			pass(11 * time.Minute)
-			if got := j.Losses(); got != step.want {
-				t.Errorf("%s: %d losses, want %d", step.name, got, step.want)
-			}
-		}
-	})
-}
-
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte(" "), len(p))), nil }

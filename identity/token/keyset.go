@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 )
 
 // MaxKeySetSize is the largest JSON Web Key Set, in bytes, that is looked at.
@@ -44,8 +44,8 @@ func ParseKeySet(jwks []byte) (KeySet, error) {
 	if err != nil {
 		return KeySet{}, fmt.Errorf("key set: %w", err)
 	}
-	var entries []json.RawMessage
-	if err := json.Unmarshal(set["keys"], &entries); err != nil {
+	entries, ok := set["keys"].([]any)
+	if !ok {
 		return KeySet{}, errors.New("key set has no list of keys")
 	}
 	keys := make(map[string]ed25519.PublicKey, len(entries))
@@ -67,9 +67,10 @@ func ParseKeySet(jwks []byte) (KeySet, error) {
 
 // parseKey reads one JWK. It is not ok unless the key may be used to verify
 // EdDSA signatures; one published with its private half may not.
-func parseKey(data []byte) (kid string, key ed25519.PublicKey, ok bool) {
-	jwk, err := parseObject(data)
-	if err != nil || !jwk.isVerificationKey() {
+func parseKey(entry any) (kid string, key ed25519.PublicKey, ok bool) {
+	members, _ := entry.(map[string]any)
+	jwk := object(members)
+	if !jwk.isVerificationKey() {
 		return "", nil, false
 	}
 	kid, ok = jwk.text("kid")
@@ -79,6 +80,10 @@ func parseKey(data []byte) (kid string, key ed25519.PublicKey, ok bool) {
 	if x, ok := jwk.text("x"); !ok {
 		return "", nil, false
 	} else if _, ok := decodeSegment(x); !ok {
+		return "", nil, false
+	}
+	data, err := json.Marshal(members)
+	if err != nil {
 		return "", nil, false
 	}
 	var parsed jose.JSONWebKey // knows the low-order points that must not verify anything
@@ -105,25 +110,15 @@ func (o object) isVerificationKey() bool {
 			}
 		}
 	}
-	if raw, there := o["key_ops"]; there {
-		var ops []string
-		return json.Unmarshal(raw, &ops) == nil && slices.Contains(ops, "verify")
+	if ops, there := o["key_ops"]; there {
+		list, _ := ops.([]any)
+		return slices.Contains(list, any("verify"))
 	}
 	return true
 }
 
 // Len returns the number of keys.
 func (s KeySet) Len() int { return len(s.keys) }
-
-// holds reports whether every key of other is in the set, unchanged.
-func (s KeySet) holds(other KeySet) bool {
-	for kid, key := range other.keys {
-		if !key.Equal(s.keys[kid]) {
-			return false
-		}
-	}
-	return true
-}
 
 // PublicKey implements KeySource. An empty set has no keys yet: ErrNoKeys.
 func (s KeySet) PublicKey(kid string) (ed25519.PublicKey, error) {

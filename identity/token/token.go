@@ -9,6 +9,7 @@ package token
 import (
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -32,8 +33,9 @@ type Claims struct {
 	KeyID      string    // kid of the key that signed it, from the header
 }
 
-// The reasons for which Verify refuses a token; compare with errors.Is. All
-// but ErrNoKeys are the client's fault (401); ErrNoKeys is ours (503).
+// The reasons for which a token is refused; compare with errors.Is. RefusalOf
+// has the answer to each. All but ErrNoKeys and ErrNotReady are the client's
+// fault (401); those two are ours (503).
 var (
 	ErrMalformed   = errors.New("token is malformed")
 	ErrAlgorithm   = errors.New("token is not signed with EdDSA")
@@ -45,7 +47,14 @@ var (
 	ErrExpired     = errors.New("token has expired")
 	ErrNotYetValid = errors.New("token is not valid yet")
 	ErrNoKeys      = errors.New("no verification key is known yet")
+
+	// These two come from package revocation, not from Verify.
+	ErrRevoked  = errors.New("token was revoked")
+	ErrNotReady = errors.New("revocations are not known yet") // any token may be revoked
 )
+
+// errTooLarge refuses a token before its structure is looked at.
+var errTooLarge = fmt.Errorf("%w: over %d bytes", ErrMalformed, MaxSize)
 
 // ErrNoToken reports a request without a bearer token: no Authorization
 // header, or one of another scheme. RFC 6750 section 3.1 wants no error code in

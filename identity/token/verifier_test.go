@@ -22,6 +22,7 @@ func TestVerifyAccepts(t *testing.T) {
 		{"an unknown claim", withClaims(fields{"scope": []string{"a", "a"}})},
 		{"an audience list of ours alone", withClaims(fields{"aud": []string{testAudience}})},
 		{"an audience list that holds ours", withClaims(fields{"aud": []string{"other", testAudience}})},
+		{"an unknown claim with a number that no float holds", claimsText("sub", `"user-1","x":1e999`)},
 		{"generation zero", withClaims(fields{"gen": 0})},
 		{"white space in the JSON", signed(" "+goodHeader().json()+"\n", "\t"+goodClaims().json())},
 		{"an escaped member name", claimsText("sub", `"user-1","\u0067en2":1`)},
@@ -36,6 +37,34 @@ func TestVerifyAccepts(t *testing.T) {
 				t.Errorf("claims = %+v", claims)
 			}
 		})
+	}
+}
+
+// Names are compared after unescaping, at every depth, in members of ours and
+// in others. Checked with encoding/json in parseObject, which takes the last of two.
+func TestVerifyRefusesRepeatedNames(t *testing.T) {
+	for text, unique := range map[string]bool{
+		`{}`: true, `[]`: true, `["a","a"]`: true,
+		`{"a":"a","b":"a"}`:                   true,
+		`{"a":1,"A":2}`:                       true,
+		`{"a":{"a":1},"b":[{"a":1},{"a":2}]}`: true,
+		`{"a":1,"a":1}`:                       false,
+		`{"a":1,"\u0061":1}`:                  false,
+		`{"a":{},"a":1}`:                      false,
+		`{"a":[],"a":1}`:                      false,
+		`[{"a":{"b":1,"c":[],"b":2}}]`:        false,
+		`{"n":1e999,"a":1,"a":2}`:             false,
+		`[[[[{"a":null,"a":null}]]]]`:         false,
+	} {
+		for where, raw := range map[string]string{
+			"header": signed(strings.TrimSuffix(goodHeader().json(), "}")+`,"x":`+text+"}", goodClaims().json()),
+			"claims": signed(goodHeader().json(), strings.TrimSuffix(goodClaims().json(), "}")+`,"x":`+text+"}"),
+		} {
+			_, err := newVerifier(t, testNow, testKeys).Verify(raw)
+			if unique != (err == nil) || !unique && !errors.Is(err, token.ErrMalformed) {
+				t.Errorf("%s with %s: %v", where, text, err)
+			}
+		}
 	}
 }
 
@@ -76,18 +105,38 @@ func TestVerifyClock(t *testing.T) {
 	}
 }
 
-func TestGoodUntilIsWhenVerifyRefuses(t *testing.T) {
-	raw := withClaims(nil)
-	claims, err := newVerifier(t, testNow, testKeys).Verify(raw)
-	if err != nil {
-		t.Fatalf("Verify: %v", err)
+func TestVerifyDemand(t *testing.T) {
+	const other = testAudience + "/password"
+	tests := []struct {
+		name   string
+		aud    any
+		demand token.Demand
+		want   string // Claims.Audience; empty: refused
+	}{
+		{"ours", testAudience, token.Demand{Audience: testAudience}, testAudience},
+		{"another", other, token.Demand{Audience: testAudience}, ""},
+		{"the other, also accepted", other, token.Demand{Audience: testAudience, AlsoAudience: other}, other},
+		{"ours, with another also accepted", testAudience, token.Demand{Audience: testAudience, AlsoAudience: other}, testAudience},
+		{"neither", "x", token.Demand{Audience: testAudience, AlsoAudience: other}, ""},
+		{"one in a list", []string{"x", other}, token.Demand{Audience: testAudience, AlsoAudience: other}, other},
+		{"both in a list", []string{other, testAudience}, token.Demand{Audience: testAudience, AlsoAudience: other}, testAudience},
+		{"only a prefix", testAudience + "x", token.Demand{Audience: testAudience}, ""},
+		{"no demand", testAudience, token.Demand{}, ""},
 	}
-	until := newVerifier(t, testNow, testKeys).GoodUntil(claims)
-	if _, err := newVerifier(t, until.Add(-1), testKeys).Verify(raw); err != nil {
-		t.Errorf("just before: %v", err)
-	}
-	if _, err := newVerifier(t, until, testKeys).Verify(raw); !errors.Is(err, token.ErrExpired) {
-		t.Errorf("then: %v, want ErrExpired", err)
+	v := newVerifier(t, testNow, testKeys).Verifier
+	cache := newCache(t, token.CacheConfig[int]{Verifier: v, Size: 10})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			raw := withClaims(fields{"aud": tt.aud})
+			for name, verify := range map[string]func(string, token.Demand) (token.Claims, error){
+				"verifier": v.Verify, "cache": cache.Verify, "cache again": cache.Verify,
+			} {
+				claims, err := verify(raw, tt.demand)
+				if claims.Audience != tt.want || (tt.want == "") != errors.Is(err, token.ErrAudience) {
+					t.Errorf("%s: %q, %v; want %q", name, claims.Audience, err, tt.want)
+				}
+			}
+		})
 	}
 }
 

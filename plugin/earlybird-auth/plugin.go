@@ -2,17 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/plugin/auth"
 	"github.com/earlybird/earlybird/plugin/edge"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/settings"
@@ -27,6 +27,9 @@ const (
 // first look at the campaign, so that the first requests after a start are not refused.
 const startWait = 2 * time.Second
 
+// readTimeout bounds the one read of Redis that a request may wait for.
+const readTimeout = 250 * time.Millisecond
+
 func define() pluginserver.Definition {
 	return pluginserver.Definition{
 		Name: settings.AuthName, Version: version, Priority: priority, Phase: "access",
@@ -40,30 +43,52 @@ func response(p *edge.Problem) pluginserver.Response {
 	return pluginserver.NewResponse(p.Status, p.Header, p.Body)
 }
 
-// plugin is what the instances of this process share.
+// plugin is what the instances of this process share. Each part belongs to the
+// process, by what it depends on: a route with a demand of its own adds nothing.
 type plugin struct {
 	process   pluginserver.Process
-	keys      *edge.Pool[string, *token.JWKS]
-	revoked   *edge.Pool[string, *revocation.Feed] // by the URL of Redis
-	checks    *edge.Pool[settings.Auth, *check]
-	metrics   *auth.Metrics
+	keys      *edge.Pool[string, *token.JWKS] // by the URL of the key set
+	sources   *edge.Pool[followed, *source]
+	checks    *edge.Pool[shared, *check]
+	metrics   *metrics
 	responses map[*edge.Problem]pluginserver.Response
 }
 
-// check is a Checker and what it waits for.
-type check struct {
-	checker *auth.Checker
-	keys    *token.JWKS
-	feed    *campaign.Feed
+// followed is the part of a configuration that a source depends on.
+type followed struct {
+	redisURL   string
+	beatMaxAge time.Duration
+}
+
+// source is what is followed in one Redis. It outlives the configuration it was
+// opened for: a new one that comes while Redis is down still knows who was
+// revoked.
+type source struct {
+	people  *people
 	revoked *revocation.Feed
+}
+
+// check is a checker and what it waits for.
+type check struct {
+	*checker
+	keys   *token.JWKS
+	source *source
+}
+
+// shared is the part of a configuration that a check depends on.
+type shared struct {
+	followed
+	issuer, jwksURL string
+	leeway          time.Duration
+	cacheSize       int
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
 	p := &plugin{
 		process: process, keys: edge.NewKeys(ctx, process.Log),
-		metrics: auth.NewMetrics(process.Metrics), responses: map[*edge.Problem]pluginserver.Response{},
+		metrics: newMetrics(process.Metrics), responses: map[*edge.Problem]pluginserver.Response{},
 	}
-	p.revoked = edge.NewPool(ctx, p.follow)
+	p.sources = edge.NewPool(ctx, p.follow)
 	p.checks = edge.NewPool(ctx, p.open)
 	for _, problem := range edge.Problems() {
 		p.responses[problem] = response(problem)
@@ -77,8 +102,8 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 
 func (p *plugin) revocations() []revocation.Stats {
 	var all []revocation.Stats
-	for _, feed := range p.revoked.Values() {
-		all = append(all, feed.Stats())
+	for _, s := range p.sources.Values() {
+		all = append(all, s.revoked.Stats())
 	}
 	return all
 }
@@ -86,7 +111,7 @@ func (p *plugin) revocations() []revocation.Stats {
 func (p *plugin) remembered() float64 {
 	n := 0
 	for _, c := range p.checks.Values() {
-		n += c.checker.Remembered()
+		n += c.tokens.Len()
 	}
 	return float64(n)
 }
@@ -109,73 +134,69 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	if err != nil {
 		return nil, err
 	}
-	c, release, err := p.checks.Acquire(s)
+	c, release, err := p.checks.Acquire(shared{
+		followed: followed{redisURL: s.RedisURL, beatMaxAge: s.BeatMaxAgeDuration()},
+		issuer:   s.Issuer, jwksURL: s.JWKSURL, leeway: s.LeewayDuration(), cacheSize: s.CacheSize,
+	})
 	if err != nil {
 		return nil, err
 	}
 	c.wait(ctx)
-	return &instance{plugin: p, check: c, release: release}, nil
+	return &instance{plugin: p, check: c, release: release, demand: demand{
+		Demand:   token.Demand{Audience: s.Audience, AlsoAudience: s.AlsoAudience},
+		failOpen: s.Revocation == settings.RevocationOptional,
+	}}, nil
 }
 
-// follow follows the revocations in the Redis at url until ctx ends. What is
-// known of them outlives the configuration it was learned for: a new one that
-// comes while Redis is down still knows who was revoked.
-func (p *plugin) follow(ctx context.Context, url string) (*revocation.Feed, error) {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+// follow follows the campaign's log and the revocations in one Redis until ctx
+// ends.
+func (p *plugin) follow(ctx context.Context, f followed) (*source, error) {
+	client, err := redisdb.Connect(redisdb.Config{URL: f.redisURL})
 	if err != nil {
 		return nil, err
 	}
-	feed := revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log})
+	copies := mirror.New(mirror.Config{Redis: client, Timeout: readTimeout})
+	view := mirror.NewView(mirror.ViewConfig{Fresh: f.beatMaxAge})
+	tail := mirror.NewTail(mirror.TailConfig{Source: copies, View: view, Log: p.process.Log})
+	s := &source{
+		people:  &people{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics},
+		revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log}),
+	}
+	var following sync.WaitGroup
+	following.Go(func() { _ = tail.Run(ctx) }) // both end with ctx and return nil
+	following.Go(func() { _ = s.revoked.Run(ctx) })
 	go func() {
-		_ = feed.Run(ctx)  // it ends with ctx and returns nil
+		following.Wait()
 		_ = client.Close() // nothing uses it any more
 	}()
-	return feed, nil
+	return s, nil
 }
 
-// open builds what a configuration needs; ctx ends when it is used no more.
-func (p *plugin) open(ctx context.Context, s settings.Auth) (*check, error) {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.RedisURL})
+// open builds what a configuration needs, which holds its keys and its source
+// until ctx ends.
+func (p *plugin) open(ctx context.Context, s shared) (*check, error) {
+	keys, releaseKeys, err := p.keys.Acquire(s.jwksURL)
+	if err != nil {
+		return nil, fmt.Errorf("jwks_url: %w", err)
+	}
+	context.AfterFunc(ctx, releaseKeys)
+	from, releaseSource, err := p.sources.Acquire(s.followed)
 	if err != nil {
 		return nil, err
 	}
-	keys, releaseKeys, err := p.keys.Acquire(s.JWKSURL)
+	context.AfterFunc(ctx, releaseSource)
+	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: s.issuer, Leeway: s.leeway, Keys: keys, Now: time.Now})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
-	}
-	revoked, releaseRevoked, err := p.revoked.Acquire(s.RedisURL)
-	if err != nil {
-		releaseKeys()
-		return nil, errors.Join(err, client.Close())
-	}
-	release := func() {
-		releaseKeys()
-		releaseRevoked()
-		_ = client.Close() // nothing uses it any more
-	}
-	verifier, err := token.NewVerifier(token.VerifierConfig{
-		Issuer: s.Issuer, Audience: s.Audience, AlsoAudience: s.AlsoAudience, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
-	})
-	if err != nil {
-		release()
 		return nil, err
 	}
-	c := &check{keys: keys, revoked: revoked}
-	c.feed = campaign.NewFeed(campaign.FeedConfig{
-		Redis: client, Log: p.process.Log,
-		OnArrival: func(user string, position int64) { c.checker.Arrived(user, position) },
-		OnGap:     func() { c.checker.Missed() },
+	c, err := newChecker(checkerConfig{
+		Verifier: verifier, CacheSize: s.cacheSize, People: from.people, Revocations: from.revoked,
+		Log: p.process.Log, Metrics: p.metrics,
 	})
-	c.checker = auth.New(auth.Config{
-		Verifier: verifier, Keys: keys, Standings: c.feed, CacheSize: s.CacheSize,
-		Revocations: revoked, Trusting: s.Revocation == settings.RevocationOptional,
-		Log: p.process.Log, Now: time.Now, Metrics: p.metrics,
-	})
-	go func() {
-		_ = c.feed.Run(ctx) // it ends with ctx and returns nil
-		release()
-	}()
-	return c, nil
+	if err != nil {
+		return nil, err
+	}
+	return &check{checker: c, keys: keys, source: from}, nil
 }
 
 // wait returns when keys, campaign and revocations are there, or after startWait.
@@ -183,7 +204,7 @@ func (c *check) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	_ = c.keys.WaitReady(ctx) // without keys requests are refused with 503
-	for !c.feed.Live() || !c.revoked.Ready() {
+	for !c.source.people.View.Live() || !c.source.revoked.Ready() {
 		select {
 		case <-ctx.Done():
 			return
@@ -196,6 +217,7 @@ func (c *check) wait(ctx context.Context) {
 type instance struct {
 	*plugin
 	*check
+	demand  demand
 	release func()
 }
 
@@ -205,9 +227,9 @@ type instance struct {
 func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
 	authorization, err := e.RequestHeader("authorization")
 	if err != nil {
-		return e.Exit(i.responses[i.checker.Unreadable()])
+		return e.Exit(i.responses[i.unreadable()])
 	}
-	header, problem, err := i.checker.Check(ctx, authorization)
+	header, problem, err := i.decide(ctx, authorization, i.demand)
 	switch {
 	case err != nil:
 		return pluginserver.Undecided

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -11,13 +12,14 @@ import (
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"github.com/alicebob/miniredis/v2"
 	"github.com/dunglas/httpsfv"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 )
 
 // bench is the plugin at work, with an identity and a campaign.
@@ -314,6 +316,63 @@ func TestConfigurationThatCannotWork(t *testing.T) {
 	if b.header(t, raw) == "" {
 		t.Error("other configurations work on")
 	}
+}
+
+// Routes that differ in what they demand share what the process has: verified
+// tokens, the feeds and the connections to Redis. Checked by putting the audience
+// into shared.
+func TestRoutesShareWhatTheProcessHas(t *testing.T) {
+	b := newBench(t)
+	registry := prometheus.NewRegistry()
+	b.kong = plugintest.Serve(t, define(), pluginserver.Process{Metrics: registry})
+	b.config = b.kong.Configure(t, "a", b.values(), nil)
+	raw, _ := b.identity.Token(t, "u")
+	b.header(t, raw)
+	values := b.values()
+	for id, extra := range map[string]map[string]any{
+		"also":      {"also_audience": "earlybird/password"},
+		"fail open": {"revocation": "optional"},
+		"other":     {"audience": "other"},
+	} {
+		route := maps.Clone(values)
+		maps.Copy(route, extra)
+		r := &plugintest.Request{Header: map[string]string{"authorization": "Bearer " + raw}}
+		result := b.kong.Handle(t, b.kong.Configure(t, id, route, nil), r)
+		if refused := result.Exit != nil && result.Exit.Status == 401; refused != (id == "other") {
+			t.Errorf("%s: %+v", id, result.Exit)
+		}
+	}
+	for name, want := range map[string]float64{
+		"earlybird_auth_tokens": 1, `earlybird_auth_token_lookups_total{hit}`: 3, `earlybird_auth_token_lookups_total{miss}`: 1,
+	} {
+		if got := metric(t, registry, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	r := &plugintest.Request{Header: map[string]string{"authorization": "Bearer " + raw}}
+	values["issuer"] = "another"
+	if result := b.kong.Handle(t, b.kong.Configure(t, "another issuer", values, nil), r); result.Exit == nil || result.Exit.Status != 401 {
+		t.Errorf("another issuer's route takes the token: %+v", result.Exit)
+	}
+}
+
+// metric is the value of a metric named name, or name{label's value}.
+func metric(t testing.TB, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, label, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
 
 func TestRedisURLFromTheFile(t *testing.T) {

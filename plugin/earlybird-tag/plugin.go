@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
+	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/settings"
-	"github.com/earlybird/earlybird/plugin/tag"
 )
 
 const (
@@ -25,7 +24,7 @@ func define() pluginserver.Definition {
 	return pluginserver.Definition{
 		Name: settings.TagName, Version: version, Priority: priority, Phase: "response",
 		Schema:   settings.TagSchema(),
-		Fallback: pluginserver.HeaderFallback(edge.Header, edge.Pending),
+		Fallback: pluginserver.HeaderFallback(edge.Header, edge.Retry),
 		New:      newPlugin,
 	}
 }
@@ -33,29 +32,33 @@ func define() pluginserver.Definition {
 // plugin is what the instances of this process share.
 type plugin struct {
 	process pluginserver.Process
-	keys    *edge.Pool[string, *token.JWKS]
-	taggers *edge.Pool[settings.Tag, *tagger]
-}
-
-// tagger is a Tagger and the keys it needs.
-type tagger struct {
-	*tag.Tagger
-	keys *token.JWKS
+	keys    *edge.Pool[string, *token.JWKS]    // by the URL of the key set
+	mirrors *edge.Pool[string, *mirror.Mirror] // by the URL of Redis
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
 	p := &plugin{process: process, keys: edge.NewKeys(ctx, process.Log)}
-	p.taggers = edge.NewPool(ctx, p.open)
+	p.mirrors = edge.NewPool(ctx, connect)
 	return p.start, nil
 }
 
+func connect(ctx context.Context, url string) (*mirror.Mirror, error) {
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = client.Close() }) // a login that is still looked up is pending
+	return mirror.New(mirror.Config{Redis: client}), nil
+}
+
 // start starts an instance. It never fails: that would turn every login into a
-// 500. One whose configuration cannot work says pending, and the log says why.
+// 500. One whose configuration cannot work passes on what identity says, and
+// pending for who has a place; the log says why.
 func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instance, error) {
 	i, err := p.build(ctx, config)
 	if err != nil {
-		p.process.Log.ErrorContext(ctx, "configuration cannot work, the status of every login is pending", slog.Any("err", err))
-		useless := &instance{plugin: p, tag: func(context.Context, []byte) string { return edge.Pending }, release: func() {}}
+		p.process.Log.ErrorContext(ctx, "configuration cannot work: logins that count are told pending", slog.Any("err", err))
+		useless := &instance{plugin: p, tagger: &tagger{log: p.process.Log}, release: func() {}}
 		return pluginserver.NewRetry(pluginserver.RetryConfig{
 			Start: p.build, Config: config, Otherwise: useless, Log: p.process.Log,
 		}), nil
@@ -68,68 +71,50 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	if err != nil {
 		return nil, err
 	}
-	t, release, err := p.taggers.Acquire(s)
+	keys, releaseKeys, err := p.keys.Acquire(s.JWKSURL)
 	if err != nil {
+		return nil, fmt.Errorf("jwks_url: %w", err)
+	}
+	copies, releaseMirror, err := p.mirrors.Acquire(s.RedisURL)
+	if err != nil {
+		releaseKeys()
+		return nil, err
+	}
+	release := func() { releaseKeys(); releaseMirror() }
+	verifier, err := token.NewVerifier(token.VerifierConfig{
+		Issuer: s.Issuer, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
+	})
+	if err != nil {
+		release()
 		return nil, err
 	}
 	wait, cancel := context.WithTimeout(ctx, s.ClaimTimeoutDuration())
 	defer cancel()
-	_ = t.keys.WaitReady(wait) // without keys the status is pending
-	return &instance{plugin: p, tag: t.Tag, release: release}, nil
-}
-
-// open builds what a configuration needs; ctx ends when it is used no more.
-func (p *plugin) open(ctx context.Context, s settings.Tag) (*tagger, error) {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.RedisURL})
-	if err != nil {
-		return nil, err
-	}
-	keys, release, err := p.keys.Acquire(s.JWKSURL)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("jwks_url: %w", err), client.Close())
-	}
-	verifier, err := token.NewVerifier(token.VerifierConfig{
-		Issuer: s.Issuer, Audience: s.Audience, AlsoAudience: token.PasswordAudience(s.Audience),
-		Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
-	})
-	if err != nil {
-		release()
-		return nil, errors.Join(err, client.Close())
-	}
-	context.AfterFunc(ctx, func() {
-		release()
-		_ = client.Close() // a claim that still runs is pending
-	})
-	claimer := campaign.NewClaimer(campaign.ClaimerConfig{
-		Redis: client, Replicas: s.Replicas, Timeout: s.ClaimTimeoutDuration(), Log: p.process.Log,
-	})
-	tags := tag.New(tag.Config{
-		Verifier: verifier, OneTime: token.PasswordAudience(s.Audience), Claimer: claimer, Log: p.process.Log,
-	})
-	return &tagger{Tagger: tags, keys: keys}, nil
+	_ = keys.WaitReady(wait) // without keys the status is pending
+	return &instance{plugin: p, release: release, tagger: &tagger{
+		verifier: verifier, audience: s.Audience, log: p.process.Log,
+		teller: mirror.NewTeller(mirror.TellerConfig{Standings: copies, Timeout: s.ClaimTimeoutDuration()}),
+	}}, nil
 }
 
 // instance is one configuration of the plugin.
 type instance struct {
 	*plugin
-	tag     func(ctx context.Context, body []byte) string
+	*tagger
 	release func()
 }
 
 // Handle tags the response of a successful login. A header that cannot be set
 // is left out: the login has succeeded.
 func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
-	status, err := e.Kong.ServiceResponse.GetStatus()
-	if err == nil && status != http.StatusOK {
+	response := e.Kong.ServiceResponse
+	if status, err := response.GetStatus(); err == nil && status != http.StatusOK {
 		return pluginserver.Continue
 	}
-	value := edge.Pending
-	var body []byte
+	value := edge.Retry
+	header, err := response.GetHeader(edge.Header)
 	if err == nil {
-		body, err = e.Kong.ServiceResponse.GetRawBody()
-	}
-	if err == nil {
-		value = i.tag(ctx, body)
+		value = i.tag(ctx, header, response.GetRawBody)
 	} else {
 		i.process.Log.WarnContext(ctx, "login response could not be read", slog.Any("err", err))
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // How much is measured; see also plan.
@@ -209,7 +210,7 @@ func median(of []float64) float64 {
 func newScene(t testing.TB, args ...string) *scene {
 	t.Helper()
 	server := testserver.Redis(t, testserver.WithRedisArgs(args...))
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: server.URL(), PoolSize: 64})
+	client, err := redisdb.Connect(redisdb.Config{URL: server.URL(), PoolSize: 64})
 	if err != nil {
 		t.Fatal(err)
 	}

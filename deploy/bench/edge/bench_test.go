@@ -1,14 +1,14 @@
 //go:build linux
 
+// Package edge holds the benchmark of the two plugins: `make bench-edge`
+// drives their programs over the unix socket as one of Kong's workers does,
+// beside a plugin on go-pdk's own server that makes the same two calls.
 package edge_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,15 +17,9 @@ import (
 	"time"
 
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
-	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/revocation"
-	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/plugin/auth"
-	"github.com/earlybird/earlybird/plugin/edge"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 	"github.com/earlybird/earlybird/plugin/schema"
 	"github.com/earlybird/earlybird/plugin/settings"
 )
@@ -123,7 +117,6 @@ func measure(t testing.TB, p plan) {
 		}
 	}
 	printTable(p, subjects)
-	s.check(t, p.duration)
 	s.memory(t, p.tokens)
 }
 
@@ -262,56 +255,6 @@ func printTable(p plan, subjects []*subject) {
 		_, _ = fmt.Fprintf(out, "\nwarm to go-pdk's server at %d connections: %.2f of the requests/s, %.2f of the CPU", n, rate, cpu)
 	}
 	_, _ = fmt.Fprintln(out)
-}
-
-// check measures the check alone, warm: everything but the calls of Kong, with
-// feeds that follow the Redis of this run.
-func (s *scene) check(t testing.TB, limit time.Duration) {
-	client := s.campaign.Redis
-	ctx, cancel := context.WithCancel(context.Background())
-	var feeds sync.WaitGroup
-	defer feeds.Wait()
-	defer cancel()
-	log := slog.New(slog.DiscardHandler)
-	standings := campaign.NewFeed(campaign.FeedConfig{Redis: client, Log: log})
-	revocations := revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: log})
-	keys, releaseKeys, err := edge.NewKeys(ctx, log).Acquire(s.identity.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer releaseKeys()
-	feeds.Go(func() { _ = standings.Run(ctx) })
-	feeds.Go(func() { _ = revocations.Run(ctx) })
-	plugintest.Eventually(t, "keys, campaign and revocations", func() bool {
-		return keys.Ready() && standings.Live() && revocations.Ready()
-	})
-	verifier, err := token.NewVerifier(token.VerifierConfig{
-		Issuer: plugintest.Issuer, Audience: plugintest.Audience, Keys: keys, Now: time.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	checker := auth.New(auth.Config{
-		Verifier: verifier, Keys: keys, Standings: standings, Revocations: revocations, CacheSize: 1000,
-		Log: log, Now: time.Now, Metrics: auth.NewMetrics(prometheus.NewRegistry()),
-	})
-	raw, _ := s.identity.Token(t, "winner")
-	authorization := "Bearer " + raw
-	const warmUp = 1000
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	n, used, began := 0, time.Duration(0), time.Now()
-	for ; n < 2*warmUp || time.Since(began) < limit; n++ {
-		if n == warmUp {
-			used = threadCPU(t)
-		}
-		header, problem, err := checker.Check(ctx, authorization)
-		if err != nil || problem != nil || !strings.Contains(header, "rank=1") {
-			t.Fatalf("got %q, %v, %v", header, problem, err)
-		}
-	}
-	took := (threadCPU(t) - used).Seconds() * 1e6 / float64(n-warmUp)
-	fmt.Printf("\nthe check itself, warm: %.2f us of CPU, of a token of %d bytes\n", took, len(raw))
 }
 
 // memory sends distinct tokens to an earlybird-auth of its own, and prints how

@@ -16,8 +16,9 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/local/mongodb"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // startMongo serves the embedded MongoDB in this process.
@@ -54,7 +55,7 @@ func (s *stack) startRedis(ctx context.Context) error {
 		args = append(args, "--bind", host)
 	}
 	s.redis = "redis-server (" + program + "), append-only in " + dir
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.cfg.redisURL(), PoolSize: 1})
+	client, err := redisdb.Connect(redisdb.Config{URL: s.cfg.redisURL(), PoolSize: 1})
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (s *stack) firstCampaign(ctx context.Context) error {
 	if !errors.Is(err, campaign.ErrNoCampaign) {
 		return err
 	}
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: s.cfg.redisURL()})
+	client, err := redisdb.Connect(redisdb.Config{URL: s.cfg.redisURL()})
 	if err != nil {
 		return fmt.Errorf("first campaign: %w", err)
 	}

@@ -1,6 +1,7 @@
 package campaigntest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -237,6 +238,24 @@ func (c *Cluster) Committed(number int64) []campaign.Entry {
 	return entries
 }
 
+// History are the entries of all campaigns that a majority has, in the order in
+// which it came to have them.
+func (c *Cluster) History() []campaign.Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := slices.Collect(maps.Values(c.primary.committed))
+	slices.SortFunc(found, func(a, b *document) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.key.campaign, b.key.campaign), cmp.Compare(a.key.seq, b.key.seq))
+	})
+	var entries []campaign.Entry
+	for _, d := range found {
+		if !d.foreign {
+			entries = append(entries, cloneEntry(d.entry))
+		}
+	}
+	return entries
+}
+
 // change wakes up who waits for something to change.
 func (c *Cluster) change() {
 	close(c.changed)
@@ -391,33 +410,36 @@ var (
 )
 
 // call carries out effect, which locks the mutex by itself, after the way there
-// and before the way back. The effect comes also when the caller has gone.
+// and before the way back.
 func call[T any](ctx context.Context, s *Client, op string, f Faults, effect func(ctx context.Context) (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
 	var none T
 	if f.Refuse {
 		return none, s.down(op, errRefused)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if ctx.Err() != nil {
-		return none, s.down(op, ctx.Err())
+	if err := sleep(ctx, f.Before); err != nil {
+		return none, s.down(op, err)
 	}
-	answers := make(chan answer, 1)
-	go func() {
-		time.Sleep(f.Before)
-		value, err := effect(ctx)
-		time.Sleep(f.After)
-		answers <- answer{value, err}
-	}()
+	value, err := effect(ctx)
+	if err := sleep(ctx, f.After); err != nil {
+		return none, s.down(op, err)
+	}
+	return value, err
+}
+
+// sleep waits, and fails when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d == 0 || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case a := <-answers:
-		return a.value, a.err
+	case <-timer.C:
+		return nil
 	case <-ctx.Done():
-		return none, s.down(op, ctx.Err())
+		return ctx.Err()
 	}
 }
 
@@ -486,22 +508,21 @@ func (s *Client) Append(ctx context.Context, e campaign.Entry) error {
 		f, s.once = s.once[0], s.once[1:]
 	}
 	s.cluster.mu.Unlock()
-	if f.Resend > 0 && f.Lose == LoseNothing && !f.Refuse {
-		time.AfterFunc(f.Before+f.Resend, func() {
-			s.cluster.mu.Lock()
-			defer s.cluster.mu.Unlock()
-			s.cluster.insert(s.node(), e, f.Replicate)
-		})
-	}
+	before := f.Before
+	f.Before = 0 // the way there is the insert's, which goes on when its writer has gone
 	_, err := call(ctx, s, op, f, func(ctx context.Context) (struct{}, error) {
 		if f.Lose == LoseRequest {
-			return struct{}{}, s.down(op, errLost)
+			return struct{}{}, s.down(op, errors.Join(errLost, sleep(ctx, before)))
 		}
-		err := s.insert(ctx, op, e, f.Replicate)
-		if f.Lose == LoseAnswer && f.Resend > 0 {
-			time.Sleep(f.Resend)
-			err = s.insert(ctx, op, e, f.Replicate)
-		} else if f.Lose == LoseAnswer {
+		answer := s.deliver(e, before, f.Replicate)
+		if f.Resend > 0 {
+			second := s.deliver(e, before+f.Resend, f.Replicate)
+			if f.Lose == LoseAnswer {
+				return struct{}{}, s.answered(ctx, op, second)
+			}
+		}
+		err := s.answered(ctx, op, answer)
+		if f.Lose == LoseAnswer {
 			err = s.down(op, errLost)
 		}
 		return struct{}{}, err
@@ -509,24 +530,48 @@ func (s *Client) Append(ctx context.Context, e campaign.Entry) error {
 	return err
 }
 
-// insert inserts the entry and waits for a majority.
-func (s *Client) insert(ctx context.Context, op string, e campaign.Entry, replicate time.Duration) error {
+// delivery is an insert on its way.
+type delivery struct {
+	arrived  bool
+	inserted *document // nil: its place was taken
+}
+
+// deliver inserts the entry after some time, at the primary that the client talks
+// to by then.
+func (s *Client) deliver(e campaign.Entry, after, replicate time.Duration) *delivery {
+	var d delivery
+	arrive := func() {
+		s.cluster.mu.Lock()
+		defer s.cluster.mu.Unlock()
+		d.arrived, d.inserted = true, s.cluster.insert(s.node(), e, replicate)
+		s.cluster.change()
+	}
+	if after == 0 {
+		arrive()
+	} else {
+		time.AfterFunc(after, arrive)
+	}
+	return &d
+}
+
+// answered waits until a majority has what was delivered.
+func (s *Client) answered(ctx context.Context, op string, d *delivery) error {
 	c := s.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d := c.insert(s.node(), e, replicate)
-	if d == nil {
-		return fmt.Errorf("%s: %w", op, campaign.ErrTaken)
-	}
-	for d.state == pending {
+	for !d.arrived || d.inserted != nil && d.inserted.state == pending {
 		if err := c.wait(ctx); err != nil {
 			return s.down(op, err)
 		}
 	}
-	if d.state != acknowledged {
+	switch {
+	case d.inserted == nil:
+		return fmt.Errorf("%s: %w", op, campaign.ErrTaken)
+	case d.inserted.state != acknowledged:
 		return s.down(op, errInterrupted)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // Entry implements campaign.Store.

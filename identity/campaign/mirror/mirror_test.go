@@ -19,7 +19,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
-	oldcampaign "github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 const (
@@ -80,7 +80,7 @@ func (l losable) Lose(part campaigntest.Part) bool {
 
 func connect(t testing.TB, url string) redis.UniversalClient {
 	t.Helper()
-	client, err := oldcampaign.Connect(oldcampaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // envClaim makes the test binary a process that claims on the Redis it names.
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 // claimForever claims for the crowd over and over, and prints every grant once
 // it was told.
 func claimForever(url string) error {
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/oldcampaign/ledgertest"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // bench is one Redis and one ledger in memory, with a clock that the test sets.
@@ -47,7 +48,7 @@ func each(t *testing.T, test func(t *testing.T, b *bench)) {
 
 func connect(t testing.TB, url string) redis.UniversalClient {
 	t.Helper()
-	client, err := campaign.Connect(campaign.ConnectConfig{URL: url})
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
 -- Removes entries that are older than a number of milliseconds by the server's
 -- clock, and counts them out.
 --
--- KEYS: stream, state
--- ARGV: milliseconds
+-- ARGV: origin, milliseconds
 local before = redis.call('XLEN', KEYS[1])
-if before == 0 then return 0 end
-redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', now_ms() - tonumber(ARGV[1])))
+if before == 0 then return {'ok'} end
+local time = redis.call('TIME')
+redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[2])))
 local gone = before - redis.call('XLEN', KEYS[1])
 if gone > 0 then redis.call('HINCRBY', KEYS[2], 'count', -gone) end
-return gone
+return {'ok'}

@@ -4,6 +4,7 @@ package revocationtest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
@@ -23,10 +24,18 @@ type Memory struct {
 	mu   sync.Mutex
 	down bool
 	held map[string]revocation.Revocation
+
+	origin string
 }
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory { return &Memory{held: map[string]revocation.Revocation{}} }
+func NewMemory() *Memory {
+	return &Memory{held: map[string]revocation.Revocation{}, origin: rand.Text()}
+}
+
+// Origin implements revocation.Store, also while the store is down: a process
+// that has asked once remembers it.
+func (m *Memory) Origin(context.Context) (string, error) { return m.origin, nil }
 
 // Down makes every method fail with an *outage.Error, or work again.
 func (m *Memory) Down(down bool) {

@@ -21,6 +21,7 @@ func Run(t *testing.T, newStore func(t *testing.T) revocation.Store) {
 		name string
 		run  func(t *testing.T, s revocation.Store)
 	}{
+		{"the origin never changes", testOrigin},
 		{"what was added is found whole", testAdd},
 		{"an id is added once", testOnce},
 		{"many at once with one id", testRace},
@@ -73,6 +74,16 @@ func want(t *testing.T, s revocation.Store, since, now time.Time, all ...revocat
 	}
 	if !maps.Equal(got, expected) {
 		t.Errorf("revocations = %+v, want %+v", got, expected)
+	}
+}
+
+func testOrigin(t *testing.T, s revocation.Store) {
+	first, err := s.Origin(t.Context())
+	if err != nil || first == "" {
+		t.Fatalf("origin %q, %v", first, err)
+	}
+	if again, err := s.Origin(t.Context()); again != first || err != nil {
+		t.Errorf("origin %q, %v; want %q", again, err, first)
 	}
 }
 

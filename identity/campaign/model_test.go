@@ -1,0 +1,358 @@
+package campaign_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
+	"github.com/earlybird/earlybird/identity/outage"
+)
+
+// step is one step of a model run.
+type step struct {
+	op      string
+	who, n  int           // a replica or a user, by op
+	wait    time.Duration // after the step
+	variant int
+}
+
+func (s step) String() string {
+	return fmt.Sprintf("%s(%d,%d,%d)+%s", s.op, s.who, s.n, s.variant, s.wait)
+}
+
+const (
+	modelReplicas = 3
+	modelUsers    = 24
+)
+
+// ops are what can happen, the frequent ones more often.
+var ops = []string{
+	"login", "login", "login", "login", "login", "login", "login", "login", "promotion", "promotion",
+	"append", "append", "faults", "calm", "calm", "partition", "heal", "elect", "crash",
+	"pause", "resume", "resume", "extend", "void", "reinstate", "end", "start", "start", "clock",
+	"mirror", "mirror", "mirrorcalm",
+}
+
+func drawSteps(rt *rapid.T) []step {
+	return rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
+		return step{
+			op:      rapid.SampledFrom(ops).Draw(rt, "op"),
+			who:     rapid.IntRange(0, modelReplicas-1).Draw(rt, "who"),
+			n:       rapid.IntRange(0, modelUsers-1).Draw(rt, "n"),
+			variant: rapid.IntRange(0, 7).Draw(rt, "variant"),
+			wait:    rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, 7 * time.Millisecond, 60 * time.Millisecond, 400 * time.Millisecond, 2500 * time.Millisecond}).Draw(rt, "wait"),
+		}
+	}), 30, 90).Draw(rt, "steps")
+}
+
+// TestModel runs replicas, commands and logins against a database and a mirror
+// that fail in every way the log must bear, and holds every answer against the
+// committed log. `go test -run TestModel -rapid.checks N` runs it for longer;
+// the log says how many steps that were.
+func TestModel(t *testing.T) {
+	steps := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		script := drawSteps(rt)
+		steps += len(script)
+		var faults []string
+		synctest.Test(t, func(t *testing.T) { faults = newModel(t).run(script) })
+		if len(faults) > 0 {
+			rt.Fatalf("after %v:\n%s", script, strings.Join(faults, "\n"))
+		}
+	})
+	t.Logf("%d steps", steps)
+}
+
+var modelVerbose = flag.Bool("model.verbose", false, "log what the replicas of the model log")
+
+// model is a world: a database, a mirror, replicas, and everything that clients
+// were told.
+type model struct {
+	t       *testing.T
+	cluster *campaigntest.Cluster
+	mirror  *campaigntest.Mirror
+	procs   [modelReplicas]*proc
+	calls   sync.WaitGroup
+	stepped bool // the database's clock is not ours
+
+	mu     sync.Mutex
+	told   []told
+	begun  []told // every call, also those that have not ended
+	done   []committed
+	faults []string
+}
+
+// proc is a replica that can crash.
+type proc struct {
+	store   *campaigntest.Client
+	replica *campaign.Replica
+	stop    context.CancelFunc
+}
+
+// told is one answer to a client.
+type told struct {
+	user         string
+	began, ended time.Time
+	lo, hi       int // committed entries when the call began and when it ended
+	returned     int // entries whose command had returned before the call began
+	status       string
+	place        campaign.Place // with pending
+	rank         int64          // with granted
+	recheck      bool           // it was asked of Promotion
+}
+
+// committed is a command that returned without an error.
+type committed struct {
+	entry campaign.Entry
+	at    time.Time
+}
+
+func newModel(t *testing.T) *model {
+	m := &model{t: t, cluster: campaigntest.NewCluster(), mirror: campaigntest.NewMirror()}
+	for i := range m.procs {
+		m.start(i)
+	}
+	return m
+}
+
+func (m *model) start(i int) {
+	ctx, stop := context.WithCancel(m.t.Context())
+	store := m.cluster.Client(fmt.Sprintf("replica-%d", i))
+	var w io.Writer = io.Discard
+	if *modelVerbose {
+		w = m.t.Output()
+	}
+	r := campaign.NewReplica(campaign.ReplicaConfig{
+		Store: store, Mirror: m.mirror, Log: slog.New(slog.NewTextHandler(w, nil)).With("replica", i),
+	})
+	m.procs[i] = &proc{store: store, replica: r, stop: stop}
+	m.calls.Go(func() { _ = r.Run(ctx) })
+}
+
+func (m *model) fault(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults = append(m.faults, fmt.Sprintf(format, args...))
+}
+
+func (m *model) run(script []step) []string {
+	time.Sleep(time.Second)
+	m.admin(campaign.Start(campaign.Settings{Name: "first", Discount: 30, Slots: 4, Waitlist: 6}))
+	for _, s := range script {
+		m.step(s)
+		time.Sleep(s.wait)
+		synctest.Wait()
+		m.check()
+		if len(m.faults) > 0 {
+			break
+		}
+	}
+	m.calm()
+	time.Sleep(10 * time.Second)
+	synctest.Wait()
+	m.check()
+	m.checkQuiet()
+	for _, p := range m.procs {
+		p.stop()
+	}
+	m.calls.Wait()
+	time.Sleep(10 * time.Second) // what is still on its way to the database ends
+	return m.faults
+}
+
+func (m *model) calm() {
+	m.cluster.Heal()
+	m.cluster.SetFaults(campaigntest.Faults{})
+	for _, p := range m.procs {
+		p.store.SetFaults(campaigntest.Faults{})
+	}
+	m.mirror.Calm()
+}
+
+// faultsOf are the faults of a client by number.
+func faultsOf(variant int) campaigntest.Faults {
+	return []campaigntest.Faults{
+		{Before: 5 * time.Millisecond},
+		{After: 5 * time.Millisecond},
+		{Before: 300 * time.Millisecond, After: 300 * time.Millisecond},
+		{Replicate: 40 * time.Millisecond},
+		{Replicate: 3 * time.Second},
+		{Refuse: true},
+		{Before: 1500 * time.Millisecond},
+		{},
+	}[variant]
+}
+
+// appendFaults are the faults of one insert by number.
+func appendFaults(variant int) campaigntest.Faults {
+	return []campaigntest.Faults{
+		{Lose: campaigntest.LoseAnswer},
+		{Lose: campaigntest.LoseRequest},
+		{Before: 3 * time.Second}, // it lands when nobody waits for it any more
+		{After: 3 * time.Second},
+		{Resend: 20 * time.Millisecond},
+		{Lose: campaigntest.LoseAnswer, Resend: 10 * time.Millisecond},
+		{Replicate: 700 * time.Millisecond},
+		{Before: 60 * time.Millisecond},
+	}[variant]
+}
+
+func (m *model) step(s step) {
+	p := m.procs[s.who]
+	user := fmt.Sprintf("u%02d", s.n)
+	switch s.op {
+	case "login":
+		m.calls.Go(func() { m.login(p, user) })
+	case "promotion":
+		m.calls.Go(func() { m.promotion(p, user) })
+	case "append":
+		p.store.NextAppend(appendFaults(s.variant))
+	case "faults":
+		p.store.SetFaults(faultsOf(s.variant))
+	case "calm":
+		m.calm()
+	case "partition":
+		p.store.Partition()
+	case "heal":
+		m.cluster.Heal()
+	case "elect":
+		m.cluster.Elect(campaigntest.Election{Survive: s.n % 3, Lag: time.Duration(s.variant) * 100 * time.Millisecond})
+	case "crash":
+		p.stop()
+		m.start(s.who)
+	case "clock":
+		m.stepped = true
+		m.cluster.Step([]time.Duration{time.Second, -time.Second, 30 * time.Second, -30 * time.Second}[s.variant%4])
+	case "pause":
+		m.command(campaign.Pause())
+	case "resume":
+		m.command(campaign.Resume())
+	case "extend":
+		m.command(campaign.Revise(func(c *campaign.Settings) { c.Slots += int64(s.n%4) + 1 }))
+	case "void":
+		m.command(campaign.Void(user))
+	case "reinstate":
+		m.command(campaign.Reinstate(user))
+	case "end":
+		m.command(campaign.End())
+	case "start":
+		c := campaign.Settings{Name: "next", Discount: 20, Slots: int64(s.n%5) + 1, Waitlist: int64(s.variant)}
+		if s.variant%2 == 1 {
+			c.StartsAt = time.Now().Add(time.Second)
+			c.EndsAt = c.StartsAt.Add(time.Duration(s.n) * time.Second / 2).Add(time.Second)
+		}
+		m.command(campaign.Start(c))
+	case "mirror":
+		m.mirrorFault(s)
+	case "mirrorcalm":
+		m.mirror.Calm()
+	}
+}
+
+func (m *model) mirrorFault(s step) {
+	switch s.variant {
+	case 0:
+		m.mirror.Fail(errors.New("refused"))
+	case 1:
+		m.mirror.Delay(80 * time.Millisecond)
+	case 2:
+		m.mirror.Delay(time.Second)
+	case 3, 4:
+		m.mirror.Flush()
+	case 5:
+		m.mirror.Lose(campaigntest.Parts[s.n%len(campaigntest.Parts)])
+	case 6:
+		m.mirror.Rollback(s.n)
+	case 7:
+		m.mirror.LoseAnswers(errors.New("reset"))
+	}
+}
+
+// command runs a command of an operator beside everything else.
+func (m *model) command(c campaign.Change) { m.calls.Go(func() { m.admin(c) }) }
+
+func (m *model) admin(c campaign.Change) {
+	ctx := m.t.Context()
+	a := campaign.NewAdmin(campaign.AdminConfig{Store: m.cluster.Client("admin"), Mirror: m.mirror, By: "admin"})
+	if _, err := a.Read(ctx); err != nil {
+		return
+	}
+	done, err := a.Commit(ctx, c)
+	var conflict *campaign.ConflictError
+	var uncertain *campaign.UncertainError
+	var behind *campaign.BehindError
+	var invalid *campaign.InvalidError
+	switch {
+	case err == nil:
+		m.mu.Lock()
+		m.done = append(m.done, committed{done.Entry, time.Now()})
+		m.mu.Unlock()
+	case errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &uncertain), outage.Is(err),
+		errors.Is(err, campaign.ErrRefused), errors.Is(err, campaign.ErrNoCampaign), errors.Is(err, context.Canceled):
+	case errors.As(err, &behind):
+		m.fault("a command found the log behind, and no backup was restored: %v", err)
+	default:
+		m.fault("a command failed with %T: %v", err, err)
+	}
+}
+
+func (m *model) begin(user string) told {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := m.cluster.History()
+	t := told{user: user, began: now, lo: len(all)}
+	for _, c := range m.done {
+		if i := slices.IndexFunc(all, func(e campaign.Entry) bool { return e.ID == c.entry.ID }); c.at.Before(now) && i >= t.returned {
+			t.returned = i + 1
+		}
+	}
+	m.begun = append(m.begun, t)
+	return t
+}
+
+func (m *model) finish(t told) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.ended, t.hi = time.Now(), len(m.cluster.History())
+	m.told = append(m.told, t)
+}
+
+func (m *model) login(p *proc, user string) {
+	t := m.begin(user)
+	placement := p.replica.Place(m.t.Context(), user)
+	t.status, t.place = string(placement.Status), placement.Place
+	m.finish(t)
+}
+
+func (m *model) promotion(p *proc, user string) {
+	t := m.begin(user)
+	promotion, err := p.replica.Promotion(m.t.Context(), user)
+	var none *campaign.NoGrantError
+	switch {
+	case err == nil:
+		t.status, t.rank = "granted", promotion.Rank
+	case errors.As(err, &none):
+		t.status = none.Standing
+	case outage.Is(err):
+		return
+	default:
+		m.fault("Promotion failed with %T: %v", err, err)
+		return
+	}
+	t.recheck = true
+	m.finish(t)
+}

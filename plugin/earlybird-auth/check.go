@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
+	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/plugin/edge"
+)
+
+// Revocations knows which tokens were ended; *revocation.Feed is one. Neither
+// method blocks.
+type Revocations interface {
+	// Ready reports whether everything revoked before the start is known.
+	Ready() bool
+	// Revoked reports whether a token with this jti, sub and gen was ended, as
+	// far as is known.
+	Revoked(jti, sub string, gen int64) bool
+}
+
+// checkerConfig is what a checker is made of; every field is required.
+type checkerConfig struct {
+	Verifier    *token.Verifier
+	CacheSize   int // tokens
+	People      *people
+	Revocations Revocations
+	Log         *slog.Logger
+	Metrics     *metrics
+}
+
+// checker decides whether requests may pass and writes the header for the
+// services behind Kong. It knows nothing of Kong, and nothing of a route: the
+// routes of a process share a checker, and each brings its demand. It is safe
+// for concurrent use.
+type checker struct {
+	checkerConfig
+	tokens *token.Cache[*holder]
+}
+
+// holder is what is kept with a token that was verified.
+type holder struct {
+	user    *mirror.User
+	written atomic.Pointer[rendered] // the header as last written
+}
+
+// rendered is a header's value and what it says.
+type rendered struct {
+	standing edge.Standing
+	value    string
+}
+
+// demand is what one route asks of a request.
+type demand struct {
+	token.Demand
+	failOpen bool // accept tokens before Revocations is ready
+}
+
+func newChecker(cfg checkerConfig) (*checker, error) {
+	tokens, err := token.NewCache(token.CacheConfig[*holder]{
+		Verifier: cfg.Verifier, Size: cfg.CacheSize, Observe: cfg.Metrics.lookup,
+		Hold:    func(c token.Claims) *holder { return &holder{user: cfg.People.View.Watch(c.Subject)} },
+		Release: func(h *holder) { cfg.People.View.Release(h.user) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &checker{checkerConfig: cfg, tokens: tokens}, nil
+}
+
+var errHeader = errors.New("the token's claims cannot be put into the header")
+
+// decide decides by the value of the Authorization header. Either the request
+// passes with header as the value of edge.Header, or it is answered with the
+// problem. An error means that neither can be said: nothing may pass.
+func (c *checker) decide(ctx context.Context, authorization string, d demand) (header string, problem *edge.Problem, err error) {
+	raw, err := token.ParseAuthorization(authorization)
+	if err != nil {
+		return "", c.refuse(err), nil
+	}
+	e, err := c.tokens.Lookup(raw, d.Demand)
+	if err != nil {
+		return "", c.refuse(err), nil
+	}
+	// Asked for every request: a token is remembered for longer than a revocation
+	// may take.
+	claims := &e.Claims
+	switch {
+	case !d.failOpen && !c.Revocations.Ready():
+		return "", c.refuse(token.ErrNotReady), nil
+	case c.Revocations.Revoked(claims.ID, claims.Subject, claims.Generation):
+		return "", c.refuse(token.ErrRevoked), nil
+	}
+	header, err = e.Value.header(claims, c.People.standing(ctx, e.Value.user, claims.Subject))
+	if err != nil {
+		c.Log.ErrorContext(ctx, "header could not be written", slog.Any("err", err))
+		return "", nil, errHeader
+	}
+	return header, nil, nil
+}
+
+// unreadable answers a request whose Authorization header could not be read:
+// bytes that are not UTF-8 are no token.
+func (c *checker) unreadable() *edge.Problem { return c.refuse(token.ErrMalformed) }
+
+func (c *checker) refuse(err error) *edge.Problem {
+	p := edge.Refusal(err)
+	c.Metrics.refused.WithLabelValues(p.Reason).Inc()
+	return p
+}
+
+// header is the upstream header, written anew only when the standing is
+// another than last time.
+func (h *holder) header(c *token.Claims, s edge.Standing) (string, error) {
+	if r := h.written.Load(); r != nil && r.standing == s {
+		return r.value, nil
+	}
+	value, err := edge.Upstream(c.Subject, c.ID, s)
+	if err != nil {
+		return "", err
+	}
+	h.written.Store(&rendered{standing: s, value: value})
+	return value, nil
+}
