@@ -40,7 +40,7 @@ type fact struct {
 	grant mirror.Grant
 }
 
-// apply has a replica bring a copy up to the log, as far as n entries of it, with
+// fill has a replica bring a copy up to the log, as far as n entries of it, with
 // a beat of this age; a negative one: without.
 func (w *world) fill(m *campaigntest.Mirror, n int, age time.Duration) {
 	if m.Peek().Origin != "" && m.Peek().Origin != origin {
