@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ type fact struct {
 	grant mirror.Grant
 }
 
-// apply has a replica bring a copy up to the log, as far as n entries of it, with
+// fill has a replica bring a copy up to the log, as far as n entries of it, with
 // a beat of this age; a negative one: without.
 func (w *world) fill(m *campaigntest.Mirror, n int, age time.Duration) {
 	if m.Peek().Origin != "" && m.Peek().Origin != origin {
@@ -183,8 +184,13 @@ func TestModel(t *testing.T) {
 		one := campaigntest.NewMirror()
 		w.copies = [2]*campaigntest.Mirror{one, one}
 		w.view = mirror.NewView(mirror.ViewConfig{Now: func() time.Time { return w.now }})
+		for range 2 { // the edge has seen how the clocks go
+			w.now = w.now.Add(time.Second)
+			w.fill(one, 2, 0)
+			w.look()
+		}
 		pick := func() *campaigntest.Mirror { return w.copies[rapid.IntRange(0, 1).Draw(t, "copy")] }
-		t.Repeat(map[string]func(*rapid.T){
+		do := map[string]func(*rapid.T){
 			"grow": func(*rapid.T) { w.grow() },
 			"fill": func(*rapid.T) { w.fill(w.copies[0], len(w.log.Entries), 0) },
 			"fill part": func(t *rapid.T) {
@@ -257,16 +263,18 @@ func TestModel(t *testing.T) {
 			},
 			"down": func(*rapid.T) { pick().Fail(errors.New("refused")) },
 			"up":   func(*rapid.T) { w.copies[0].Calm(); w.copies[1].Calm() },
-			"": func(*rapid.T) {
-				for _, m := range w.copies {
-					w.prefix(m)
-				}
-				for user, u := range w.watched {
-					g, k := w.view.Grant(u)
-					w.judge(user, g, k)
-				}
-			},
-		})
+		}
+		steps := append(slices.Sorted(maps.Keys(do)), "time", "time", "time", "grow", "grow", "ask", "ask", "fill", "look", "up", "up")
+		for range rapid.IntRange(10, 200).Draw(t, "steps") {
+			do[rapid.SampledFrom(steps).Draw(t, "step")](t)
+			for _, m := range w.copies {
+				w.prefix(m)
+			}
+			for user, u := range w.watched {
+				g, k := w.view.Grant(u)
+				w.judge(user, g, k)
+			}
+		}
 	})
 }
 

@@ -338,7 +338,7 @@ func (v *View) forget() {
 // in what now follows.
 func (v *View) fallBack(s Summary) {
 	for _, u := range v.users {
-		t, k := v.terms.Load(), u.known.Load() // in this order: of two changes the user's is stored first
+		t, k := v.terms.Load(), u.known.Load()
 		switch {
 		case k == nil:
 		case k.kept != nil:
@@ -398,8 +398,8 @@ type countableBeat struct {
 }
 
 // saw takes in a beat that the mirror had, as complete at place, when the own
-// clock told now. The first beat only sets the line; one too far below the line
-// counts for nothing.
+// clock told now. The first beat only sets the line, and so does one far above
+// it; one far below it counts for nothing.
 func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 	if beat.IsZero() || !beat.After(b.last) {
 		return
@@ -420,6 +420,9 @@ func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 			return
 		}
 		b.line = low.line
+	case offset > b.line+beatSlack: // the line was that of an old beat
+		b.line, b.at = offset, now
+		return
 	default:
 		b.line = max(offset, b.line-min(now-b.at, freshFor)/beatDrift)
 	}

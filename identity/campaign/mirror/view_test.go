@@ -200,6 +200,9 @@ func TestFirstBeatOnlySetsTheLine(t *testing.T) {
 	u := e.watch("nobody")
 	e.expect(u, "nobody", 0, mirror.Unknown)
 	e.now = e.now.Add(time.Second)
+	e.beat() // it shows that the first one was old
+	e.expect(u, "nobody", 0, mirror.Unknown)
+	e.now = e.now.Add(time.Second)
 	e.beat()
 	e.expect(u, "nobody", 0, mirror.NotGranted)
 }
