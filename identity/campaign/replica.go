@@ -16,11 +16,10 @@ import (
 
 // Time limits of a Replica.
 const (
-	placeTimeout  = 2 * time.Second        // the longest that a login waits for its place
-	appendTimeout = 2 * time.Second        // of one insert
-	readTimeout   = 2 * time.Second        // of reading on
-	loadTimeout   = 2 * time.Minute        // of reading the whole log
-	mirrorTimeout = 100 * time.Millisecond // of one call of the mirror
+	placeTimeout  = 2 * time.Second // the longest that a login waits for its place
+	appendTimeout = 2 * time.Second // of one insert
+	readTimeout   = 2 * time.Second // of reading on
+	loadTimeout   = 2 * time.Minute // of reading the whole log
 
 	tickEvery  = 250 * time.Millisecond
 	checkEvery = time.Second            // between comparisons with the stores
@@ -39,7 +38,7 @@ const (
 // ReplicaConfig configures a Replica. Store and Mirror are required.
 type ReplicaConfig struct {
 	Store  Store
-	Mirror Mirror
+	Mirror Mirror           // its calls must be bounded in time: logins wait for them
 	Log    *slog.Logger     // nil: slog.Default()
 	Now    func() time.Time // nil: time.Now
 
@@ -397,11 +396,9 @@ func (r *Replica) mirrorState(ctx context.Context) (MirrorState, bool) {
 	return state, err == nil
 }
 
-// callMirror makes one call of the mirror, bounded in time.
+// callMirror makes one call of the mirror, and notes whether it answered.
 func callMirror[T any](ctx context.Context, r *Replica, call func(context.Context) (T, error)) (T, error) {
-	bounded, cancel := context.WithTimeout(ctx, mirrorTimeout)
-	defer cancel()
-	answer, err := call(bounded)
+	answer, err := call(ctx)
 	if ctx.Err() != nil {
 		return answer, ctx.Err()
 	}

@@ -242,7 +242,7 @@ func TestModel(t *testing.T) {
 					}
 				})
 			},
-			"ask":  func(t *rapid.T) { w.ask(rapid.SampledFrom(w.users).Draw(t, "user")) },
+			"ask": func(t *rapid.T) { w.ask(rapid.SampledFrom(w.users).Draw(t, "user")) },
 			"slow answer": func(t *rapid.T) {
 				user := rapid.SampledFrom(w.users).Draw(t, "user")
 				u := w.watched[user]
