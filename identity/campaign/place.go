@@ -288,11 +288,11 @@ func (r *Replica) answer(whom func(*waiter) bool) {
 }
 
 // takeTurn waits for the turn, and reports whether it was given. Without it, or
-// when nobody can be asked, the append is made all the same, after a random time
+// when there is no mirror of ours to ask, the append is made all the same, after a random time
 // that keeps replicas apart.
 func (r *Replica) takeTurn(ctx context.Context) bool {
 	began := r.cfg.Now()
-	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() {
+	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() && !r.Stats().Foreign {
 		at := r.inForcePlace()
 		answer, err := callMirror(ctx, r, func(ctx context.Context) (TurnAnswer, error) { return r.cfg.Mirror.Turn(ctx, r.name, at) })
 		switch {

@@ -295,9 +295,13 @@ func (r *Replica) check(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if mirrored && lacks == "" {
+	if mirrored {
 		r.reader.mu.RLock()
-		lacks = r.reader.log.ahead(state)
+		log := r.reader.log
+		r.noteOrigin(ctx, state.Origin, state.Origin != "" && state.Origin != log.Origin)
+		if lacks == "" {
+			lacks = log.ahead(state)
+		}
 		r.reader.mu.RUnlock()
 	}
 	if lacks != r.behind {
@@ -428,14 +432,20 @@ func (r *Replica) fill(ctx context.Context, release string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	foreign := state.Answer == AnswerForeign
-	if foreign && !r.mirror.foreign {
-		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: it is not touched, and edges hear nothing new; `earlybird redis adopt` shows more", "origin", state.Origin)
-	}
-	r.mirror.state, r.mirror.foreign = state, foreign
+	r.mirror.state = state
+	r.noteOrigin(ctx, state.Origin, state.Answer == AnswerForeign)
 	if state.Answer == AnswerNewer || state.Answer == AnswerDiverged {
 		r.checked = time.Time{} // the next tick compares
 	}
+}
+
+// noteOrigin notes whether the mirror is another database's. It is called with mu
+// held.
+func (r *Replica) noteOrigin(ctx context.Context, origin string, foreign bool) {
+	if foreign && !r.mirror.foreign {
+		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: it is not touched, and edges hear nothing new; `earlybird redis adopt` shows more", "origin", origin)
+	}
+	r.mirror.foreign = foreign
 }
 
 // batch is the next batch for a mirror that ends before from, and whether the
