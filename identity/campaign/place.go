@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -154,10 +153,7 @@ func (r *Replica) wanted() bool {
 		r.answer(func(*waiter) bool { return true })
 		return false
 	}
-	if _, due := r.dueEntry(); due {
-		return true
-	}
-	return len(r.queue) > 0
+	return r.clockDemands() || len(r.queue) > 0
 }
 
 // append makes one append: the entry that the clock demands, or the arrivals of
@@ -311,7 +307,7 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 		}
 		// Two to six milliseconds, the less the longer somebody has waited.
 		waited := min(r.cfg.Now().Sub(began), turnPatience)
-		if !pause(ctx, 2*time.Millisecond+rand.N(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
+		if !pause(ctx, 2*time.Millisecond+jitter(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
 			return false
 		}
 	}

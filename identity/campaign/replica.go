@@ -384,14 +384,16 @@ func (r *Replica) isDue() bool {
 	if r.trouble() != nil {
 		return false
 	}
-	_, due := r.dueEntry()
-	return due
+	return r.clockDemands()
 }
 
-func (r *Replica) dueEntry() (Entry, bool) {
+// clockDemands reports whether an entry is due by the clock. It is called with mu
+// held.
+func (r *Replica) clockDemands() bool {
 	r.reader.mu.RLock()
 	defer r.reader.mu.RUnlock()
-	return r.reader.log.due(r.clock.now(r.cfg.Now()))
+	_, due := r.reader.log.due(r.clock.now(r.cfg.Now()))
+	return due
 }
 
 // mirrorState asks the mirror, and reports whether it answered.
@@ -472,5 +474,5 @@ func jitter(most time.Duration) time.Duration {
 	if most <= 0 {
 		return 0
 	}
-	return rand.N(most)
+	return rand.N(most) //nolint:gosec // G404: spreads attempts, guards nothing
 }

@@ -195,7 +195,7 @@ type tail struct {
 
 // Beside implements redisdb.Reader.
 func (t *tail) Beside(ctx context.Context, pipe redis.Pipeliner) {
-	t.answer = stateScript.Eval(ctx, pipe, keys)
+	t.answer = stateScript.EvalRO(ctx, pipe, keys) // edges need not be allowed to write
 }
 
 // Take implements redisdb.Reader. The empty cursor has the stream read from its
