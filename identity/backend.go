@@ -196,7 +196,11 @@ func (b *backend) services() (httpapi.Backend, error) {
 	})
 	tokens, tokensErr := token.NewCache(token.CacheConfig[struct{}]{Verifier: verifier, Size: b.config.TokenCacheSize})
 	b.campaign.Store(campaign.NewReplica(campaign.ReplicaConfig{
-		Store: b.store.Load(), Mirror: mirror.New(mirror.Config{Redis: b.redis}), Log: b.log,
+		Store: b.store.Load(),
+		Mirror: mirror.New(mirror.Config{
+			Redis: b.redis, Timeout: mirrorTimeout, Breaker: &redisdb.Breaker{Probe: mirrorTimeout},
+		}),
+		Log:    b.log,
 		Placed: b.metrics.Placed, Appended: b.metrics.Appended,
 	}))
 	return httpapi.Backend{
@@ -240,6 +244,9 @@ func (l limiter) Take(ctx context.Context, name, address string) (account.Pass, 
 
 // clockLeeway is how far the clocks of two replicas may differ, as at the edge.
 const clockLeeway = 5 * time.Second
+
+// mirrorTimeout bounds one call of the campaign's mirror: logins wait for it.
+const mirrorTimeout = 100 * time.Millisecond
 
 // publisher gives Redis the revocations that it lacks, and the feed what
 // MongoDB has.

@@ -19,6 +19,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
 	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // step is one step of a model run.
@@ -103,6 +104,40 @@ type proc struct {
 	stop    context.CancelFunc
 }
 
+const mirrorTimeout = 100 * time.Millisecond
+
+// limited is the mirror as an identity calls it: bounded in time, and left alone
+// for a second after a call has failed.
+type limited struct {
+	campaign.Mirror
+	breaker *redisdb.Breaker
+}
+
+func within[T any](ctx context.Context, l limited, call func(context.Context) (T, error)) (answer T, err error) {
+	err = l.breaker.Do(ctx, mirrorTimeout, func(ctx context.Context) (err error) {
+		answer, err = call(ctx)
+		return err
+	})
+	return answer, err
+}
+
+func (l limited) State(ctx context.Context) (campaign.MirrorState, error) {
+	return within(ctx, l, l.Mirror.State)
+}
+
+func (l limited) Apply(ctx context.Context, b campaign.Batch) (campaign.MirrorState, error) {
+	return within(ctx, l, func(ctx context.Context) (campaign.MirrorState, error) { return l.Mirror.Apply(ctx, b) })
+}
+
+func (l limited) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
+	return within(ctx, l, func(ctx context.Context) (campaign.TurnAnswer, error) { return l.Mirror.Turn(ctx, me, at) })
+}
+
+func (l limited) Release(ctx context.Context, me string) error {
+	_, err := within(ctx, l, func(ctx context.Context) (bool, error) { return true, l.Mirror.Release(ctx, me) })
+	return err
+}
+
 // told is one answer to a client.
 type told struct {
 	user         string
@@ -132,12 +167,12 @@ func newModel(t *testing.T) *model {
 func (m *model) start(i int) {
 	ctx, stop := context.WithCancel(m.t.Context())
 	store := m.cluster.Client(fmt.Sprintf("replica-%d", i))
-	var w io.Writer = io.Discard
+	w := io.Writer(io.Discard)
 	if *modelVerbose {
 		w = m.t.Output()
 	}
 	r := campaign.NewReplica(campaign.ReplicaConfig{
-		Store: store, Mirror: m.mirror, Log: slog.New(slog.NewTextHandler(w, nil)).With("replica", i),
+		Store: store, Mirror: limited{m.mirror, &redisdb.Breaker{Probe: mirrorTimeout}}, Log: slog.New(slog.NewTextHandler(w, nil)).With("replica", i),
 	})
 	m.procs[i] = &proc{store: store, replica: r, stop: stop}
 	m.calls.Go(func() { _ = r.Run(ctx) })

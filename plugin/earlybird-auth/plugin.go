@@ -157,7 +157,7 @@ func (p *plugin) follow(ctx context.Context, f followed) (*source, error) {
 	}
 	copies := mirror.New(mirror.Config{Redis: client, Timeout: readTimeout})
 	view := mirror.NewView(mirror.ViewConfig{Fresh: f.beatMaxAge})
-	tail := mirror.NewTail(mirror.TailConfig{Source: copies, View: view, Log: p.process.Log})
+	tail := mirror.NewTail(mirror.TailConfig{Redis: client, View: view, Log: p.process.Log})
 	s := &source{
 		people:  &people{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics},
 		revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log}),

@@ -228,6 +228,17 @@ func (v *View) Learn(u *User, s Standing) (Grant, Knowledge) {
 	return v.Grant(u)
 }
 
+// Take takes in one read of the mirror: the entries that followed At, and the
+// summary as it was right after them. So a summary that ends before one of them
+// means that the mirror has fallen back, and after a gap it says where the log
+// goes on. Entries that another database's mirror may have brought are left out.
+func (v *View) Take(entries []Logged, s Summary) {
+	if s.Origin != "" && s.Origin == v.Origin() {
+		v.Observe(entries)
+	}
+	v.Sync(s)
+}
+
 // Sync takes in a look at the mirror: where its log ends, and its beat. A log
 // that ends before what was observed has fallen back.
 func (v *View) Sync(s Summary) {
