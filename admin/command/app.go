@@ -36,15 +36,15 @@ func Run(ctx context.Context, argv []string, s Streams) int {
 	}
 	l := parse(app, argv[1:])
 	if err := l.check(app); err != nil {
-		return report(s.Err, err)
+		return report(s.Err, err, false)
 	}
 	if l.help() {
 		l.flags, l.args = []string{"--help"}, nil
 	}
 	if len(l.path) == 0 { // --help or --version
-		return report(s.Err, app.RunContext(ctx, append([]string{app.Name}, l.flags...)))
+		return report(s.Err, app.RunContext(ctx, append([]string{app.Name}, l.flags...)), false)
 	}
-	return report(s.Err, app.RunContext(ctx, l.argv(app.Name)))
+	return report(s.Err, app.RunContext(ctx, l.argv(app.Name)), ctx.Err() != nil)
 }
 
 // check refuses unknown commands, bare groups and bare flags.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
 
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
@@ -54,9 +56,10 @@ func redisConfig(c *cli.Context) redisdb.Config {
 
 // stores are the connections of one command.
 type stores struct {
-	mongo *mongostore.Store
-	redis redis.UniversalClient
-	by    string // who is at work
+	mongo  *mongostore.Store
+	redis  redis.UniversalClient
+	mirror *mirror.Mirror
+	by     string // who is at work
 }
 
 // open connects to both stores. A setting that makes no sense is a usage error.
@@ -77,7 +80,7 @@ func open(c *cli.Context) (*stores, error) {
 		_ = client.Close() // the error that counts is that of MongoDB
 		return nil, err
 	}
-	return &stores{mongo: store, redis: client, by: by}, nil
+	return &stores{mongo: store, redis: client, mirror: mirror.New(mirror.Config{Redis: client}), by: by}, nil
 }
 
 // close ends the connections. What was asked for is done by then.
@@ -86,20 +89,30 @@ func (s *stores) close(ctx context.Context) {
 	_ = s.mongo.Close(context.WithoutCancel(ctx))
 }
 
-// admin returns the campaigns' administration on these stores.
-func (s *stores) admin() *campaign.Admin { return s.adminOn(s.mongo) }
-
-func (s *stores) adminOn(ledger campaign.Ledger) *campaign.Admin {
-	return campaign.NewAdmin(campaign.AdminConfig{
-		Ledger: ledger, Board: campaign.NewBoard(s.redis), Users: s.mongo, By: s.by,
-	})
+// campaigns returns the campaigns' administration on these stores.
+func (s *stores) campaigns() *campaign.Admin {
+	return campaign.NewAdmin(campaign.AdminConfig{Store: s.mongo, Mirror: s.mirror, By: s.by})
 }
 
-// shown is a URL without its password.
+// shown is a URL without what may be secret in it: whom it names, and the values
+// of its options.
 func shown(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "an address that cannot be parsed"
 	}
-	return u.Redacted()
+	scheme := ""
+	if u.Scheme != "" {
+		scheme = u.Scheme + "://"
+	}
+	text := scheme + u.Host + u.Path
+	var options []string
+	for pair := range strings.FieldsFuncSeq(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		options = append(options, name+"=...")
+	}
+	if len(options) > 0 {
+		text += "?" + strings.Join(options, "&")
+	}
+	return text
 }

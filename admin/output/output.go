@@ -61,21 +61,41 @@ func List(w io.Writer, f Format, columns ...Column) Writer {
 	}
 }
 
-// One writes a single row: a JSON object instead of a list.
+// One writes a single row: a JSON object instead of a list, and a line for each
+// value instead of a table.
 func One(w io.Writer, f Format, columns []Column, values ...any) error {
-	if f == JSON {
+	switch f {
+	case Table:
+		return record(w, columns, values)
+	case JSON:
 		object, err := object(columns, values)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(w, "%s\n", object)
 		return err
+	case CSV:
 	}
 	list := List(w, f, columns...)
 	if err := list.Row(values...); err != nil {
 		return err
 	}
 	return list.Close()
+}
+
+// record writes a row as lines of name and value, which fit any terminal.
+func record(w io.Writer, columns []Column, values []any) error {
+	widest := 0
+	for _, c := range columns {
+		widest = max(widest, len(c.Name))
+	}
+	for i, c := range columns {
+		line := fmt.Sprintf("%-*s  %s", widest, c.Name, words(values[i]))
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " ")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // object is a row in JSON, its members in the order of the columns.

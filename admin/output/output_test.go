@@ -75,8 +75,8 @@ func TestOne(t *testing.T) {
 
 func TestTableWrapsLongColumns(t *testing.T) {
 	var out bytes.Buffer
-	err := One(&out, Table, both, "1", strings.Repeat("many words ", 20), nil, at)
-	if err != nil {
+	list := List(&out, Table, both...)
+	if err := errors.Join(list.Row("1", strings.Repeat("many words ", 20), nil, at), list.Close()); err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(out.String()) {

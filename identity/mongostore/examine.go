@@ -51,45 +51,28 @@ func (s *Store) Deployment(ctx context.Context) (Deployment, error) {
 type Index struct {
 	Collection string
 	Name       string
-	Unique     bool
 }
 
-// required are the indexes without which something is wrong, and desired those
-// without which it is slow or grows.
-var (
-	required = []Index{{Collection: "grants", Name: "campaign_rank", Unique: true}}
-	desired  = []Index{
-		{Collection: "waiting", Name: "campaign_position"},
-		{Collection: "logins", Name: "attempts"},
-		{Collection: "logins", Name: retentionIndex},
-		{Collection: "revocations", Name: "latest"},
-		{Collection: "revocations", Name: "expiry"},
-	}
-)
-
-// MissingIndexes looks for the indexes that Open creates, and Connect does not: missing are those
-// that a rank given twice is found by, wanted those that keep lookups fast and
-// collections small. The error may be an *outage.Error.
-func (s *Store) MissingIndexes(ctx context.Context) (missing, wanted []Index, err error) {
-	if missing, err = s.absent(ctx, required); err != nil {
-		return nil, nil, err
-	}
-	wanted, err = s.absent(ctx, desired)
-	return missing, wanted, err
+// indexes are those without which lookups are slow, or collections grow.
+var indexes = []Index{
+	{Collection: "logins", Name: "attempts"},
+	{Collection: "logins", Name: retentionIndex},
+	{Collection: "revocations", Name: "latest"},
+	{Collection: "revocations", Name: "expiry"},
 }
 
-func (s *Store) absent(ctx context.Context, indexes []Index) ([]Index, error) {
-	var absent []Index
+// MissingIndexes looks for the indexes that Open creates, and Connect does not.
+// The error may be an *outage.Error.
+func (s *Store) MissingIndexes(ctx context.Context) ([]Index, error) {
+	var missing []Index
 	for _, want := range indexes {
 		found, err := s.db.Collection(want.Collection).Indexes().ListSpecifications(ctx)
 		if err != nil {
 			return nil, classify(fmt.Sprintf("list indexes of %s", want.Collection), err)
 		}
-		if !slices.ContainsFunc(found, func(have mongo.IndexSpecification) bool {
-			return have.Name == want.Name && (!want.Unique || have.Unique != nil && *have.Unique)
-		}) {
-			absent = append(absent, want)
+		if !slices.ContainsFunc(found, func(have mongo.IndexSpecification) bool { return have.Name == want.Name }) {
+			missing = append(missing, want)
 		}
 	}
-	return absent, nil
+	return missing, nil
 }
