@@ -14,7 +14,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
+	"github.com/earlybird/earlybird/identity/revocation"
 )
 
 // changed wants the log to say that this was begun and done by somebody, last:
@@ -101,4 +103,28 @@ func redisUser(ts *testscript.TestScript, _ bool, rules []string) {
 		args = append(args, rule)
 	}
 	ts.Check(openRedis(ts).Do(context.Background(), args...).Err())
+}
+
+// foreign fills Redis as another database's identity service does, complete at a
+// time: foreign ORIGIN 2026-11-22T12:00:00Z.
+func foreign(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	beat := time.Now()
+	if args[1] != "now" {
+		var err error
+		beat, err = time.Parse(time.RFC3339, args[1])
+		ts.Check(err)
+	}
+	client := openRedis(ts)
+	ts.Check(client.FlushAll(ctx).Err())
+	settings := campaign.Settings{Name: "Theirs", Slots: 1, StartsAt: beat}
+	entries := []campaign.Entry{
+		{Campaign: 7, Kind: campaign.KindStart, At: beat, Origin: args[0], Epoch: 7 << 20, Limit: 1, Settings: &settings},
+		{Campaign: 7, Seq: 1, Kind: campaign.KindEnd, At: beat, Limit: 1},
+	}
+	_, err := mirror.New(mirror.Config{Redis: client}).Apply(ctx, campaign.Batch{
+		Origin: args[0], Epoch: 7 << 20, Campaign: 7, Entries: entries, Known: 1, Beat: beat,
+	})
+	ts.Check(err)
+	ts.Check(client.HSet(ctx, revocation.KeyState, "origin", args[0], "epoch", "E", "count", "0", "last", "0-1", "beat", beat.UnixMilli()).Err())
 }

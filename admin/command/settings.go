@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -23,17 +24,35 @@ const (
 	localGateway  = "http://127.0.0.1:8000"
 )
 
-// storeFlags say where MongoDB and Redis are, as the identity service's do.
+// storeFlags say where MongoDB and Redis are, as the identity service's do. They
+// are shown once, by storeHelp, and not in each command's help.
 func storeFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "mongo-url", Value: localMongo, Usage: "`URL` of MongoDB; its path names the database", EnvVars: []string{"EARLYBIRD_MONGO_URL"}},
-		&cli.StringFlag{Name: "mongo-user", Usage: "MongoDB `USER`, with --mongo-password-file", EnvVars: []string{"EARLYBIRD_MONGO_USER"}},
-		&cli.StringFlag{Name: "mongo-password-file", Usage: "`FILE` with the MongoDB user's password", EnvVars: []string{"EARLYBIRD_MONGO_PASSWORD_FILE"}},
-		&cli.StringFlag{Name: "mongo-ca-file", Usage: "`FILE` with the certificates that MongoDB's is signed by; turns TLS on", EnvVars: []string{"EARLYBIRD_MONGO_CA_FILE"}},
-		&cli.StringFlag{Name: "redis-url", Value: localRedis, Usage: "`URL` of Redis", EnvVars: []string{"EARLYBIRD_REDIS_URL"}},
-		&cli.StringFlag{Name: "redis-password-file", Usage: "`FILE` with the Redis password", EnvVars: []string{"EARLYBIRD_REDIS_PASSWORD_FILE"}},
-		&cli.StringFlag{Name: "redis-ca-file", Usage: "`FILE` with the certificates that Redis's is signed by, for rediss://", EnvVars: []string{"EARLYBIRD_REDIS_CA_FILE"}},
+	flag := func(name, value, what string) cli.Flag {
+		return &cli.StringFlag{
+			Name: name, Value: value, Usage: what, Hidden: true,
+			EnvVars: []string{"EARLYBIRD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))},
+		}
 	}
+	return []cli.Flag{
+		flag("mongo-url", localMongo, "`URL` of MongoDB; its path names the database"),
+		flag("mongo-user", "", "MongoDB `USER`, with --mongo-password-file"),
+		flag("mongo-password-file", "", "`FILE` with the MongoDB user's password"),
+		flag("mongo-ca-file", "", "`FILE` with the authorities of MongoDB's certificate; turns TLS on"),
+		flag("redis-url", localRedis, "`URL` of Redis"),
+		flag("redis-password-file", "", "`FILE` with the Redis password"),
+		flag("redis-ca-file", "", "`FILE` with the authorities of Redis's certificate, for rediss://"),
+	}
+}
+
+// storeHelp lists the flags that say where the stores are.
+func storeHelp() string {
+	var b strings.Builder
+	b.WriteString("Where MongoDB and Redis are, for every command that needs them; as flags, or in the\nenvironment (EARLYBIRD_MONGO_URL for --mongo-url); else the local stack's:\n\n")
+	for _, f := range storeFlags() {
+		s, _ := f.(*cli.StringFlag)
+		fmt.Fprintf(&b, "   --%-21s %s\n", s.Name, strings.ReplaceAll(s.Usage, "`", ""))
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
 
 func mongoConfig(c *cli.Context) mongostore.Config {
