@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -96,11 +99,18 @@ func mislaid(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(openRedis(ts).ZAdd(context.Background(), mirror.KeyArrivals, redis.Z{Score: position, Member: args[0]}).Err())
 }
 
-// redisUser gives the Redis user of RESTRICTED_REDIS_URL these rights.
+// redisUser gives the Redis user of RESTRICTED_REDIS_URL these rights;
+// "documented" are those that operations.md lists for the command line.
 func redisUser(ts *testscript.TestScript, _ bool, rules []string) {
 	args := []any{"acl", "setuser", "restricted", "reset", "on", ">s3cret"}
 	for _, rule := range rules {
-		args = append(args, rule)
+		if rule != "documented" {
+			args = append(args, rule)
+			continue
+		}
+		for _, right := range documentedRights(ts) {
+			args = append(args, right)
+		}
 	}
 	ts.Check(openRedis(ts).Do(context.Background(), args...).Err())
 }
@@ -127,4 +137,16 @@ func foreign(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(client.HSet(ctx, revocation.KeyState, "origin", args[0], "epoch", "E", "count", "0", "last", "0-1", "beat", beat.UnixMilli()).Err())
+}
+
+func documentedRights(ts *testscript.TestScript) []string {
+	page, err := os.ReadFile("../deploy/docs/operations.md")
+	ts.Check(err)
+	_, section, found := strings.Cut(string(page), "## What a Redis user must be allowed")
+	section, _, _ = strings.Cut(section, "- the gateways' plugins")
+	rights := regexp.MustCompile(`\+[a-z_]+`).FindAllString(section, -1)
+	if !found || len(rights) == 0 {
+		ts.Fatalf("operations.md lists no rights")
+	}
+	return rights
 }

@@ -78,8 +78,8 @@ func putBack(c *cli.Context, s *stores, admin *campaign.Admin, f output.Format, 
 	for _, e := range d.Missing {
 		places += len(e.Users)
 	}
-	if err := confirm(c, "MongoDB's log lacks %s that Redis has:\n%s\nThis inserts them as they are: %s come back. Logins are answered with retry meanwhile.",
-		count(int64(len(d.Missing)), "entry"), strings.Join(lines, "\n"), count(int64(places), "place")); err != nil {
+	if err := confirm(c, "MongoDB's log lacks %s that Redis has:\n%s\nThis inserts them as they are: %s %s back. Logins are answered with retry meanwhile.",
+		count(int64(len(d.Missing)), "entry"), strings.Join(lines, "\n"), count(int64(places), "place"), verb(int64(places), "comes", "come")); err != nil {
 		return err
 	}
 	inserted := 0

@@ -193,7 +193,7 @@ type tail struct {
 
 // Beside implements redisdb.Reader.
 func (t *tail) Beside(ctx context.Context, pipe redis.Pipeliner) {
-	t.answer = stateScript.Eval(ctx, pipe, keys)
+	t.answer = stateScript.EvalRO(ctx, pipe, keys)
 }
 
 // Take implements redisdb.Reader.

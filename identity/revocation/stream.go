@@ -107,7 +107,7 @@ type stream struct{ redis redis.UniversalClient }
 func (s stream) state(ctx context.Context) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
-	st, err := stateOf(stateScript.Run(ctx, s.redis, keys))
+	st, err := stateOf(stateScript.RunRO(ctx, s.redis, keys))
 	if err != nil {
 		return State{}, outage.New("redis", "read revocation state", err)
 	}
