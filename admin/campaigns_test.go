@@ -150,3 +150,18 @@ func documentedRights(ts *testscript.TestScript) []string {
 	}
 	return rights
 }
+
+// because wants the last action to be about a user, for a reason, by an entry of
+// the log: because ALICE 'a reason' 1:0000000005.
+func because(ts *testscript.TestScript, _ bool, args []string) {
+	actions := campaignLog(ts).Database().Collection("actions")
+	newest := options.FindOne().SetSort(bson.D{{Key: "at", Value: -1}, {Key: "_id", Value: -1}})
+	var last struct {
+		UserID        string `bson:"user_id"`
+		Reason, Entry string
+	}
+	ts.Check(actions.FindOne(context.Background(), bson.D{}, newest).Decode(&last))
+	if got := []string{last.UserID, last.Reason, last.Entry}; !slices.Equal(got, args) {
+		ts.Fatalf("the last action is about %q, want %q", got, args)
+	}
+}

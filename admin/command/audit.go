@@ -76,8 +76,10 @@ func (s *stores) audit(ctx context.Context, id int64) (auditReport, error) {
 	case fold == nil:
 		return r, err
 	case errors.As(err, &damaged):
-		r.findings = append(r.findings, campaign.Finding{Kind: campaign.FindingDamage, Breaks: true,
-			Detail: fmt.Sprintf("the entry %s: %s; nothing after it counts", damaged.Entry, damaged.Reason)})
+		r.findings = append(r.findings, campaign.Finding{
+			Kind: campaign.FindingDamage, Breaks: true,
+			Detail: fmt.Sprintf("the entry %s: %s; nothing after it counts", damaged.Entry, damaged.Reason),
+		})
 	case err != nil:
 		return r, err
 	}
@@ -241,4 +243,3 @@ func writeReportJSON(c *cli.Context, r auditReport) error {
 		campaignID(r.fold), well, r.fold.At().Seq + 1, r.fold.Hash().String(), r.fold.Last(), r.fold.Granted(), r.fold.Waiting(), r.mirror, found,
 	})
 }
-

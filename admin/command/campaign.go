@@ -45,6 +45,16 @@ func campaignChanges() []*cli.Command {
 			campaignExtend, changeFlags(&cli.StringFlag{Name: "slots", Usage: "`NUMBER` of users who get the discount, more than now (required)"})...),
 		leaf("end", "end the campaign for good; who was granted keeps the discount until the next one", "earlybird campaign end",
 			campaignEnd, changeFlags()...),
+		leaf("change", "change how the campaign is called, described, or when it ends", "earlybird campaign change --ends 2126-12-31T18:00 --tz Europe/Berlin",
+			campaignChange, changeFlags(
+				&cli.StringFlag{Name: "name", Usage: "`NAME` that users see"},
+				&cli.StringFlag{Name: "description", Usage: "`TEXT` that users see"},
+				&cli.StringFlag{Name: "ends", Usage: "`TIME` from which logins no longer count, or never: when it is ended by hand"},
+				zoneFlag(),
+			)...),
+		leaf("cancel", "end a campaign that has not started; nobody's discount changes", "earlybird campaign cancel", campaignCancel, changeFlags()...),
+		person("campaign disqualify", "end one user's grant; the place goes to the next in line", campaignDisqualify, changeFlags(reasonFlag())),
+		person("campaign reinstate", "give a disqualified user the place back", campaignReinstate, changeFlags(reasonFlag())),
 		leaf("restore", "put back into MongoDB what only Redis still has, after a backup of MongoDB was restored",
 			"earlybird campaign restore", campaignRestore,
 			changeFlags(&cli.BoolFlag{Name: "accept-loss", Usage: "give up what only Redis has, instead"})...),
@@ -56,6 +66,8 @@ func campaignReads() []*cli.Command {
 	which := &cli.StringFlag{Name: "campaign", Usage: "`ID` of the campaign (default: the newest)"}
 	return []*cli.Command{
 		leaf("status", "show how the campaign goes", "earlybird campaign status --output json", campaignStatus, readFlags(which)...),
+		leaf("list", "list all campaigns, the newest last", "earlybird campaign list", campaignList, readFlags()...),
+		leaf("waiting", "list who waits for a slot, in their order", "earlybird campaign waiting --output csv", campaignWaiting, readFlags(which)...),
 		leaf("watch", "show how the campaign goes, live, until Ctrl-C", "earlybird campaign watch", campaignWatch,
 			readFlags(&cli.DurationFlag{Name: "interval", Value: watchInterval, Usage: "`TIME` between looks"})...),
 		leaf("winners", "list who was granted the discount, by rank",
@@ -85,10 +97,16 @@ func columns(names string) []output.Column {
 	return all
 }
 
-func showStatus(c *cli.Context, f output.Format, fold *campaign.Fold) error {
+func statusRow(fold *campaign.Fold) []any {
 	s := fold.Settings()
-	return output.One(c.App.Writer, f, statusColumns, campaignID(fold), s.Name, s.Discount, s.Slots,
-		fold.Granted(), s.Slots-fold.Granted(), fold.Waiting(), statusOf(fold), s.StartsAt, s.EndsAt)
+	return []any{
+		campaignID(fold), s.Name, s.Discount, s.Slots,
+		fold.Granted(), s.Slots - fold.Granted(), fold.Waiting(), statusOf(fold), s.StartsAt, s.EndsAt,
+	}
+}
+
+func showStatus(c *cli.Context, f output.Format, fold *campaign.Fold) error {
+	return output.One(c.App.Writer, f, statusColumns, statusRow(fold)...)
 }
 
 func campaignID(f *campaign.Fold) string { return strconv.FormatInt(f.Campaign(), 10) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/mongostore"
 )
@@ -19,6 +20,7 @@ type proposal struct {
 	name   string // as typed
 	change campaign.Change
 	what   func(l *campaign.Log) string // what the change will do
+	about  mongostore.Action            // what the record says beside that
 }
 
 func campaignStart(c *cli.Context) error {
@@ -75,7 +77,7 @@ func announcement(l *campaign.Log, s campaign.Settings) string {
 func flagFaults(err error) error {
 	var faults []string
 	all := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what Validate joined itself
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		all = joined.Unwrap()
 	}
 	for _, fault := range all {
@@ -137,34 +139,45 @@ func propose(c *cli.Context, p proposal) error {
 	if err != nil {
 		return err
 	}
-	return withStores(c, func(s *stores) error {
-		admin := s.campaigns()
-		log, err := admin.Read(c.Context)
-		if err != nil {
-			return err
+	return withStores(c, func(s *stores) error { return s.propose(c, f, p) })
+}
+
+func (s *stores) propose(c *cli.Context, f output.Format, p proposal) error {
+	admin := s.campaigns()
+	log, err := admin.Read(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := admin.Try(p.change); err != nil {
+		return err
+	}
+	if err := confirm(c, "%s", p.what(log)); err != nil {
+		return err
+	}
+	var done campaign.Committed
+	act := p.about
+	act.Name = p.name
+	if act.Campaign == 0 {
+		act.Campaign = aimedAt(log, p.name)
+	}
+	err = recorded(c, s, act, func(ctx context.Context, a *mongostore.Action) error {
+		var err error
+		if done, err = admin.Commit(ctx, p.change); err == nil {
+			a.Entry = done.Entry.DocumentID()
 		}
-		if err := admin.Try(p.change); err != nil {
-			return err
-		}
-		if err := confirm(c, "%s", p.what(log)); err != nil {
-			return err
-		}
-		var done campaign.Committed
-		err = recorded(c, s, mongostore.Action{Name: p.name, Campaign: aimedAt(log, p.name)}, func(ctx context.Context, a *mongostore.Action) error {
-			var err error
-			if done, err = admin.Commit(ctx, p.change); err == nil {
-				a.Entry = done.Entry.DocumentID()
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if done.Mirror != nil {
-			say(c.App.ErrWriter, "It is decided and in the log. Redis does not have it yet, so the gateways do not know; the identity service fills it as soon as it answers (%s).\n", brief(done.Mirror))
-		}
-		return showStatus(c, f, log.Latest())
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	if done.Mirror != nil {
+		say(c.App.ErrWriter, "It is decided and in the log. Redis does not have it yet, so the gateways do not know; the identity service fills it as soon as it answers (%s).\n", brief(done.Mirror))
+	}
+	shown := log.Latest()
+	if p.about.Campaign != 0 {
+		shown = log.InForce()
+	}
+	return showStatus(c, f, shown)
 }
 
 // aimedAt is the number of the campaign that a change is about.
@@ -204,4 +217,3 @@ func verb(n int64, one, many string) string {
 	}
 	return many
 }
-

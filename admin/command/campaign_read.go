@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -69,7 +70,7 @@ func campaignWinners(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return writeWinners(c, output.List(c.App.Writer, f, winnerColumns...))
+	return writePeople(c, output.List(c.App.Writer, f, winnerColumns...), winners)
 }
 
 // exportFlag chooses the format of an export.
@@ -86,7 +87,7 @@ func campaignExport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return writeWinners(c, list)
+	return writePeople(c, list, winners)
 }
 
 func exporter(w io.Writer, name string) (output.Writer, error) {
@@ -106,9 +107,20 @@ var winnerColumns = columns("rank user_id username granted_at")
 // written.
 const namesAtOnce = 500
 
-// writeWinners writes who holds the grant, by rank. Of a damaged log it writes
-// what comes before the damage, and fails.
-func writeWinners(c *cli.Context, list output.Writer) error {
+// winners are who holds the grant, by rank.
+func winners(fold *campaign.Fold) []campaign.Grant {
+	var all []campaign.Grant
+	for rank := int64(1); rank <= min(fold.Limit(), fold.Last()); rank++ {
+		if g, ok := fold.Grant(rank); ok {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// writePeople writes people of a campaign with their names. Of a damaged log it
+// writes what comes before the damage, and fails.
+func writePeople(c *cli.Context, list output.Writer, of func(*campaign.Fold) []campaign.Grant) error {
 	id, err := which(c)
 	if err != nil {
 		return err
@@ -125,7 +137,7 @@ func writeWinners(c *cli.Context, list output.Writer) error {
 			}
 			return err
 		}
-		for batch := range batches(fold) {
+		for batch := range slices.Chunk(of(fold), namesAtOnce) {
 			ids := make([]string, len(batch))
 			for i, g := range batch {
 				ids[i] = g.UserID
@@ -146,27 +158,6 @@ func writeWinners(c *cli.Context, list output.Writer) error {
 		}
 		return incomplete(damage)
 	})
-}
-
-// batches yields the grants of a campaign, by rank.
-func batches(fold *campaign.Fold) func(yield func([]campaign.Grant) bool) {
-	return func(yield func([]campaign.Grant) bool) {
-		var batch []campaign.Grant
-		for rank := int64(1); rank <= min(fold.Limit(), fold.Last()); rank++ {
-			if g, ok := fold.Grant(rank); ok {
-				batch = append(batch, g)
-			}
-			if len(batch) == namesAtOnce {
-				if !yield(batch) {
-					return
-				}
-				batch = nil
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch)
-		}
-	}
 }
 
 // exportLog writes the campaign's entries, a line each. They chain: whoever has

@@ -91,7 +91,8 @@ func keyRotate(c *cli.Context) error {
 		}
 		return keyChange{
 			fmt.Sprintf("key %s signs from %s", next.KeyID(), next.SignsAt.Format(time.RFC3339)),
-			columns("key_id signs_at"), []any{next.KeyID(), next.SignsAt},
+			columns("key_id signs_at"),
+			[]any{next.KeyID(), next.SignsAt},
 		}, nil
 	})
 }

@@ -20,16 +20,12 @@ import (
 // the action what it did; its context does not end with Ctrl-C, since what was
 // begun is finished.
 func recorded(c *cli.Context, s *stores, a mongostore.Action, do func(context.Context, *mongostore.Action) error) error {
-	return recordedUntil(c, context.WithoutCancel(c.Context), s, a, do)
-}
-
-// recordedUntil is recorded for what may be left half-done: do's context is ctx.
-func recordedUntil(c *cli.Context, ctx context.Context, s *stores, a mongostore.Action, do func(context.Context, *mongostore.Action) error) error {
+	ctx := context.WithoutCancel(c.Context)
 	if c.Err() != nil {
 		return fmt.Errorf("%w: nothing was changed", errInterrupted)
 	}
 	a.By, a.At, a.Result = s.by, now(), mongostore.ResultBegun
-	if err := s.mongo.RecordAction(c.Context, a); err != nil {
+	if err := s.mongo.RecordAction(ctx, a); err != nil {
 		return fmt.Errorf("nothing was changed, for it cannot be recorded: %w", err)
 	}
 	a.Result = mongostore.ResultDone
@@ -38,7 +34,7 @@ func recordedUntil(c *cli.Context, ctx context.Context, s *stores, a mongostore.
 	if err != nil && a.Result == mongostore.ResultDone {
 		a.Result, a.Detail = mongostore.ResultFailed, err.Error()
 	}
-	if recordErr := s.mongo.RecordAction(context.WithoutCancel(c.Context), a); recordErr != nil {
+	if recordErr := s.mongo.RecordAction(ctx, a); recordErr != nil {
 		say(c.App.ErrWriter, "how %q ended (%s) was not recorded: %s\n", a.Name, a.Result, brief(recordErr))
 	}
 	if err == nil && c.Err() != nil {

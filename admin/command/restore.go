@@ -84,9 +84,9 @@ func putBack(c *cli.Context, s *stores, admin *campaign.Admin, f output.Format, 
 	}
 	inserted := 0
 	act := mongostore.Action{Name: "campaign restore", Campaign: d.Missing[0].Campaign}
-	err := recordedUntil(c, c.Context, s, act, func(ctx context.Context, a *mongostore.Action) error {
+	err := recorded(c, s, act, func(_ context.Context, a *mongostore.Action) error {
 		var err error
-		inserted, err = admin.Restore(ctx, func(n int) { inserted = n })
+		inserted, err = admin.Restore(c.Context, func(n int) { inserted = n }) // it may be interrupted, and goes on later
 		a.Detail = count(int64(inserted), "entry") + " inserted"
 		return err
 	})

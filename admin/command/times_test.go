@@ -64,12 +64,12 @@ func TestParseTime(t *testing.T) {
 func TestShown(t *testing.T) {
 	for given, want := range map[string]string{
 		"mongodb://me:s3cret@db/app?tlsCertificateKeyFilePassword=s3cret&authMechanismProperties=AWS_SESSION_TOKEN:s3cret": "mongodb://db/app?tlsCertificateKeyFilePassword=...&authMechanismProperties=...",
-		"redis://:s3cret@redis:6379/0?password=s3cret": "redis://redis:6379/0?password=...",
-		"https://s3cret@bank.example/":                 "https://bank.example/",
-		"redis://redis/0#s3cret":                       "redis://redis/0",
-		"mongodb://a,b/app":                            "mongodb://a,b/app",
-		"mongodb://me:s3%cret@db/app":                  "an address that cannot be parsed",
-		"http://127.0.0.1:8081/.well-known/jwks.json":  "http://127.0.0.1:8081/.well-known/jwks.json",
+		"redis://:s3cret@redis:6379/0?password=s3cret":                                                                     "redis://redis:6379/0?password=...",
+		"https://s3cret@bank.example/":                                                                                     "https://bank.example/",
+		"redis://redis/0#s3cret":                                                                                           "redis://redis/0",
+		"mongodb://a,b/app":                                                                                                "mongodb://a,b/app",
+		"mongodb://me:s3%cret@db/app":                                                                                      "an address that cannot be parsed",
+		"http://127.0.0.1:8081/.well-known/jwks.json":                                                                      "http://127.0.0.1:8081/.well-known/jwks.json",
 	} {
 		if got := shown(given); got != want || strings.Contains(got, "s3cret") {
 			t.Errorf("shown(%q) = %q, want %q", given, got, want)

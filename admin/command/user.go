@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -22,18 +23,23 @@ func userCommand() *cli.Command {
 		Name:  "user",
 		Usage: "look at accounts, close them, reset passwords and end sessions",
 		Subcommands: []*cli.Command{
-			person("show", "show an account", userShow, readFlags()),
-			person("disable", "keep somebody from logging in, and end every session", userDisable, changeFlags()),
-			person("enable", "let somebody log in again", userEnable, changeFlags()),
-			person("reset-password", "replace a forgotten password with a one-time password, good for choosing another one within 24 hours", userReset, changeFlags()),
-			person("revoke", "end every session of somebody, who may log in again", userRevoke, changeFlags()),
+			person("user show", "show an account", userShow, readFlags()),
+			person("user disable", "keep somebody from logging in, and end every session", userDisable, changeFlags()),
+			person("user enable", "let somebody log in again", userEnable, changeFlags()),
+			person("user reset-password", "replace a forgotten password with a one-time password, good for choosing another one within 24 hours", userReset, changeFlags()),
+			person("user revoke", "end every session of somebody, who may log in again", userRevoke, changeFlags()),
 		},
 	}
 }
 
-// person is a command about one user.
-func person(name, what string, run func(c *cli.Context) error, flags []cli.Flag) *cli.Command {
-	l := leaf(name, what, "earlybird user "+name+" alice", run, flags...)
+// person is a command about one user; path is what is typed before the name.
+func person(path, what string, run func(c *cli.Context) error, flags []cli.Flag) *cli.Command {
+	_, name, _ := strings.Cut(path, " ")
+	example := "earlybird " + path + " alice"
+	if slices.ContainsFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == "reason" }) {
+		example += ` --reason "bought by a bot"`
+	}
+	l := leaf(name, what, example, run, flags...)
 	l.ArgsUsage = "USERNAME"
 	return l
 }
