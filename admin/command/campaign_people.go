@@ -107,7 +107,8 @@ func campaignChange(c *cli.Context) error {
 		revise(&after)
 		lines := []string{fmt.Sprintf("This changes %s:", describe(l.Latest()))}
 		for _, part := range []struct{ name, before, after string }{
-			{"name", before.Name, after.Name}, {"description", before.Description, after.Description},
+			{"name", before.Name, after.Name},
+			{"description", before.Description, after.Description},
 			{"ends", endOf(before), endOf(after)},
 		} {
 			if part.before != part.after {

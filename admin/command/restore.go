@@ -84,9 +84,12 @@ func putBack(c *cli.Context, s *stores, admin *campaign.Admin, f output.Format, 
 	}
 	inserted := 0
 	act := mongostore.Action{Name: "campaign restore", Campaign: d.Missing[0].Campaign}
-	err := recorded(c, s, act, func(_ context.Context, a *mongostore.Action) error {
+	err := recorded(c, s, act, func(ctx context.Context, a *mongostore.Action) error {
+		ctx, stop := context.WithCancel(ctx) // it may be interrupted, and goes on later
+		defer stop()
+		defer context.AfterFunc(c.Context, stop)() //nolint:contextcheck // the command's own ends with Ctrl-C
 		var err error
-		inserted, err = admin.Restore(c.Context, func(n int) { inserted = n }) // it may be interrupted, and goes on later
+		inserted, err = admin.Restore(ctx, func(n int) { inserted = n })
 		a.Detail = count(int64(inserted), "entry") + " inserted"
 		return err
 	})
