@@ -13,6 +13,7 @@ import (
 
 func main() {
 	ctx, stop := signals.NotifyContext(context.Background())
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program whatever it is about
 	status := command.Run(ctx, os.Args, command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(status)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,9 +16,10 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
@@ -52,14 +54,16 @@ func TestScripts(t *testing.T) {
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("EARLYBIRD_MONGO_URL", mongoURL)
 					env.Setenv("EARLYBIRD_REDIS_URL", redisURL)
+					env.Setenv("RESTRICTED_REDIS_URL", strings.Replace(redisURL, "://", "://restricted:s3cret@", 1))
+					env.Setenv("TZ", "UTC")
 					env.Setenv("EARLYBIRD_IDENTITY_URL", "http://127.0.0.1:1")
 					env.Setenv("EARLYBIRD_GATEWAY_URL", "http://127.0.0.1:1")
 					return nil
 				},
 				Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-					"exits": exits, "stores": func(*testscript.TestScript, bool, []string) {}, "users": users, "claim": claim, "repair": repair,
+					"exits": exits, "stores": func(*testscript.TestScript, bool, []string) {}, "users": users, "claim": claim, "served": served,
 					"announced": announced, "acted": acted, "signingkey": signingkey, "attempts": attempts,
-					"changed": changed, "logins": logins, "grant": grant, "emptied": emptied, "redisconfig": redisConfig,
+					"changed": changed, "logins": logins, "emptied": emptied, "redisconfig": redisConfig, "damaged": damaged, "lost": lost, "mislaid": mislaid, "redisuser": redisUser, "elsewhere": elsewhere, "foreign": foreign, "because": because,
 				},
 			})
 		})
@@ -97,33 +101,60 @@ func users(ts *testscript.TestScript, _ bool, names []string) {
 	}
 }
 
-// repair opens Redis to claims, as a running identity service does.
-func repair(ts *testscript.TestScript, _ bool, _ []string) {
-	ctx := context.Background()
-	store := openStore(ts)
-	client := openRedis(ts)
-	ts.Check(keeper.New(keeper.Config{
-		Ledger: store, Redis: client, Claimer: campaign.NewClaimer(campaign.ClaimerConfig{Redis: client}),
-	}).Repair(ctx))
+// claim logs users in as far as the campaign is concerned, one after the other.
+// Like an identity service it leaves Redis filled.
+func claim(ts *testscript.TestScript, _ bool, ids []string) {
+	claimBy(ts, mirror.New(mirror.Config{Redis: openRedis(ts)}), ids)
 }
 
-// claim logs users in as far as the campaign is concerned, and stores their
-// grants as identity does.
-func claim(ts *testscript.TestScript, _ bool, ids []string) {
-	ctx := context.Background()
-	store := openStore(ts)
-	client := openRedis(ts)
-	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: client, Timeout: 5 * time.Second})
-	for i, id := range ids {
-		outcome := claimer.Claim(ctx, id)
-		ts.Logf("%s: %+v", id, outcome)
-		if outcome.State != campaign.StateGranted {
-			continue
+// elsewhere logs users in while Redis is another, as after a fault.
+func elsewhere(ts *testscript.TestScript, _ bool, ids []string) {
+	claimBy(ts, campaigntest.NewMirror(), ids)
+}
+
+func claimBy(ts *testscript.TestScript, m campaign.Mirror, ids []string) {
+	withReplica(ts, m, func(ctx context.Context, r *campaign.Replica) {
+		for _, id := range ids {
+			placed := r.Place(ctx, id)
+			for placed.Status == campaign.StatusRetry && ctx.Err() == nil { // as a client does
+				placed = r.Place(ctx, id)
+			}
+			ts.Logf("%s: %+v", id, placed)
 		}
-		at := time.Date(2026, 11, 22, 12, 0, i, 0, time.UTC)
-		_, err := store.AddGrants(ctx, []campaign.Grant{{CampaignID: outcome.CampaignID, UserID: id, Rank: outcome.Rank, GrantedAt: at}})
-		ts.Check(err)
+	})
+}
+
+// served runs an identity service's replica of the campaign until Redis has
+// everything and a beat.
+func served(ts *testscript.TestScript, _ bool, _ []string) {
+	claimBy(ts, mirror.New(mirror.Config{Redis: openRedis(ts)}), nil)
+}
+
+// withReplica runs what an identity service has of the campaign while do runs,
+// and until Redis is complete.
+func withReplica(ts *testscript.TestScript, m campaign.Mirror, do func(context.Context, *campaign.Replica)) {
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	r := campaign.NewReplica(campaign.ReplicaConfig{Store: openStore(ts), Mirror: m, Log: slog.New(slog.DiscardHandler)})
+	ended := make(chan struct{})
+	go func() { _ = r.Run(ctx); close(ended) }()
+	began := time.Now()
+	until := func(what string, ok func() bool) {
+		for !ok() {
+			if ctx.Err() != nil {
+				ts.Fatalf("%s: not in time", what)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
+	until("ready", func() bool { return r.Stats().Ready })
+	do(ctx, r)
+	until("a beat", func() bool {
+		state, err := m.State(ctx)
+		return err == nil && state.Beat.After(began) && r.Stats().Lag == 0
+	})
+	stop()
+	<-ended
 }
 
 func openStore(ts *testscript.TestScript) *mongostore.Store {

@@ -23,7 +23,7 @@ func announced(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// acted wants the log of what operators did to be this: acted disable:begun.
+// acted wants the log of what operators did to be this: acted 'user disable:begun'.
 func acted(ts *testscript.TestScript, _ bool, want []string) {
 	ctx, url := context.Background(), ts.Getenv("EARLYBIRD_MONGO_URL")
 	at, err := connstring.ParseAndValidate(url)

@@ -30,7 +30,7 @@ func operator(t *testing.T, mongoURL, redisURL string) *account.Admin {
 		t.Fatal(err)
 	}
 	admin, err := account.NewAdmin(account.AdminConfig{
-		Store: store, Revoker: revocation.NewWriter(revocation.WriterConfig{Store: store, Redis: client}), Hasher: hasher, By: "root@host",
+		Store: store, Revoker: revocation.NewWriter(revocation.WriterConfig{Store: store, Redis: client}), Hasher: hasher,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 type line struct {
 	path  []*cli.Command // the commands that were named, outermost first
 	flags []string       // with their values
+	named []string       // the flags alone, as typed
 	args  []string       // everything else
 	bare  string         // a flag at the end that lacks its value
 }
@@ -29,7 +30,7 @@ func parse(app *cli.App, argv []string) line {
 			break
 		}
 		if isFlag(word) {
-			l.flags = append(l.flags, word)
+			l.flags, l.named = append(l.flags, word), append(l.named, word)
 			switch {
 			case !takesNext(word, valued):
 			case i+1 == len(argv):

@@ -43,8 +43,8 @@ func TestConfirm(t *testing.T) {
 		want         int
 		says         string
 	}{
-		{"yes", "yes\n", exitDone, "action done"},
-		{"y without a line break", "Y", exitDone, "action done"},
+		{"yes", "yes\n", exitDone, "Go on?"},
+		{"y without a line break", "Y", exitDone, "Go on?"},
 		{"no", "no\n", exitFailed, "nothing was changed"},
 		{"return alone", "\n", exitFailed, "nothing was changed"},
 		{"end of input", "", exitUsage, "--yes"},

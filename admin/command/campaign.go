@@ -1,12 +1,15 @@
 package command
 
 import (
+	"cmp"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 func campaignCommand() *cli.Command {
@@ -18,6 +21,9 @@ func campaignCommand() *cli.Command {
 	}
 }
 
+// defaultWaitlist is how many users after the slots keep their place in line.
+const defaultWaitlist = 10_000
+
 // campaignChanges are the commands that change a campaign.
 func campaignChanges() []*cli.Command {
 	return []*cli.Command{
@@ -25,20 +31,33 @@ func campaignChanges() []*cli.Command {
 			"earlybird campaign start --name Launch --slots 100 --discount 30 --ends 2126-12-24T18:00:00+01:00",
 			campaignStart, changeFlags(
 				&cli.StringFlag{Name: "name", Usage: "`NAME` that users see (required)"},
-				&cli.Int64Flag{Name: "slots", Usage: "`NUMBER` of users who get the discount (required)"},
-				&cli.Int64Flag{Name: "discount", Usage: "the discount in `PERCENT`, 0 to 100 (required)"},
+				&cli.StringFlag{Name: "slots", Usage: "`NUMBER` of users who get the discount (required)"},
+				&cli.StringFlag{Name: "discount", Usage: "the discount in `PERCENT`, 0 to 100 (required)"},
 				&cli.StringFlag{Name: "description", Usage: "`TEXT` that users see"},
-				&cli.Int64Flag{Name: "waitlist", Value: campaign.DefaultWaitlist, Usage: "`NUMBER` of users after them whose order is kept, for when slots are raised"},
-				&cli.StringFlag{Name: "starts", Usage: "`TIME` from which logins count, as RFC 3339 says (default: at once)"},
+				&cli.StringFlag{Name: "waitlist", Value: strconv.Itoa(defaultWaitlist), DefaultText: strconv.Itoa(defaultWaitlist), Usage: "`NUMBER` of users after them whose order is kept, for when slots are raised"},
+				&cli.StringFlag{Name: "starts", Usage: "`TIME` from which logins count (default: now)"},
 				&cli.StringFlag{Name: "ends", Usage: "`TIME` from which they no longer do (default: when it is ended by hand)"},
+				zoneFlag(),
 			)...),
 		leaf("pause", "stop logins from counting", "earlybird campaign pause --yes", campaignPause, changeFlags()...),
 		leaf("resume", "make logins count again", "earlybird campaign resume --yes", campaignResume, changeFlags()...),
 		leaf("extend", "raise the slots; those who were turned away are granted first", "earlybird campaign extend --slots 150",
-			campaignExtend, changeFlags(&cli.Int64Flag{Name: "slots", Usage: "`NUMBER` of users who get the discount, more than now (required)"})...),
+			campaignExtend, changeFlags(&cli.StringFlag{Name: "slots", Usage: "`NUMBER` of users who get the discount, more than now (required)"})...),
 		leaf("end", "end the campaign for good; who was granted keeps the discount until the next one", "earlybird campaign end",
 			campaignEnd, changeFlags()...),
-		leaf("restore", "rebuild the campaign in Redis from MongoDB", "earlybird campaign restore", campaignRestore, changeFlags()...),
+		leaf("change", "change how the campaign is called, described, or when it ends", "earlybird campaign change --ends 2126-12-31T18:00 --tz Europe/Berlin",
+			campaignChange, changeFlags(
+				&cli.StringFlag{Name: "name", Usage: "`NAME` that users see"},
+				&cli.StringFlag{Name: "description", Usage: "`TEXT` that users see"},
+				&cli.StringFlag{Name: "ends", Usage: "`TIME` from which logins no longer count, or never: when it is ended by hand"},
+				zoneFlag(),
+			)...),
+		leaf("cancel", "end a campaign that has not started; nobody's discount changes", "earlybird campaign cancel", campaignCancel, changeFlags()...),
+		person("campaign disqualify", "end one user's grant; the place goes to the next in line", campaignDisqualify, changeFlags(reasonFlag())),
+		person("campaign reinstate", "give a disqualified user the place back", campaignReinstate, changeFlags(reasonFlag())),
+		leaf("restore", "put back into MongoDB what only Redis still has, after a backup of MongoDB was restored",
+			"earlybird campaign restore", campaignRestore,
+			changeFlags(&cli.BoolFlag{Name: "accept-loss", Usage: "give up what only Redis has, instead"})...),
 	}
 }
 
@@ -46,16 +65,18 @@ func campaignChanges() []*cli.Command {
 func campaignReads() []*cli.Command {
 	which := &cli.StringFlag{Name: "campaign", Usage: "`ID` of the campaign (default: the newest)"}
 	return []*cli.Command{
-		leaf("status", "show how the campaign goes", "earlybird campaign status --output json", campaignStatus, readFlags()...),
+		leaf("status", "show how the campaign goes", "earlybird campaign status --output json", campaignStatus, readFlags(which)...),
+		leaf("list", "list all campaigns, the newest last", "earlybird campaign list", campaignList, readFlags()...),
+		leaf("waiting", "list who waits for a slot, in their order", "earlybird campaign waiting --output csv", campaignWaiting, readFlags(which)...),
 		leaf("watch", "show how the campaign goes, live, until Ctrl-C", "earlybird campaign watch", campaignWatch,
 			readFlags(&cli.DurationFlag{Name: "interval", Value: watchInterval, Usage: "`TIME` between looks"})...),
 		leaf("winners", "list who was granted the discount, by rank",
 			"earlybird campaign winners --campaign 1 --output csv", campaignWinners, readFlags(which)...),
-		leaf("audit", "compare Redis, the ledger and the login audit, and name every difference",
+		leaf("audit", "check the campaign's log from its first entry, and compare it with Redis and the login audit",
 			"earlybird campaign audit --campaign 1", campaignAudit, readFlags(which)...),
-		leaf("export", "write all winners, however many, as CSV or as JSON, one per line",
+		leaf("export", "write all winners, however many, as CSV or as JSON, one per line; or the campaign's log",
 			"earlybird campaign export --campaign 1 > winners.csv", campaignExport,
-			append([]cli.Flag{which, exportFlag()}, storeFlags()...)...),
+			append([]cli.Flag{which, exportFlag(), &cli.BoolFlag{Name: "log", Usage: "the log itself, one entry per line as JSON, for whoever wants to check it"}}, storeFlags()...)...),
 	}
 }
 
@@ -74,4 +95,56 @@ func columns(names string) []output.Column {
 		all = append(all, output.Column{Name: name})
 	}
 	return all
+}
+
+func statusRow(fold *campaign.Fold) []any {
+	s := fold.Settings()
+	return []any{
+		campaignID(fold), s.Name, s.Discount, s.Slots,
+		fold.Granted(), s.Slots - fold.Granted(), fold.Waiting(), statusOf(fold), s.StartsAt, s.EndsAt,
+	}
+}
+
+func showStatus(c *cli.Context, f output.Format, fold *campaign.Fold) error {
+	return output.One(c.App.Writer, f, statusColumns, statusRow(fold)...)
+}
+
+func campaignID(f *campaign.Fold) string { return strconv.FormatInt(f.Campaign(), 10) }
+
+// statusOf names a campaign's phase as the command line does: one that is open
+// is active.
+func statusOf(f *campaign.Fold) string {
+	if f.Phase() == campaign.PhaseOpen {
+		return "active"
+	}
+	return string(f.Phase())
+}
+
+// describe names a campaign and says how it stands.
+func describe(f *campaign.Fold) string {
+	s := f.Settings()
+	return fmt.Sprintf("campaign %d %q (%s, %d of %d granted, %d waiting)",
+		f.Campaign(), s.Name, statusOf(f), f.Granted(), s.Slots, f.Waiting())
+}
+
+// number reads a flag that holds a decimal number.
+func number(c *cli.Context, name string) (int64, error) {
+	n, err := strconv.ParseInt(c.String(name), 10, 64)
+	if err != nil {
+		return 0, usage("--%s: %q is not a number: write it with decimal digits alone, such as %s", name, c.String(name),
+			cmp.Or(map[string]string{"discount": "30"}[name], "100"))
+	}
+	return n, nil
+}
+
+// which is the campaign that --campaign names; 0: the newest.
+func which(c *cli.Context) (int64, error) {
+	if !c.IsSet("campaign") {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(c.String("campaign"), 10, 64)
+	if err != nil || n < 1 {
+		return 0, withHint(usage("--campaign: %q is not the number of a campaign", c.String("campaign")), "campaigns are numbered 1, 2, 3, ...")
+	}
+	return n, nil
 }

@@ -4,141 +4,118 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/mongostore"
 )
 
-// operation is a change of the campaign.
-type operation struct {
-	name string // as typed
-	do   func(context.Context, *campaign.Admin) (campaign.Change, error)
-	// what says what will be done, from how the campaign stands now and the
-	// version that will be decided.
-	what func(now standing, next campaign.Campaign) string
-}
-
-// standing is how the newest campaign stands before a change.
-type standing struct {
-	campaign.Campaign                    // the zero Campaign when there is none
-	counts            *campaign.Progress // nil when Redis cannot tell
-}
-
-func (s standing) String() string {
-	if s.counts == nil {
-		return fmt.Sprintf("campaign %s %q (%s)", s.ID, s.Name, s.StatusAt(time.Now()))
-	}
-	return fmt.Sprintf("campaign %s %q (%s, %d of %d granted, %d waiting)",
-		s.ID, s.Name, s.counts.Status, s.counts.Granted, s.Slots, s.counts.Waiting)
+// proposal is a change of the campaign: what is shown, and what is appended to
+// the log when the person agrees.
+type proposal struct {
+	name   string // as typed
+	change campaign.Change
+	what   func(l *campaign.Log) string // what the change will do
+	about  mongostore.Action            // what the record says beside that
 }
 
 func campaignStart(c *cli.Context) error {
 	if err := required(c, "name", "slots", "discount"); err != nil {
 		return err
 	}
-	starts, err1 := timeFlag(c, "starts")
-	ends, err2 := timeFlag(c, "ends")
-	if err := errors.Join(err1, err2); err != nil {
+	slots, err1 := number(c, "slots")
+	discount, err2 := number(c, "discount")
+	waitlist, err3 := number(c, "waitlist")
+	starts, err4 := timeFlag(c, "starts")
+	ends, err5 := timeFlag(c, "ends")
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return &usageError{err}
 	}
-	request := campaign.StartRequest{
-		Name: c.String("name"), Description: c.String("description"), Discount: c.Int64("discount"),
-		Slots: c.Int64("slots"), Waitlist: c.Int64("waitlist"), StartsAt: starts, EndsAt: ends,
+	settings := campaign.Settings{
+		Name: c.String("name"), Description: c.String("description"), Discount: discount,
+		Slots: slots, Waitlist: waitlist, StartsAt: starts, EndsAt: ends,
 	}
-	if err := flagFault(request.Check(time.Now())); err != nil {
-		return err
+	begins := settings
+	if now := time.Now(); begins.StartsAt.Before(now) {
+		begins.StartsAt = now
 	}
-	return change(c, operation{
-		name: "campaign start",
-		do: func(ctx context.Context, a *campaign.Admin) (campaign.Change, error) {
-			done, err := a.Start(ctx, request)
-			return done, flagFault(err)
-		},
-		what: announcement,
+	if err := begins.Validate(); err != nil {
+		return flagFaults(err)
+	}
+	return propose(c, proposal{
+		name: "campaign start", change: campaign.Start(settings),
+		what: func(l *campaign.Log) string { return announcement(l, settings) },
 	})
 }
 
-// announcement says what a start will do.
-func announcement(now standing, next campaign.Campaign) string {
-	from, until := "now", "it is ended by hand"
-	if next.StartsAt.After(time.Now()) {
-		from = next.StartsAt.Format(time.RFC3339)
+// announcement says what a start will do, and who loses a discount by it.
+func announcement(l *campaign.Log, s campaign.Settings) string {
+	from, until, number := "now", "it is ended by hand", int64(1)
+	if s.StartsAt.After(time.Now()) {
+		from = echoed(s.StartsAt)
 	}
-	if !next.EndsAt.IsZero() {
-		until = next.EndsAt.Format(time.RFC3339)
+	if !s.EndsAt.IsZero() {
+		until = echoed(s.EndsAt)
 	}
-	what := fmt.Sprintf("This starts campaign %s %q: the first %d who log in get %d %% off, from %s until %s.",
-		next.ID, next.Name, next.Slots, next.Discount, from, until)
-	if now.ID != "" {
-		what += fmt.Sprintf("\nFrom %s on the winners of campaign %s %q no longer have their discount; the ledger keeps them.", from, now.ID, now.Name)
+	if l.Latest() != nil {
+		number = l.Latest().Campaign() + 1
+	}
+	what := fmt.Sprintf("This starts campaign %d %q: the first %s to log in %s %d %% off, from %s until %s.",
+		number, s.Name, first(s.Slots), verb(s.Slots, "gets", "get"), s.Discount, from, until)
+	if f := l.InForce(); f != nil && f.Granted() > 0 {
+		what += fmt.Sprintf("\nFrom then on the %s of campaign %d %q no longer %s the discount of %d %%; the log keeps who they are.",
+			count(f.Granted(), "winner"), f.Campaign(), f.Settings().Name, verb(f.Granted(), "has", "have"), f.Settings().Discount)
 	}
 	return what
 }
 
-// flagFault makes a usage error of what a flag's value alone is to blame for.
-func flagFault(err error) error {
-	var invalid *campaign.InvalidError
-	if errors.As(err, &invalid) && invalid.Field != "campaign" && invalid.Field != "status" {
-		hint := invalidHint(invalid.Field)
-		if invalid.Field == "slots" { // its hint is about a campaign that there is
-			hint = invalidHint("")
-		}
-		return withHint(usage("--%w", err), "%s", hint)
+// flagFaults makes a usage error of settings that cannot be.
+func flagFaults(err error) error {
+	var faults []string
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
 	}
-	return err
-}
-
-// timeFlag reads a flag that holds a time; zero when it is not given.
-func timeFlag(c *cli.Context, name string) (time.Time, error) {
-	if !c.IsSet(name) {
-		return time.Time{}, nil
+	for _, fault := range all {
+		faults = append(faults, "--"+fault.Error())
 	}
-	at, err := time.Parse(time.RFC3339, c.String(name))
-	if err != nil || at.IsZero() { // the zero time would mean that none was given
-		return time.Time{}, fmt.Errorf("--%s: %q is not a time as RFC 3339 writes it, such as 2026-12-24T18:00:00+01:00", name, c.String(name))
-	}
-	return at, nil
+	return withHint(usage("%s", strings.Join(faults, "\n")), `"earlybird campaign start --help" has an example`)
 }
 
 func campaignPause(c *cli.Context) error {
-	return change(c, operation{
-		name: "campaign pause",
-		do:   func(ctx context.Context, a *campaign.Admin) (campaign.Change, error) { return a.Pause(ctx) },
-		what: func(now standing, _ campaign.Campaign) string {
-			return fmt.Sprintf("This pauses %s: logins no longer count until it is resumed.", now)
-		},
-	})
+	return propose(c, proposal{name: "campaign pause", change: campaign.Pause(), what: func(l *campaign.Log) string {
+		return fmt.Sprintf("This pauses %s: logins no longer count until it is resumed.", describe(l.Latest()))
+	}})
 }
 
 func campaignResume(c *cli.Context) error {
-	return change(c, operation{
-		name: "campaign resume",
-		do:   func(ctx context.Context, a *campaign.Admin) (campaign.Change, error) { return a.Resume(ctx) },
-		what: func(now standing, _ campaign.Campaign) string {
-			return fmt.Sprintf("This resumes %s: logins count again.", now)
-		},
-	})
+	return propose(c, proposal{name: "campaign resume", change: campaign.Resume(), what: func(l *campaign.Log) string {
+		return fmt.Sprintf("This resumes %s: logins count again.", describe(l.Latest()))
+	}})
 }
 
 func campaignExtend(c *cli.Context) error {
 	if err := required(c, "slots"); err != nil {
 		return err
 	}
-	slots := c.Int64("slots")
-	if slots < 1 || slots > campaign.MaxSlots {
-		return usage("--slots: must be between 1 and %d", campaign.MaxSlots)
+	slots, err := number(c, "slots")
+	if err != nil {
+		return err
 	}
-	return change(c, operation{
-		name: "campaign extend",
-		do:   func(ctx context.Context, a *campaign.Admin) (campaign.Change, error) { return a.Extend(ctx, slots) },
-		what: func(now standing, next campaign.Campaign) string {
-			what := fmt.Sprintf("This raises %s from %d to %d slots.", now, now.Slots, next.Slots)
-			if now.counts != nil && now.counts.Waiting > 0 {
-				what += fmt.Sprintf(" Of those who were turned away the first %d are granted at once, in the order they logged in.",
-					min(now.counts.Waiting, next.Slots-now.counts.Granted))
+	if slots < 1 || slots > campaign.MaxPlaces {
+		return usage("--slots: must be 1 to %d, not %d", campaign.MaxPlaces, slots)
+	}
+	return propose(c, proposal{
+		name: "campaign extend", change: campaign.Revise(func(s *campaign.Settings) { s.Slots = slots }),
+		what: func(l *campaign.Log) string {
+			f := l.Latest()
+			what := fmt.Sprintf("This raises %s from %d to %s.", describe(f), f.Settings().Slots, count(slots, "slot"))
+			if n := min(f.Waiting(), slots-f.Granted()); n > 0 {
+				what += fmt.Sprintf(" The first %s in line %s granted at once, in the order of their logins.", first(n), verb(n, "is", "are"))
 			}
 			return what + " It cannot be taken back."
 		},
@@ -146,88 +123,97 @@ func campaignExtend(c *cli.Context) error {
 }
 
 func campaignEnd(c *cli.Context) error {
-	return change(c, operation{
-		name: "campaign end",
-		do:   func(ctx context.Context, a *campaign.Admin) (campaign.Change, error) { return a.End(ctx) },
-		what: func(now standing, _ campaign.Campaign) string {
-			return fmt.Sprintf("This ends %s for good: no new grants. Who was granted keeps the discount until the next campaign starts.", now)
-		},
-	})
+	return propose(c, proposal{name: "campaign end", change: campaign.End(), what: func(l *campaign.Log) string {
+		f := l.Latest()
+		if !f.Opened() {
+			return fmt.Sprintf("This cancels %s for good, before it has started.", describe(f))
+		}
+		return fmt.Sprintf("This ends %s for good: no new grants. Winners keep the discount until the next campaign starts.", describe(f))
+	}})
 }
 
-// change rehearses a change, which refuses what cannot be done, says what it
-// will do, asks, does it on record, and shows how the campaign stands then.
-func change(c *cli.Context, op operation) error {
+// propose reads the log, shows what the change will do, asks, appends it on
+// record, and shows how the campaign is then.
+func propose(c *cli.Context, p proposal) error {
 	f, err := format(c)
 	if err != nil {
 		return err
 	}
-	return withStores(c, func(s *stores) error {
-		seen, err := look(c.Context, s)
-		if err != nil {
-			return err
-		}
-		ledger := &rehearsal{pinned: pinned{Ledger: s.mongo, seen: seen.Campaign}}
-		if _, err := op.do(c.Context, s.adminOn(ledger)); !errors.Is(err, errRehearsed) {
-			return err
-		}
-		if err := confirm(c, "%s", op.what(seen, ledger.next)); err != nil {
-			return err
-		}
-		var done campaign.Change
-		err = recorded(c, s, op.name, ledger.next.ID, func(ctx context.Context) (string, error) {
-			var err error
-			done, err = op.do(ctx, s.adminOn(&pinned{Ledger: s.mongo, seen: seen.Campaign}))
-			return fmt.Sprintf("version %d", done.Campaign.Version), err
-		})
-		if err != nil {
-			return lostRace(c.Context, s, err)
-		}
-		return showChange(c, f, s.admin(), done)
-	})
+	return withStores(c, func(s *stores) error { return s.propose(c, f, p) })
 }
 
-// look reads how the newest campaign stands.
-func look(ctx context.Context, s *stores) (standing, error) {
-	newest, err := s.mongo.Newest(ctx)
-	if err != nil && !errors.Is(err, campaign.ErrNoCampaign) {
-		return standing{}, err
-	}
-	seen := standing{Campaign: newest}
-	if p, err := s.admin().Status(ctx); err == nil && p.Version == newest.Version {
-		seen.counts = &p // without it the numbers are left out
-	}
-	return seen, nil
-}
-
-// lostRace says who else has decided, when somebody has.
-func lostRace(ctx context.Context, s *stores, err error) error {
-	if !errors.Is(err, campaign.ErrConflict) {
-		return err
-	}
-	newest, lookErr := s.mongo.Newest(ctx)
-	if lookErr != nil {
-		return err
-	}
-	return withHint(
-		fmt.Errorf("nothing was changed: %s was faster; campaign %s %q is %s now, with %d slots: %w",
-			newest.ChangedBy, newest.ID, newest.Name, newest.StatusAt(time.Now()), newest.Slots, campaign.ErrConflict),
-		`look at it with "earlybird campaign status", then decide again`)
-}
-
-func showChange(c *cli.Context, f output.Format, admin *campaign.Admin, done campaign.Change) error {
-	if !done.Live {
-		say(c.App.ErrWriter, "%s\n", "It is decided and stored. Redis does not follow yet: the identity service makes it, once Redis answers.")
-	}
-	progress, err := admin.Status(c.Context)
+func (s *stores) propose(c *cli.Context, f output.Format, p proposal) error {
+	admin := s.campaigns()
+	log, err := admin.Read(c.Context)
 	if err != nil {
-		return showDecided(c, f, done.Campaign)
+		return err
 	}
-	return showStatus(c, f, progress)
+	if err := admin.Try(p.change); err != nil {
+		return err
+	}
+	if err := confirm(c, "%s", p.what(log)); err != nil {
+		return err
+	}
+	var done campaign.Committed
+	act := p.about
+	act.Name = p.name
+	if act.Campaign == 0 {
+		act.Campaign = aimedAt(log, p.name)
+	}
+	err = recorded(c, s, act, func(ctx context.Context, a *mongostore.Action) error {
+		var err error
+		if done, err = admin.Commit(ctx, p.change); err == nil {
+			a.Entry = done.Entry.DocumentID()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if done.Mirror != nil {
+		say(c.App.ErrWriter, "It is decided and in the log. Redis does not have it yet, so the gateways do not know; the identity service fills it as soon as it answers (%s).\n", brief(done.Mirror))
+	}
+	shown := log.Latest()
+	if p.about.Campaign != 0 {
+		shown = log.InForce()
+	}
+	return showStatus(c, f, shown)
 }
 
-// showDecided shows a campaign whose progress cannot be read.
-func showDecided(c *cli.Context, f output.Format, d campaign.Campaign) error {
-	return output.One(c.App.Writer, f, statusColumns,
-		d.ID, d.Name, d.Discount, d.Slots, nil, nil, nil, string(d.StatusAt(time.Now())), d.StartsAt, d.EndsAt)
+// aimedAt is the number of the campaign that a change is about.
+func aimedAt(l *campaign.Log, name string) int64 {
+	latest := int64(0)
+	if l.Latest() != nil {
+		latest = l.Latest().Campaign()
+	}
+	if name == "campaign start" {
+		return latest + 1
+	}
+	return latest
+}
+
+// count is a number of things: 1 user, 2 users.
+func count(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	if thing == "entry" {
+		thing = "entrie"
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// first completes "the first": user, or 5 users.
+func first(n int64) string {
+	if n == 1 {
+		return "user"
+	}
+	return count(n, "user")
+}
+
+func verb(n int64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }

@@ -1,14 +1,16 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 // withStores opens the stores for a command without arguments, and closes them.
@@ -24,29 +26,43 @@ func withStores(c *cli.Context, do func(s *stores) error) error {
 	return do(s)
 }
 
+// read reads the log of a campaign; 0: the newest. When the log is damaged it
+// returns what comes before the damage, with the error.
+func (s *stores) read(ctx context.Context, id int64) (*campaign.Fold, error) {
+	if id == 0 {
+		log, err := s.campaigns().Read(ctx)
+		if log == nil || log.Latest() == nil && err == nil {
+			return nil, errors.Join(err, noneIf(err == nil))
+		}
+		return log.Latest(), err
+	}
+	fold, err := s.campaigns().Campaign(ctx, id)
+	if errors.Is(err, campaign.ErrNoCampaign) {
+		return nil, withHint(fmt.Errorf("there is no campaign %d", id), "campaigns are numbered 1, 2, 3, ...; without --campaign it is the newest")
+	}
+	return fold, err
+}
+
+func noneIf(none bool) error {
+	if none {
+		return campaign.ErrNoCampaign
+	}
+	return nil
+}
+
 func campaignStatus(c *cli.Context) error {
-	f, err := format(c)
-	if err != nil {
+	f, err1 := format(c)
+	id, err2 := which(c)
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
 	return withStores(c, func(s *stores) error {
-		progress, err := s.admin().Status(c.Context)
-		if err != nil {
+		fold, err := s.read(c.Context, id)
+		if fold == nil {
 			return err
 		}
-		if progress.Restoring {
-			say(c.App.ErrWriter, "%s\n", "Redis is being restored: the numbers are the ledger's, and logins are counted later.")
-		}
-		return showStatus(c, f, progress)
+		return errors.Join(showStatus(c, f, fold), err)
 	})
-}
-
-func showStatus(c *cli.Context, f output.Format, p campaign.Progress) error {
-	return output.One(c.App.Writer, f, statusColumns, statusValues(p)...)
-}
-
-func statusValues(p campaign.Progress) []any {
-	return []any{p.ID, p.Name, p.Discount, p.Slots, p.Granted, p.Remaining, p.Waiting, string(p.Status), p.StartsAt, p.EndsAt}
 }
 
 func campaignWinners(c *cli.Context) error {
@@ -54,10 +70,7 @@ func campaignWinners(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withStores(c, func(s *stores) error {
-		_, err := writeWinners(c, s.admin(), output.List(c.App.Writer, f, winnerColumns...))
-		return err
-	})
+	return writePeople(c, output.List(c.App.Writer, f, winnerColumns...), winners)
 }
 
 // exportFlag chooses the format of an export.
@@ -65,19 +78,16 @@ func exportFlag() cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: string(output.CSV), Usage: "`FORMAT` of the rows: csv, or json for one object per line"}
 }
 
-// campaignExport writes row by row: its memory does not grow with the rows.
+// campaignExport writes the winners, or the log, for other programs.
 func campaignExport(c *cli.Context) error {
+	if c.Bool("log") {
+		return exportLog(c)
+	}
 	list, err := exporter(c.App.Writer, c.String("output"))
 	if err != nil {
 		return err
 	}
-	return withStores(c, func(s *stores) error {
-		rows, err := writeWinners(c, s.admin(), list)
-		if err != nil && rows > 0 {
-			return fmt.Errorf("the export is incomplete, it broke off after %d rows: %w", rows, err)
-		}
-		return err
-	})
+	return writePeople(c, list, winners)
 }
 
 func exporter(w io.Writer, name string) (output.Writer, error) {
@@ -93,24 +103,87 @@ func exporter(w io.Writer, name string) (output.Writer, error) {
 
 var winnerColumns = columns("rank user_id username granted_at")
 
-func writeWinners(c *cli.Context, admin *campaign.Admin, list output.Writer) (rows int, err error) {
-	id := c.String("campaign")
-	for w, err := range admin.Winners(c.Context, id) {
-		if err != nil {
-			return rows, noSuchCampaign(err, id)
+// namesAtOnce is how many usernames are looked up before their rows are
+// written.
+const namesAtOnce = 500
+
+// winners are who holds the grant, by rank.
+func winners(fold *campaign.Fold) []campaign.Grant {
+	var all []campaign.Grant
+	for rank := int64(1); rank <= min(fold.Limit(), fold.Last()); rank++ {
+		if g, ok := fold.Grant(rank); ok {
+			all = append(all, g)
 		}
-		if err := list.Row(w.Rank, w.UserID, w.Username, w.GrantedAt); err != nil {
-			return rows, err
-		}
-		rows++
 	}
-	return rows, list.Close()
+	return all
 }
 
-// noSuchCampaign says so of a campaign that was asked for by its id.
-func noSuchCampaign(err error, id string) error {
-	if errors.Is(err, campaign.ErrNoCampaign) && id != "" {
-		return withHint(fmt.Errorf("there is no campaign %q", id), "campaigns are numbered 1, 2, 3, ...; without --campaign it is the newest")
+// writePeople writes people of a campaign with their names. Of a damaged log it
+// writes what comes before the damage, and fails.
+func writePeople(c *cli.Context, list output.Writer, of func(*campaign.Fold) []campaign.Grant) error {
+	id, err := which(c)
+	if err != nil {
+		return err
 	}
-	return err
+	return withStores(c, func(s *stores) error {
+		fold, damage := s.read(c.Context, id)
+		if fold == nil {
+			return damage
+		}
+		rows := 0
+		incomplete := func(err error) error {
+			if err != nil && rows > 0 {
+				return fmt.Errorf("the list is incomplete, it broke off after %s: %w", count(int64(rows), "row"), err)
+			}
+			return err
+		}
+		for batch := range slices.Chunk(of(fold), namesAtOnce) {
+			ids := make([]string, len(batch))
+			for i, g := range batch {
+				ids[i] = g.UserID
+			}
+			names, err := s.mongo.Usernames(c.Context, ids)
+			if err != nil {
+				return incomplete(err)
+			}
+			for _, g := range batch {
+				if err := list.Row(g.Rank, g.UserID, names[g.UserID], g.GrantedAt); err != nil {
+					return err
+				}
+				rows++
+			}
+		}
+		if err := list.Close(); err != nil {
+			return err
+		}
+		return incomplete(damage)
+	})
+}
+
+// exportLog writes the campaign's entries, a line each. They chain: whoever has
+// the lines can check them.
+func exportLog(c *cli.Context) error {
+	id, err := which(c)
+	if err != nil {
+		return err
+	}
+	if c.IsSet("output") && c.String("output") != string(output.JSON) {
+		return usage("--output: the log is written as json")
+	}
+	return withStores(c, func(s *stores) error {
+		fold, damage := s.read(c.Context, id)
+		if fold == nil {
+			return damage
+		}
+		for _, e := range fold.Entries() {
+			line, err := e.MarshalJSON()
+			if err != nil {
+				return err
+			}
+			if _, err := c.App.Writer.Write(append(line, '\n')); err != nil {
+				return err
+			}
+		}
+		return damage
+	})
 }

@@ -2,13 +2,11 @@ package command
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 // meanwhile answers yes, but only after somebody else has done something.
@@ -19,29 +17,31 @@ func (m *meanwhile) Read(p []byte) (int, error) {
 	return copy(p, "yes\n"), nil
 }
 
+// TestTwoAdminsAtOnce: what is shown is what is changed. Of two admins one wins,
+// and the other is told what happened.
 func TestTwoAdminsAtOnce(t *testing.T) {
 	tests := []struct {
 		name          string
 		given         string // done before
 		first, second string // first asks; second is done before it is answered
 		says          []string
-		status        campaign.Status
+		phase         campaign.Phase
 		slots         int64
 	}{
 		{
 			"two starts", "", "campaign start --name Mine --slots 5 --discount 10", "campaign start --yes --as bob --name Theirs --slots 7 --discount 10",
-			[]string{`nothing was changed: bob was faster; campaign 1 "Theirs" is active now, with 7 slots`, `hint: look at it with "earlybird campaign status"`},
-			campaign.Active, 7,
+			[]string{`bob was faster: "start" of campaign 1`, `hint: nothing was changed; look at it with "earlybird campaign status"`},
+			campaign.PhaseOpen, 7,
 		},
 		{
 			"two extensions", "campaign start --yes --name L --slots 5 --discount 10", "campaign extend --slots 6", "campaign extend --slots 8 --yes --as bob",
-			[]string{"bob was faster", "with 8 slots"},
-			campaign.Active, 8,
+			[]string{`bob was faster: "change" of campaign 1`},
+			campaign.PhaseOpen, 8,
 		},
 		{
 			"paused before it is ended", "campaign start --yes --name L --slots 5 --discount 10", "campaign end", "campaign pause --yes --as bob",
-			[]string{"bob was faster", "is paused now"},
-			campaign.Paused, 5,
+			[]string{`bob was faster: "pause" of campaign 1`},
+			campaign.PhasePaused, 5,
 		},
 	}
 	for _, tt := range tests {
@@ -59,22 +59,32 @@ func TestTwoAdminsAtOnce(t *testing.T) {
 					t.Errorf("no %q in:\n%s", want, errs)
 				}
 			}
-			newest, err := s.mongo.Newest(t.Context())
-			if err != nil || newest.Status != tt.status || newest.Slots != tt.slots || newest.ChangedBy != "bob" {
-				t.Errorf("newest %+v, %v: want what bob decided", newest, err)
+			if f := s.latest(t); f.Phase() != tt.phase || f.Settings().Slots != tt.slots {
+				t.Errorf("campaign %s with %d slots, want what bob decided", f.Phase(), f.Settings().Slots)
 			}
 		})
 	}
 }
 
-// TestChangeWithoutRedis: what is decided is stored, and Redis follows later.
+// TestArrivalsDoNotRefuse: logins between the question and the answer are no
+// reason to refuse.
+func TestArrivalsDoNotRefuse(t *testing.T) {
+	s := newStores(t)
+	s.mustRun(t, "campaign start --yes --name L --slots 5 --discount 10")
+	r := s.replica(t)
+	status, out, errs := s.run(t.Context(), &meanwhile{func() { place(t, r, "a", "b") }}, "campaign pause --output csv")
+	if status != exitDone || !strings.Contains(out, "1,L,10,5,2,3,0,paused,") {
+		t.Errorf("exit %d, %s%s", status, out, errs)
+	}
+}
+
+// TestChangeWithoutRedis: what is decided is in the log, and Redis follows later.
 func TestChangeWithoutRedis(t *testing.T) {
 	s := newStores(t)
 	s.mustRun(t, "campaign start --yes --name L --slots 1 --discount 10")
-	s.claim(t, "a", "b")
 	s.server.Kill()
 	status, out, errs := s.run(t.Context(), strings.NewReader(""), "campaign pause --yes --output csv")
-	if status != exitDone || !strings.Contains(errs, "Redis does not follow yet") || !strings.Contains(out, ",paused,") {
+	if status != exitDone || !strings.Contains(errs, "Redis does not have it yet") || !strings.Contains(out, ",paused,") {
 		t.Errorf("exit %d, %s%s", status, out, errs)
 	}
 	if status, _, errs := s.run(t.Context(), strings.NewReader(""), "campaign restore --yes"); status != exitFailed || !strings.Contains(errs, "is Redis running") {
@@ -82,36 +92,32 @@ func TestChangeWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestClockOfRedis: a campaign that has not started by it is not put into Redis by
-// a restore, nor missed there by an audit, whatever this machine's clock says.
-// Checked by looking at that.
-func TestClockOfRedis(t *testing.T) {
-	s := newStores(t)
-	server := miniredis.RunT(t)
-	server.SetTime(time.Now().Add(-time.Hour))
-	for _, c := range []campaign.Campaign{
-		{ID: "1", Version: 1, Name: "now", Slots: 1, Status: campaign.Active, ChangedAt: time.Now().Add(-2 * time.Hour)},
-		{ID: "2", Version: 1, Name: "next", Slots: 1, Status: campaign.Active, ChangedAt: time.Now().Add(-time.Hour), StartsAt: time.Now().Add(-30 * time.Minute)},
-	} {
-		if err := s.mongo.AddVersion(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.mustRun(t, "campaign restore --yes --redis-url redis://"+server.Addr())
-	if id := server.HGet(campaign.KeyCampaign, "id"); id != "1" {
-		t.Errorf("redis has campaign %q, want 1", id)
-	}
-	s.mustRun(t, "campaign audit --redis-url redis://"+server.Addr())
+// silent gives no answer, as somebody who thinks.
+type silent struct{ asked func() }
+
+func (s silent) Read([]byte) (int, error) {
+	s.asked()
+	select {}
 }
 
-// TestInterrupted: Ctrl-C before the answer changes nothing.
+// TestInterrupted: Ctrl-C at the question ends the command at once, with nothing
+// done, also when an answer comes with it.
 func TestInterrupted(t *testing.T) {
-	s := newStores(t)
-	s.mustRun(t, "campaign start --yes --name L --slots 1 --discount 10")
-	ctx, interrupt := context.WithCancel(t.Context())
-	status, _, _ := s.run(ctx, &meanwhile{interrupt}, "campaign end")
-	newest, err := s.mongo.Newest(t.Context())
-	if status != exitFailed || err != nil || newest.Status != campaign.Active {
-		t.Errorf("exit %d, campaign %+v, %v", status, newest, err)
+	for name, typing := range map[string]func(interrupt func()) io.Reader{
+		"no answer":          func(interrupt func()) io.Reader { return silent{interrupt} },
+		"an answer after it": func(interrupt func()) io.Reader { return &meanwhile{interrupt} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStores(t)
+			s.mustRun(t, "campaign start --yes --name L --slots 1 --discount 10")
+			ctx, interrupt := context.WithCancel(t.Context())
+			status, out, errs := s.run(ctx, typing(interrupt), "campaign end")
+			if status != exitInterrupted || out != "" || !strings.Contains(errs, "interrupted: nothing was changed") {
+				t.Errorf("exit %d, %s%s", status, out, errs)
+			}
+			if f := s.latest(t); f.Phase() != campaign.PhaseOpen {
+				t.Errorf("the campaign is %s", f.Phase())
+			}
+		})
 	}
 }

@@ -32,7 +32,7 @@ func TestComplete(t *testing.T) {
 	}{
 		{"a command", []string{"camp"}, []string{"campaign"}},
 		{"a subcommand", []string{"campaign", "st"}, []string{"start", "status"}},
-		{"after a flag", []string{"--yes", "campaign", "re"}, []string{"resume", "restore"}},
+		{"after a flag", []string{"--yes", "campaign", "re"}, []string{"resume", "reinstate", "restore"}},
 		{"after a flag with a value", []string{"campaign", "--output", "json", "wi"}, []string{"winners"}},
 		{"after a value that bash has divided", []string{"campaign", "--output", "=", "json", "wi"}, []string{"winners"}},
 		{"a flag", []string{"campaign", "extend", "--s"}, []string{"--slots"}},

@@ -15,14 +15,17 @@ func yesFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do it without asking"}
 }
 
-// errDeclined reports that the person said no.
-var errDeclined = errors.New("not confirmed, nothing was changed")
+var (
+	// errDeclined reports that the person said no.
+	errDeclined = errors.New("not confirmed, nothing was changed")
+	// errInterrupted reports Ctrl-C; what is said with it says what was done.
+	errInterrupted = errors.New("interrupted")
+)
 
-// confirm says what will be done and asks, unless --yes. It refuses where
-// nobody can answer.
+// confirm says what will be done and asks, unless --yes. It refuses where no
+// person can answer. Ctrl-C ends it at once.
 func confirm(c *cli.Context, format string, args ...any) error {
-	what := fmt.Sprintf(format, args...)
-	say(c.App.ErrWriter, "%s\n", what)
+	say(c.App.ErrWriter, "%s\n", fmt.Sprintf(format, args...))
 	if c.Bool("yes") {
 		return nil
 	}
@@ -30,12 +33,29 @@ func confirm(c *cli.Context, format string, args ...any) error {
 		return withHint(usage("nobody can be asked here: the input is not a terminal"), "add --yes to do it without asking")
 	}
 	say(c.App.ErrWriter, "Go on? [y/N] ")
-	answer, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && (!errors.Is(err, io.EOF) || answer == "") {
+	type reply struct {
+		line string
+		err  error
+	}
+	replied := make(chan reply, 1)
+	go func() { // a read from a terminal cannot be interrupted: the process ends without it
+		line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
+		replied <- reply{line, err}
+	}()
+	var r reply
+	select {
+	case <-c.Done():
+	case r = <-replied:
+	}
+	if c.Err() != nil {
+		say(c.App.ErrWriter, "\n")
+		return fmt.Errorf("%w: nothing was changed", errInterrupted)
+	}
+	if r.err != nil && (!errors.Is(r.err, io.EOF) || r.line == "") {
 		say(c.App.ErrWriter, "\n")
 		return withHint(usage("there was no answer, nothing was changed"), "add --yes to do it without asking")
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
+	switch strings.ToLower(strings.TrimSpace(r.line)) {
 	case "y", "yes":
 		return nil
 	default:

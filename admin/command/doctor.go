@@ -39,7 +39,7 @@ func runDoctor(c *cli.Context) error {
 		IdentityURL: strings.TrimRight(c.String("identity-url"), "/"),
 		GatewayURL:  strings.TrimRight(c.String("gateway-url"), "/"),
 	}
-	checks := append([]doctor.Check{mongoCheck(mongo), redisCheck(redisConfig(c))}, web.Checks()...)
+	checks := append([]doctor.Check{mongoCheck(mongo), redisCheck(mongo, redisConfig(c))}, web.Checks()...)
 	for i := range checks {
 		checks[i].Target = shown(checks[i].Target)
 	}

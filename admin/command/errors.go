@@ -1,24 +1,25 @@
 package command
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
 )
 
 // Exit statuses.
 const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
 )
 
 // usageError is a fault of what was typed: exit status 2.
@@ -49,23 +50,36 @@ func withHint(err error, format string, args ...any) error {
 func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
 // report tells the person what went wrong and what to do, and returns the exit
-// status.
-func report(w io.Writer, err error) int {
+// status. interrupted says whether Ctrl-C was what went wrong.
+func report(w io.Writer, err error, interrupted bool) int {
 	if err == nil {
 		return exitDone
 	}
 	if unread(err) {
 		return exitFailed
 	}
-	say(w, "earlybird: %v\n", err)
+	if interrupted && !errors.Is(err, errInterrupted) {
+		err = fmt.Errorf("%w: %w", errInterrupted, err)
+	}
+	say(w, "earlybird: %s\n", brief(err))
 	if hint := hintFor(err); hint != "" {
 		say(w, "hint: %s\n", hint)
 	}
 	var u *usageError
-	if errors.As(err, &u) {
+	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &u):
 		return exitUsage
+	default:
+		return exitFailed
 	}
-	return exitFailed
+}
+
+// brief is an error in the words of a person who has to act on it.
+func brief(err error) string {
+	text := err.Error()
+	return strings.TrimPrefix(text, campaign.ErrRefused.Error()+": ")
 }
 
 // unread reports that the reader of the output, such as head, has seen enough. It
@@ -81,36 +95,47 @@ func hintFor(err error) string {
 	var h *hinted
 	var o *outage.Error
 	var invalid *campaign.InvalidError
+	var conflict *campaign.ConflictError
+	var uncertain *campaign.UncertainError
+	var behind *campaign.BehindError
+	var foreign *campaign.ForeignError
+	var damage *campaign.DamageError
 	switch {
 	case errors.As(err, &h):
 		return h.hint
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, errInterrupted):
 		return ""
 	case errors.Is(err, campaign.ErrNoCampaign):
 		return `start one, for example: earlybird campaign start --name Launch --slots 100 --discount 30`
 	case errors.Is(err, account.ErrNotAnnounced):
 		return "the identity service tells the gateways by itself once Redis answers; until then they may accept earlier tokens"
-	case errors.Is(err, campaign.ErrConflict):
-		return `look at it with "earlybird campaign status", then decide again`
+	case errors.As(err, &conflict):
+		return `nothing was changed; look at it with "earlybird campaign status", then decide again`
+	case errors.As(err, &uncertain):
+		return `"earlybird campaign status" shows whether it was done`
+	case errors.As(err, &behind):
+		return `nothing was changed; "earlybird campaign restore" shows what is missing and puts it back`
+	case errors.As(err, &foreign):
+		return `nothing was changed; compare EARLYBIRD_MONGO_URL and EARLYBIRD_REDIS_URL; "earlybird redis adopt" takes this Redis over`
+	case errors.As(err, &damage):
+		return "nothing is appended after it; deploy/docs/operations.md says what to do with a damaged log"
 	case errors.As(err, &invalid):
 		return invalidHint(invalid.Field)
+	case errors.Is(err, campaign.ErrRefused):
+		return `"earlybird campaign status" shows where it stands`
 	case errors.As(err, &o):
 		return outageHint(o.Dependency)
 	}
 	return ""
 }
 
-// invalidHint is what to do about a refused change.
+// invalidHint is what to do about settings that are refused.
 func invalidHint(field string) string {
 	switch field {
-	case "campaign":
-		return `"earlybird campaign end" ends it for good; "earlybird campaign extend" gives it more slots instead`
-	case "status":
-		return `"earlybird campaign status" shows where it stands`
 	case "slots":
 		return `"earlybird campaign status" shows the slots there are; "earlybird campaign end" stops granting`
 	case "ends":
-		return "give a time in the future that is later than --starts, such as 2126-12-24T18:00:00+01:00"
+		return "give a time in the future that is later than the start, such as 2126-12-24T18:00:00+01:00"
 	default:
 		return `"earlybird campaign start --help" has an example`
 	}

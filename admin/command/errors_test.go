@@ -25,7 +25,7 @@ func TestUnread(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var said strings.Builder
-			if status := report(&said, tt.err); status != exitFailed || (said.Len() > 0) != tt.says {
+			if status := report(&said, tt.err, false); status != exitFailed || (said.Len() > 0) != tt.says {
 				t.Errorf("status %d, said %q", status, said.String())
 			}
 		})

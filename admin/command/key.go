@@ -11,6 +11,7 @@ import (
 
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/identity/keyring"
+	"github.com/earlybird/earlybird/identity/mongostore"
 )
 
 func keyCommand() *cli.Command {
@@ -69,40 +70,55 @@ func keyList(c *cli.Context) error {
 
 func keyRotate(c *cli.Context) error {
 	const what = "This makes the next signing key. It is published now and signs in ten minutes; tokens of the present key stay good."
-	return changeKeys(c, "key rotate", what, []string{"key-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (string, error) {
+	return changeKeys(c, "key rotate", what, []string{"key-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (keyChange, error) {
 		if keys, err := s.mongo.Keys(ctx); err != nil {
-			return "", err
+			return keyChange{}, err
 		} else if len(keys) == 0 {
-			return "", errors.New("there is no key yet: the identity service makes the first one when it starts")
+			return keyChange{}, errors.New("there is no key yet: the identity service makes the first one when it starts")
 		}
 		ring, err := keyring.Open(ctx, keyring.Config{
 			Store: s.mongo, Secret: secrets[0], Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
-			return "", err
+			return keyChange{}, err
 		}
 		next, err := ring.Rotate(ctx)
 		if errors.Is(err, keyring.ErrKeyExists) {
-			return "", withHint(err, "somebody has just rotated; see: earlybird key list")
+			return keyChange{}, withHint(err, "somebody has just rotated; see: earlybird key list")
 		}
 		if err != nil {
-			return "", err
+			return keyChange{}, err
 		}
-		return fmt.Sprintf("key %s signs from %s", next.KeyID(), next.SignsAt.Format(time.RFC3339)), nil
+		return keyChange{
+			fmt.Sprintf("key %s signs from %s", next.KeyID(), next.SignsAt.Format(time.RFC3339)),
+			columns("key_id signs_at"),
+			[]any{next.KeyID(), next.SignsAt},
+		}, nil
 	})
 }
 
 func keyReseal(c *cli.Context) error {
 	const what = "This seals every signing key with the new secret. Every identity service must know both secrets by now (--key-old-secret-file)."
-	return changeKeys(c, "key reseal", what, []string{"old-secret-file", "new-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (string, error) {
+	return changeKeys(c, "key reseal", what, []string{"old-secret-file", "new-secret-file"}, func(ctx context.Context, s *stores, secrets [][keyring.SecretSize]byte) (keyChange, error) {
 		n, err := keyring.Reseal(ctx, s.mongo, secrets[0], secrets[1], time.Now())
-		return fmt.Sprintf("%d keys sealed with the new secret", n), err
+		return keyChange{count(int64(n), "key") + " sealed with the new secret", columns("resealed"), []any{int64(n)}}, err
 	})
+}
+
+// keyChange is what was done to the keys, as a sentence and as a row.
+type keyChange struct {
+	said    string
+	columns []output.Column
+	row     []any
 }
 
 // changeKeys does something to the signing keys, with the secrets of these
 // flags, on record.
-func changeKeys(c *cli.Context, name, what string, flags []string, do func(context.Context, *stores, [][keyring.SecretSize]byte) (string, error)) error {
+func changeKeys(c *cli.Context, name, what string, flags []string, do func(context.Context, *stores, [][keyring.SecretSize]byte) (keyChange, error)) error {
+	f, err := format(c)
+	if err != nil {
+		return err
+	}
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -111,28 +127,29 @@ func changeKeys(c *cli.Context, name, what string, flags []string, do func(conte
 	}
 	secrets := make([][keyring.SecretSize]byte, len(flags))
 	for i, flag := range flags {
-		var err error
 		if secrets[i], err = keyring.LoadSecret(c.String(flag)); err != nil {
 			return &usageError{err}
 		}
 	}
-	if err := confirm(c, "%s", what); err != nil {
-		return err
-	}
-	s, err := open(c)
-	if err != nil {
-		return err
-	}
-	defer s.close(c.Context)
-	said := ""
-	err = recorded(c, s, name, "", func(ctx context.Context) (string, error) {
-		var err error
-		said, err = do(ctx, s, secrets)
-		return said, err
+	return withStores(c, func(s *stores) error {
+		if err := confirm(c, "%s", what); err != nil {
+			return err
+		}
+		var done keyChange
+		err := recorded(c, s, mongostore.Action{Name: name}, func(ctx context.Context, a *mongostore.Action) error {
+			var err error
+			if done, err = do(ctx, s, secrets); err == nil {
+				a.Detail = done.said
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if f == output.Table {
+			say(c.App.Writer, "%s\n", done.said)
+			return nil
+		}
+		return output.One(c.App.Writer, f, done.columns, done.row...)
 	})
-	if err != nil {
-		return err
-	}
-	say(c.App.Writer, "%s\n", said)
-	return nil
 }

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/user"
 	"strings"
@@ -13,40 +12,38 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/mongostore"
 )
 
-// recorded does something on record: an entry in MongoDB's log of actions and
-// a log line before it, and both again when it has ended. What cannot be
-// recorded is not done. The context that do gets does not end with Ctrl-C: what
-// is begun is finished.
-func recorded(c *cli.Context, s *stores, name, campaignID string, do func(context.Context) (detail string, err error)) error {
+// recorded does something on record: an action in MongoDB before it, and
+// another when it has ended. What cannot be recorded is not done. do may add to
+// the action what it did; its context does not end with Ctrl-C, since what was
+// begun is finished.
+func recorded(c *cli.Context, s *stores, a mongostore.Action, do func(context.Context, *mongostore.Action) error) error {
 	ctx := context.WithoutCancel(c.Context)
-	log := slog.New(slog.NewTextHandler(c.App.ErrWriter, nil)).With("action", name, "campaign", campaignID, "by", s.by)
-	record := func(result, detail string) error {
-		return s.mongo.RecordCampaignAction(ctx, campaign.Action{
-			At: time.Now().UTC().Truncate(time.Millisecond), By: s.by, Name: name, CampaignID: campaignID, Result: result, Detail: detail,
-		})
+	if c.Err() != nil {
+		return fmt.Errorf("%w: nothing was changed", errInterrupted)
 	}
-	if err := c.Err(); err != nil {
-		return err
-	}
-	if err := record(campaign.ResultBegun, ""); err != nil {
+	a.By, a.At, a.Result = s.by, now(), mongostore.ResultBegun
+	if err := s.mongo.RecordAction(ctx, a); err != nil {
 		return fmt.Errorf("nothing was changed, for it cannot be recorded: %w", err)
 	}
-	log.InfoContext(ctx, "action begun")
-	result, detail, err := campaign.ResultDone, "", error(nil)
-	if detail, err = do(ctx); err != nil {
-		result, detail = campaign.ResultFailed, err.Error()
-		log.ErrorContext(ctx, "action failed", "err", err)
-	} else {
-		log.InfoContext(ctx, "action done", "detail", detail)
+	a.Result = mongostore.ResultDone
+	err := do(ctx, &a)
+	a.At = now()
+	if err != nil && a.Result == mongostore.ResultDone {
+		a.Result, a.Detail = mongostore.ResultFailed, err.Error()
 	}
-	if err := record(result, detail); err != nil {
-		log.WarnContext(ctx, "the end of the action was not recorded", "result", result, "err", err)
+	if recordErr := s.mongo.RecordAction(ctx, a); recordErr != nil {
+		say(c.App.ErrWriter, "how %q ended (%s) was not recorded: %s\n", a.Name, a.Result, brief(recordErr))
+	}
+	if err == nil && c.Err() != nil {
+		return fmt.Errorf("%w: %q was done before that, whole", errInterrupted, a.Name)
 	}
 	return err
 }
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 func asFlag() cli.Flag {
 	return &cli.StringFlag{Name: "as", Usage: "`WHO` makes the change, for the record (default: this account and machine)", EnvVars: []string{"EARLYBIRD_ADMIN"}}

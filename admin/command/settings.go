@@ -2,14 +2,17 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
 
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
@@ -21,17 +24,35 @@ const (
 	localGateway  = "http://127.0.0.1:8000"
 )
 
-// storeFlags say where MongoDB and Redis are, as the identity service's do.
+// storeFlags say where MongoDB and Redis are, as the identity service's do. They
+// are shown once, by storeHelp, and not in each command's help.
 func storeFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "mongo-url", Value: localMongo, Usage: "`URL` of MongoDB; its path names the database", EnvVars: []string{"EARLYBIRD_MONGO_URL"}},
-		&cli.StringFlag{Name: "mongo-user", Usage: "MongoDB `USER`, with --mongo-password-file", EnvVars: []string{"EARLYBIRD_MONGO_USER"}},
-		&cli.StringFlag{Name: "mongo-password-file", Usage: "`FILE` with the MongoDB user's password", EnvVars: []string{"EARLYBIRD_MONGO_PASSWORD_FILE"}},
-		&cli.StringFlag{Name: "mongo-ca-file", Usage: "`FILE` with the certificates that MongoDB's is signed by; turns TLS on", EnvVars: []string{"EARLYBIRD_MONGO_CA_FILE"}},
-		&cli.StringFlag{Name: "redis-url", Value: localRedis, Usage: "`URL` of Redis", EnvVars: []string{"EARLYBIRD_REDIS_URL"}},
-		&cli.StringFlag{Name: "redis-password-file", Usage: "`FILE` with the Redis password", EnvVars: []string{"EARLYBIRD_REDIS_PASSWORD_FILE"}},
-		&cli.StringFlag{Name: "redis-ca-file", Usage: "`FILE` with the certificates that Redis's is signed by, for rediss://", EnvVars: []string{"EARLYBIRD_REDIS_CA_FILE"}},
+	flag := func(name, value, what string) cli.Flag {
+		return &cli.StringFlag{
+			Name: name, Value: value, Usage: what, Hidden: true,
+			EnvVars: []string{"EARLYBIRD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))},
+		}
 	}
+	return []cli.Flag{
+		flag("mongo-url", localMongo, "`URL` of MongoDB; its path names the database"),
+		flag("mongo-user", "", "MongoDB `USER`, with --mongo-password-file"),
+		flag("mongo-password-file", "", "`FILE` with the MongoDB user's password"),
+		flag("mongo-ca-file", "", "`FILE` with the authorities of MongoDB's certificate; turns TLS on"),
+		flag("redis-url", localRedis, "`URL` of Redis"),
+		flag("redis-password-file", "", "`FILE` with the Redis password"),
+		flag("redis-ca-file", "", "`FILE` with the authorities of Redis's certificate, for rediss://"),
+	}
+}
+
+// storeHelp lists the flags that say where the stores are.
+func storeHelp() string {
+	var b strings.Builder
+	b.WriteString("Where MongoDB and Redis are, for every command that needs them; as flags, or in the\nenvironment (EARLYBIRD_MONGO_URL for --mongo-url); else the local stack's:\n\n")
+	for _, f := range storeFlags() {
+		s, _ := f.(*cli.StringFlag)
+		fmt.Fprintf(&b, "   --%-21s %s\n", s.Name, strings.ReplaceAll(s.Usage, "`", ""))
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
 
 func mongoConfig(c *cli.Context) mongostore.Config {
@@ -54,9 +75,10 @@ func redisConfig(c *cli.Context) redisdb.Config {
 
 // stores are the connections of one command.
 type stores struct {
-	mongo *mongostore.Store
-	redis redis.UniversalClient
-	by    string // who is at work
+	mongo  *mongostore.Store
+	redis  redis.UniversalClient
+	mirror *mirror.Mirror
+	by     string // who is at work
 }
 
 // open connects to both stores. A setting that makes no sense is a usage error.
@@ -77,7 +99,7 @@ func open(c *cli.Context) (*stores, error) {
 		_ = client.Close() // the error that counts is that of MongoDB
 		return nil, err
 	}
-	return &stores{mongo: store, redis: client, by: by}, nil
+	return &stores{mongo: store, redis: client, mirror: mirror.New(mirror.Config{Redis: client}), by: by}, nil
 }
 
 // close ends the connections. What was asked for is done by then.
@@ -86,20 +108,30 @@ func (s *stores) close(ctx context.Context) {
 	_ = s.mongo.Close(context.WithoutCancel(ctx))
 }
 
-// admin returns the campaigns' administration on these stores.
-func (s *stores) admin() *campaign.Admin { return s.adminOn(s.mongo) }
-
-func (s *stores) adminOn(ledger campaign.Ledger) *campaign.Admin {
-	return campaign.NewAdmin(campaign.AdminConfig{
-		Ledger: ledger, Board: campaign.NewBoard(s.redis), Users: s.mongo, By: s.by,
-	})
+// campaigns returns the campaigns' administration on these stores.
+func (s *stores) campaigns() *campaign.Admin {
+	return campaign.NewAdmin(campaign.AdminConfig{Store: s.mongo, Mirror: s.mirror, By: s.by})
 }
 
-// shown is a URL without its password.
+// shown is a URL without what may be secret in it: whom it names, and the values
+// of its options.
 func shown(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "an address that cannot be parsed"
 	}
-	return u.Redacted()
+	scheme := ""
+	if u.Scheme != "" {
+		scheme = u.Scheme + "://"
+	}
+	text := scheme + u.Host + u.Path
+	var options []string
+	for pair := range strings.FieldsFuncSeq(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		options = append(options, name+"=...")
+	}
+	if len(options) > 0 {
+		text += "?" + strings.Join(options, "&")
+	}
+	return text
 }

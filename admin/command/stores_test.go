@@ -12,13 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
-// testStores are a MongoDB and a Redis that are a test's own, open to claims.
+// testStores are a MongoDB and a Redis that are a test's own.
 type testStores struct {
 	mongoURL string
 	server   *testserver.RedisServer
@@ -39,28 +39,48 @@ func newStores(t *testing.T) *testStores {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.mongo.Close(context.Background()) })
-	if err := s.keeper().Repair(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 
-// keeper is what a running identity service has.
-func (s *testStores) keeper() *keeper.Keeper {
-	return keeper.New(keeper.Config{Ledger: s.mongo, Redis: s.redis, Claimer: s.claimer(), Log: slog.New(slog.DiscardHandler)})
-}
-
-func (s *testStores) claimer() *campaign.Claimer {
-	return campaign.NewClaimer(campaign.ClaimerConfig{Redis: s.redis, Timeout: 5 * time.Second})
-}
-
-func (s *testStores) claim(t *testing.T, users ...string) {
+// replica runs what an identity service has of the campaign, until the test
+// ends.
+func (s *testStores) replica(t *testing.T) *campaign.Replica {
 	t.Helper()
-	for _, user := range users {
-		if out := s.claimer().Claim(t.Context(), user); out.State == campaign.StatePending {
-			t.Fatalf("claim of %s: %+v", user, out)
+	r := campaign.NewReplica(campaign.ReplicaConfig{
+		Store: s.mongo, Mirror: mirror.New(mirror.Config{Redis: s.redis}), Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { _ = r.Run(ctx); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+	testwait(t, "a replica that is ready", func() bool { return r.Stats().Ready })
+	return r
+}
+
+func testwait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in time", what)
 		}
 	}
+}
+
+func place(t *testing.T, r *campaign.Replica, users ...string) {
+	t.Helper()
+	for _, user := range users {
+		testwait(t, user+" is placed", func() bool { return r.Place(t.Context(), user).Status != campaign.StatusRetry })
+	}
+}
+
+// latest is the newest campaign, from the log.
+func (s *testStores) latest(t *testing.T) *campaign.Fold {
+	t.Helper()
+	log, err := campaign.NewAdmin(campaign.AdminConfig{Store: s.mongo}).Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log.Latest()
 }
 
 // run runs a command line on these stores. It belongs to this test alone, so it

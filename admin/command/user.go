@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,6 +13,7 @@ import (
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/limit"
+	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
 )
@@ -21,18 +23,23 @@ func userCommand() *cli.Command {
 		Name:  "user",
 		Usage: "look at accounts, close them, reset passwords and end sessions",
 		Subcommands: []*cli.Command{
-			person("show", "show an account", userShow, readFlags()),
-			person("disable", "keep somebody from logging in, and end every session", userDisable, changeFlags()),
-			person("enable", "let somebody log in again", userEnable, changeFlags()),
-			person("reset-password", "replace a forgotten password with a one-time password, good for choosing another one within 24 hours", userReset, changeFlags()),
-			person("revoke", "end every session of somebody, who may log in again", userRevoke, changeFlags()),
+			person("user show", "show an account", userShow, readFlags()),
+			person("user disable", "keep somebody from logging in, and end every session", userDisable, changeFlags()),
+			person("user enable", "let somebody log in again", userEnable, changeFlags()),
+			person("user reset-password", "replace a forgotten password with a one-time password, good for choosing another one within 24 hours", userReset, changeFlags()),
+			person("user revoke", "end every session of somebody, who may log in again", userRevoke, changeFlags()),
 		},
 	}
 }
 
-// person is a command about one user.
-func person(name, what string, run func(c *cli.Context) error, flags []cli.Flag) *cli.Command {
-	l := leaf(name, what, "earlybird user "+name+" alice", run, flags...)
+// person is a command about one user; path is what is typed before the name.
+func person(path, what string, run func(c *cli.Context) error, flags []cli.Flag) *cli.Command {
+	_, name, _ := strings.Cut(path, " ")
+	example := "earlybird " + path + " alice"
+	if slices.ContainsFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == "reason" }) {
+		example += ` --reason "bought by a bot"`
+	}
+	l := leaf(name, what, example, run, flags...)
 	l.ArgsUsage = "USERNAME"
 	return l
 }
@@ -55,31 +62,7 @@ func (s *stores) accounts() (*account.Admin, error) {
 		Store:   s.mongo,
 		Hasher:  lateHasher{},
 		Revoker: revocation.NewWriter(revocation.WriterConfig{Store: s.mongo, Redis: s.redis}),
-		By:      s.by,
 	})
-}
-
-func userShow(c *cli.Context) error {
-	return withUser(c, "", func(ctx context.Context, a *account.Admin, name string) (account.Account, error) {
-		return a.Show(ctx, name)
-	})
-}
-
-// userReset prints the one-time password once, and nothing keeps it.
-func userReset(c *cli.Context) error {
-	oneTime := ""
-	err := withUser(c, "This ends every session of %q and replaces the password with a one-time password, for choosing another one within 24 hours.",
-		func(ctx context.Context, a *account.Admin, name string) (account.Account, error) {
-			var found account.Account
-			var err error
-			found, oneTime, err = a.ResetPassword(ctx, name)
-			return found, err
-		})
-	if oneTime != "" {
-		say(c.App.ErrWriter, "one-time password: %s\n"+
-			"The user logs in with it (POST /login) and sends the token, with it as \"current\", to PUT /users/{id}/password; it opens nothing else.\n", oneTime)
-	}
-	return err
 }
 
 // lateHasher is a password.Hasher that is made when it is needed, with the
@@ -94,30 +77,15 @@ func (lateHasher) Hash(ctx context.Context, text string) (string, error) {
 	return h.Hash(ctx, text)
 }
 
-func userDisable(c *cli.Context) error {
-	return withUser(c, "This disables the account of %q: no login, and every session ends now.",
-		func(ctx context.Context, a *account.Admin, name string) (account.Account, error) {
-			return a.Disable(ctx, name)
-		})
+// userColumns are what is shown of an account.
+var userColumns = columns("id username canonical created_at disabled generation one_time_until")
+
+func userRow(a account.Account) []any {
+	return []any{a.ID, a.Username, a.Canonical, a.CreatedAt, a.Disabled, a.Generation, a.OneTimeUntil}
 }
 
-func userEnable(c *cli.Context) error {
-	return withUser(c, "This enables the account of %q: logins work again, earlier sessions stay ended.",
-		func(ctx context.Context, a *account.Admin, name string) (account.Account, error) {
-			return a.Enable(ctx, name)
-		})
-}
-
-func userRevoke(c *cli.Context) error {
-	return withUser(c, "This ends every session of %q now; a new login works.",
-		func(ctx context.Context, a *account.Admin, name string) (account.Account, error) {
-			return a.Revoke(ctx, name)
-		})
-}
-
-// withUser does something about the user that was named and shows the account
-// then. If it changes something, what says so of the username, and it asks.
-func withUser(c *cli.Context, what string, do func(context.Context, *account.Admin, string) (account.Account, error)) error {
+// withUser finds the account of the user that was named.
+func withUser(c *cli.Context, do func(s *stores, admin *account.Admin, f output.Format, found account.Account) error) error {
 	f, err := format(c)
 	if err != nil {
 		return err
@@ -125,11 +93,6 @@ func withUser(c *cli.Context, what string, do func(context.Context, *account.Adm
 	name, err := username(c)
 	if err != nil {
 		return err
-	}
-	if what != "" {
-		if err := confirm(c, what, name); err != nil {
-			return err
-		}
 	}
 	s, err := open(c)
 	if err != nil {
@@ -140,56 +103,147 @@ func withUser(c *cli.Context, what string, do func(context.Context, *account.Adm
 	if err != nil {
 		return err
 	}
-	found, err := do(c.Context, admin, name)
+	found, err := admin.Show(c.Context, name)
 	if errors.Is(err, account.ErrNotFound) {
 		return withHint(fmt.Errorf("there is no user %q", name), "usernames are taken as at a login: case does not matter, spelling does")
 	}
-	if err != nil && !errors.Is(err, account.ErrNotAnnounced) {
+	if err != nil {
 		return err
 	}
-	if what != "" {
-		return errors.Join(err, showUser(c, f, found))
+	return do(s, admin, f, found)
+}
+
+// changeUser says what will be done to an account, asks, does it on record, and
+// shows the account then; more are values of the result beside it.
+func changeUser(c *cli.Context, name, what string, more []output.Column, do func(context.Context, *account.Admin, string) (account.Account, []any, error)) error {
+	return withUser(c, func(s *stores, admin *account.Admin, f output.Format, found account.Account) error {
+		if err := confirm(c, what, found.Username); err != nil {
+			return err
+		}
+		var after account.Account
+		var values []any
+		err := recorded(c, s, mongostore.Action{Name: "user " + name, UserID: found.ID}, func(ctx context.Context, a *mongostore.Action) error {
+			var err error
+			after, values, err = do(ctx, admin, found.Username)
+			if errors.Is(err, account.ErrNotAnnounced) {
+				a.Result = mongostore.ResultPending
+			}
+			return err
+		})
+		if after.ID == "" {
+			return err
+		}
+		return errors.Join(err, output.One(c.App.Writer, f, append(slices.Clone(userColumns), more...), append(userRow(after), values...)...))
+	})
+}
+
+// plainly adapts what only returns the account.
+func plainly(do func(a *account.Admin, ctx context.Context, username string) (account.Account, error)) func(context.Context, *account.Admin, string) (account.Account, []any, error) {
+	return func(ctx context.Context, a *account.Admin, name string) (account.Account, []any, error) {
+		found, err := do(a, ctx, name)
+		return found, nil, err
 	}
-	return errors.Join(showUser(c, f, found), s.showActivity(c, f, admin, found))
+}
+
+// userReset prints the one-time password once, and nothing keeps it.
+func userReset(c *cli.Context) error {
+	err := changeUser(c, "reset-password", "This ends every session of %q and replaces the password with a one-time password, for choosing another one within 24 hours.",
+		columns("one_time_password"), func(ctx context.Context, a *account.Admin, name string) (account.Account, []any, error) {
+			found, oneTime, err := a.ResetPassword(ctx, name)
+			return found, []any{oneTime}, err
+		})
+	if err == nil {
+		say(c.App.ErrWriter, "The user logs in with the one-time password (POST /login) and sends the token, with it as \"current\",\nto PUT /users/{id}/password; it opens nothing else.\n")
+	}
+	return err
+}
+
+func userDisable(c *cli.Context) error {
+	return changeUser(c, "disable", "This disables the account of %q: no login, and every session ends now.", nil, plainly((*account.Admin).Disable))
+}
+
+func userEnable(c *cli.Context) error {
+	return changeUser(c, "enable", "This enables the account of %q: logins work again, earlier sessions stay ended.", nil, plainly((*account.Admin).Enable))
+}
+
+func userRevoke(c *cli.Context) error {
+	return changeUser(c, "revoke", "This ends every session of %q now; a new login works.", nil, plainly((*account.Admin).Revoke))
 }
 
 // shownAttempts is how many login attempts `user show` prints.
 const shownAttempts = 10
 
-// showActivity prints why somebody is limited and the latest login attempts:
-// for people, and so not where a program reads the account.
-func (s *stores) showActivity(c *cli.Context, f output.Format, admin *account.Admin, a account.Account) error {
-	if f != output.Table {
-		return nil
-	}
-	if !a.OneTimeUntil.IsZero() {
-		say(c.App.Writer, "the password is a one-time password, good until %s\n", a.OneTimeUntil.Format(time.RFC3339))
-	}
-	attempts, err := admin.Attempts(c.Context, a.ID, shownAttempts)
-	if err != nil {
-		return err
-	}
-	var addresses []string
-	for _, at := range attempts {
-		if !slices.Contains(addresses, at.IP) {
-			addresses = append(addresses, at.IP)
+// attemptJSON and limitJSON are how `user show --output json` has them.
+type attemptJSON struct {
+	At        time.Time `json:"at"`
+	Outcome   string    `json:"outcome"`
+	Address   string    `json:"address"`
+	RequestID string    `json:"request_id"`
+}
+
+type limitJSON struct {
+	Limit   string  `json:"limit"`
+	Address string  `json:"address"`
+	Known   bool    `json:"known"`
+	Left    int64   `json:"left"`
+	Burst   int64   `json:"burst"`
+	Wait    float64 `json:"wait_seconds"`
+}
+
+// userShow shows an account, why it is limited, and the latest login attempts.
+func userShow(c *cli.Context) error {
+	return withUser(c, func(s *stores, admin *account.Admin, f output.Format, found account.Account) error {
+		if f == output.CSV { // rows of one kind
+			return output.One(c.App.Writer, f, userColumns, userRow(found)...)
 		}
-	}
-	limits, err := limit.Inspect(c.Context, s.redis, a.Canonical, addresses)
-	if err != nil {
-		say(c.App.ErrWriter, "limits are not known: %v\n", err)
-	}
-	for _, l := range limits {
-		say(c.App.Writer, "%s\n", limitLine(l))
-	}
-	say(c.App.Writer, "latest login attempts:\n")
-	list := output.List(c.App.Writer, f, columns("at outcome address request_id")...)
-	for _, at := range attempts {
-		if err := list.Row(at.At, string(at.Outcome), at.IP, at.RequestID); err != nil {
+		attempts, err := admin.Attempts(c.Context, found.ID, shownAttempts)
+		if err != nil {
 			return err
 		}
+		var addresses []string
+		for _, at := range attempts {
+			if !slices.Contains(addresses, at.IP) {
+				addresses = append(addresses, at.IP)
+			}
+		}
+		limits, err := limit.Inspect(c.Context, s.redis, found.Canonical, addresses)
+		if err != nil {
+			say(c.App.ErrWriter, "limits are not known: %s\n", brief(err))
+		}
+		if f == output.JSON {
+			return showUserJSON(c, found, limits, err == nil, attempts)
+		}
+		if err := output.One(c.App.Writer, f, userColumns, userRow(found)...); err != nil {
+			return err
+		}
+		for _, l := range limits {
+			say(c.App.Writer, "%s\n", limitLine(l))
+		}
+		say(c.App.Writer, "latest login attempts:\n")
+		list := output.List(c.App.Writer, f, columns("at outcome address request_id")...)
+		for _, at := range attempts {
+			if err := list.Row(at.At, string(at.Outcome), at.IP, at.RequestID); err != nil {
+				return err
+			}
+		}
+		return list.Close()
+	})
+}
+
+func showUserJSON(c *cli.Context, found account.Account, limits []limit.State, known bool, attempts []account.Attempt) error {
+	tried := make([]attemptJSON, len(attempts))
+	for i, a := range attempts {
+		tried[i] = attemptJSON{a.At, string(a.Outcome), a.IP, a.RequestID}
 	}
-	return list.Close()
+	var limited any // null: not known
+	if known {
+		all := make([]limitJSON, len(limits))
+		for i, l := range limits {
+			all[i] = limitJSON{string(l.Limit), l.Address, l.Known, int64(l.Left), int64(l.Burst), l.Wait.Seconds()}
+		}
+		limited = all
+	}
+	return output.One(c.App.Writer, output.JSON, append(slices.Clone(userColumns), columns("limits attempts")...), append(userRow(found), limited, tried)...)
 }
 
 // limitLine says how an account stands with a limit.
@@ -205,11 +259,4 @@ func limitLine(l limit.State) string {
 		return fmt.Sprintf("limited: too many %s, next attempt in %s", what, l.Wait.Round(time.Second))
 	}
 	return fmt.Sprintf("not limited: %s, %d of %d left", what, l.Left, l.Burst)
-}
-
-// userColumns are what `user show` shows.
-var userColumns = columns("id username canonical created_at disabled generation")
-
-func showUser(c *cli.Context, f output.Format, a account.Account) error {
-	return output.One(c.App.Writer, f, userColumns, a.ID, a.Username, a.Canonical, a.CreatedAt, a.Disabled, a.Generation)
 }

@@ -10,7 +10,8 @@ import (
 
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/admin/watch"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 )
 
 // watchInterval is the default time between looks.
@@ -34,7 +35,7 @@ func campaignWatch(c *cli.Context) error {
 		ticks := time.NewTicker(interval)
 		defer ticks.Stop()
 		return watch.Run(c.Context, watch.Config{
-			Look: s.sample, View: viewFor(c.App.Writer, f), Ticks: ticks.C, Now: time.Now,
+			Look: s.sampler(c.App.Writer), View: viewFor(c.App.Writer, f), Ticks: ticks.C, Now: time.Now,
 		})
 	})
 	if c.Err() != nil {
@@ -62,30 +63,78 @@ func drawable(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// sample reads how the campaign stands and who was granted last.
-func (s *stores) sample(ctx context.Context) (watch.Sample, error) {
-	progress, err := s.admin().Status(ctx)
-	if err != nil {
-		return watch.Sample{}, err
+// sampler returns what reads how the campaign stands, who was granted last, and
+// how far Redis is behind. It ends when nobody reads what w is given.
+func (s *stores) sampler(w io.Writer) func(context.Context) (watch.Sample, error) {
+	admin := s.campaigns()
+	return func(ctx context.Context) (watch.Sample, error) {
+		if readerGone(w) {
+			return watch.Sample{}, watch.ErrStop
+		}
+		summary, mirrorErr := s.mirror.Summary(ctx) // before the log, which may only be ahead
+		log, err := admin.ReadOn(ctx)
+		if err == nil && log.Latest() == nil {
+			err = campaign.ErrNoCampaign
+		}
+		if err != nil {
+			return watch.Sample{}, err
+		}
+		f := log.Latest()
+		settings := f.Settings()
+		sample := watch.Sample{
+			Progress: watch.Progress{
+				ID: campaignID(f), Name: settings.Name, Discount: settings.Discount, Slots: settings.Slots,
+				Granted: f.Granted(), Remaining: settings.Slots - f.Granted(), Waiting: f.Waiting(),
+				Status: statusOf(f), StartsAt: settings.StartsAt, EndsAt: settings.EndsAt,
+			},
+			Lag: s.lag(ctx, log, summary, mirrorErr),
+		}
+		return sample, s.addLatest(ctx, &sample, f)
 	}
-	if progress.Restoring || progress.Granted == 0 { // what Redis holds may be another campaign's
-		return watch.Sample{Progress: progress}, nil
+}
+
+// lag says how far Redis is behind the log of the campaign in force.
+func (s *stores) lag(ctx context.Context, log *campaign.Log, m mirror.Summary, err error) watch.Lag {
+	l := watch.Lag{Beat: -1}
+	at := campaign.Place{Seq: -1}
+	if log.InForce() != nil {
+		at = log.InForce().At()
 	}
-	places, err := campaign.NewBoard(s.redis).Latest(ctx, progress.Slots, latestWinners)
-	if err != nil {
-		return watch.Sample{}, err
+	switch {
+	case err != nil:
+		l.Problem = brief(err)
+	case m.Origin != "" && m.Origin != log.Origin:
+		l.Problem = "it belongs to another database"
+	case m.Origin != "" && !m.Intact:
+		l.Problem = "a part of what it holds is missing"
+	case at.Before(m.Place):
+		l.Problem = "it holds entries that MongoDB lacks: see earlybird campaign restore"
+	case m.Epoch == at.Epoch:
+		l.Entries = at.Seq - m.Seq
+	default:
+		l.Entries = at.Seq + 1
 	}
-	ids := make([]string, len(places))
-	for i, p := range places {
-		ids[i] = p.UserID
+	if m.Beat.IsZero() {
+		return l
+	}
+	if now, err := s.mongo.Now(ctx); err == nil { // beats are by MongoDB's clock
+		l.Beat = max(0, now.Sub(m.Beat))
+	}
+	return l
+}
+
+// addLatest adds who was granted last.
+func (s *stores) addLatest(ctx context.Context, sample *watch.Sample, f *campaign.Fold) error {
+	var ids []string
+	var latest []campaign.Grant
+	for rank := min(f.Limit(), f.Last()); rank > 0 && len(latest) < latestWinners; rank-- {
+		if g, ok := f.Grant(rank); ok {
+			latest, ids = append(latest, g), append(ids, g.UserID)
+		}
 	}
 	names, err := s.mongo.Usernames(ctx, ids)
-	if err != nil {
-		return watch.Sample{}, err
+	for _, g := range latest {
+		sample.Latest = append(sample.Latest, watch.Winner{Rank: g.Rank, UserID: g.UserID, Username: names[g.UserID]})
 	}
-	sample := watch.Sample{Progress: progress}
-	for _, p := range places {
-		sample.Latest = append(sample.Latest, watch.Winner{Rank: p.Position, UserID: p.UserID, Username: names[p.UserID]})
-	}
-	return sample, nil
+	return err
 }

@@ -45,6 +45,7 @@ func TestWatch(t *testing.T) {
 		t.Run(tt.format, func(t *testing.T) {
 			s := newStores(t)
 			s.mustRun(t, "campaign start --yes --name L --slots 2 --discount 10")
+			replica := s.replica(t)
 			ctx, interrupt := context.WithTimeout(t.Context(), 20*time.Second)
 			defer interrupt()
 			header := 0
@@ -55,9 +56,9 @@ func TestWatch(t *testing.T) {
 			out.each = func(n int) {
 				switch n - header {
 				case 1:
-					s.claim(t, "a")
+					place(t, replica, "a")
 				case 2:
-					s.claim(t, "b", "c")
+					place(t, replica, "b", "c")
 				case 3:
 					s.mustRun(t, "campaign pause --yes")
 				case 4:

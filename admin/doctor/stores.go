@@ -2,95 +2,14 @@ package doctor
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+	"time"
 
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/revocation"
 )
-
-// RedisSettings are those that the promises of a campaign rest on. A setting
-// that the server does not show is empty.
-type RedisSettings struct {
-	Policy        string // maxmemory-policy
-	MaxMemory     string // in bytes, 0: as much as there is
-	UsedMemory    string // in bytes
-	AppendOnly    string // yes or no
-	AppendFsync   string // always, everysec or no
-	MinReplicas   string // min-replicas-to-write
-	WhyUnreadable string // what the server says when settings are not shown
-}
-
-const lookYourself = "an embedded server has no such setting, a managed one hides it: look in its console for "
-
-// Eviction judges what Redis does when its memory is full: it may refuse, but
-// never forget who was among the first.
-func (s RedisSettings) Eviction() (string, error) {
-	const fix = "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf: an evicted key is a lost campaign"
-	switch {
-	case s.Policy == "":
-		return "", &Warning{s.unreadable("maxmemory-policy"), lookYourself + "maxmemory-policy noeviction"}
-	case s.Policy == "noeviction" && s.full():
-		return "", &Advised{
-			fmt.Sprintf("memory is full, %s of %s bytes: logins are told pending", s.UsedMemory, s.MaxMemory),
-			"CONFIG SET maxmemory to more, and the same in redis.conf; the logins are made good by themselves then",
-		}
-	case s.Policy == "noeviction":
-		return "maxmemory-policy noeviction: when full it refuses, and forgets nothing", nil
-	case s.MaxMemory == "0":
-		return "", &Warning{fmt.Sprintf("maxmemory-policy %s, harmless only as long as maxmemory is 0", s.Policy), fix}
-	default:
-		return "", &Advised{fmt.Sprintf("maxmemory-policy %s: when full it deletes what it was told to keep", s.Policy), fix}
-	}
-}
-
-// full reports whether Redis refuses writes for want of memory.
-func (s RedisSettings) full() bool {
-	used, err1 := strconv.ParseInt(s.UsedMemory, 10, 64)
-	most, err2 := strconv.ParseInt(s.MaxMemory, 10, 64)
-	return err1 == nil && err2 == nil && most > 0 && used >= most
-}
-
-// Append judges whether Redis writes down what it decides.
-func (s RedisSettings) Append() (string, error) {
-	switch s.AppendOnly {
-	case "":
-		return "", &Warning{s.unreadable("appendonly"), lookYourself + "appendonly yes, or another log that survives a crash"}
-	case "yes":
-		return "appendonly yes: what was decided is written down", nil
-	default:
-		return "", &Advised{
-			"appendonly no: a crash loses grants that people have seen",
-			"CONFIG SET appendonly yes, and the same in redis.conf; wait until INFO persistence says aof_rewrite_in_progress:0",
-		}
-	}
-}
-
-// Fsync judges whether what is written is on disk before the answer. A primary
-// that refuses to write without replicas has another way to be durable.
-func (s RedisSettings) Fsync() (string, error) {
-	const fix = "CONFIG SET appendfsync always, and the same in redis.conf"
-	replicated := s.MinReplicas != "" && s.MinReplicas != "0"
-	switch {
-	case s.AppendFsync == "":
-		return "", &Warning{s.unreadable("appendfsync"), lookYourself + "appendfsync always, or for replicas that confirm each write"}
-	case s.AppendFsync == "always":
-		return "appendfsync always: a grant is on disk before it is told", nil
-	case replicated:
-		return "", &Warning{
-			fmt.Sprintf("appendfsync %s: grants rest on the %s replicas that must confirm", s.AppendFsync, s.MinReplicas),
-			fix + "; or make sure that identity and earlybird-tag wait for replicas (--redis-replicas, replicas)",
-		}
-	default:
-		return "", &Advised{fmt.Sprintf("appendfsync %s: a power failure loses the last grants that people have seen", s.AppendFsync), fix}
-	}
-}
-
-func (s RedisSettings) unreadable(setting string) string {
-	if s.WhyUnreadable == "" {
-		return setting + " is not shown"
-	}
-	return fmt.Sprintf("%s is not shown: %s", setting, s.WhyUnreadable)
-}
 
 // Indexes judges what the store found of its indexes.
 func Indexes(faults []mongostore.IndexFault) (string, error) {
@@ -108,19 +27,147 @@ func Indexes(faults []mongostore.IndexFault) (string, error) {
 	}
 }
 
-// Replication judges what kind of server keeps the ledger.
+// Replication judges what kind of server keeps the log.
 func Replication(d mongostore.Deployment) (string, error) {
-	const fix = "use a replica set of three, or a sharded cluster: the ledger is what everything is restored from"
+	const fix = "use a replica set of three, or a sharded cluster: everything else can be rebuilt from it"
 	switch {
 	case d.FerretDB:
 		return "", &Warning{"FerretDB, a single server for trying and testing", fix}
 	case d.Sharded:
 		return "sharded cluster, MongoDB " + d.Version, nil
 	case d.Set == "":
-		return "", &Warning{"MongoDB " + d.Version + ", a server alone: no fail-over, and no copy of the ledger", fix}
+		return "", &Warning{"MongoDB " + d.Version + ", a server alone: no fail-over, and no copy of the data", fix}
 	case d.Members < 3:
-		return "", &Warning{fmt.Sprintf("replica set %s with data on %d: losing one stops writes, or loses the ledger", d.Set, d.Members), fix}
+		return "", &Warning{fmt.Sprintf("replica set %s with data on %d: losing one stops writes, or loses data", d.Set, d.Members), fix}
 	default:
 		return fmt.Sprintf("replica set %s with data on %d, MongoDB %s", d.Set, d.Members, d.Version), nil
 	}
+}
+
+// Clock judges how far this machine's clock is from MongoDB's, by which
+// campaigns start and end. Asking took a time, which is a doubt.
+func Clock(own, theirs time.Time, took time.Duration) (string, error) {
+	skew := own.Sub(theirs)
+	if off := skew.Abs() - took; off > campaign.MaxSkew {
+		which := "ahead of"
+		if skew < 0 {
+			which = "behind"
+		}
+		return "", &Advised{
+			fmt.Sprintf("this machine's clock is %s %s MongoDB's", skew.Abs().Round(time.Second), which),
+			fmt.Sprintf("set both by NTP: an identity service that is more than %s off places nobody, and its tokens are wrong", campaign.MaxSkew),
+		}
+	}
+	return fmt.Sprintf("this machine's clock and MongoDB's agree within %s", max(time.Second, skew.Abs().Round(time.Second))), nil
+}
+
+// Log judges the campaign's log as it was read; err is what reading it said.
+func Log(l *campaign.Log, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	f := l.Latest()
+	if f == nil {
+		return "there is no campaign yet", nil
+	}
+	return fmt.Sprintf("campaign %d, %d entries, and each follows from the one before", f.Campaign(), f.At().Seq+1), nil
+}
+
+// Origin judges whose data Redis holds.
+func Origin(ours string, m mirror.Summary, r revocation.State) (string, error) {
+	for _, part := range []struct{ what, origin string }{{"the campaign", m.Origin}, {"the revocations", r.Origin}} {
+		if part.origin != "" && part.origin != ours {
+			return "", &Advised{
+				fmt.Sprintf("Redis holds %s of another database, origin %s; this one is %s", part.what, part.origin, ours),
+				`is one of the two addresses wrong? Nothing is written to this Redis, and logins are answered with pending; "earlybird redis adopt" takes it over`,
+			}
+		}
+	}
+	if m.Origin == "" && r.Origin == "" {
+		return "Redis is empty; it is filled from this database", nil
+	}
+	return "Redis is filled from this database", nil
+}
+
+// staleBeat is after which time without a beat the gateways say "unknown" in
+// place of "no grant".
+const staleBeat = 15 * time.Second
+
+const isOneRunning = "is an identity service running, and does it reach this Redis and MongoDB? It fills Redis within a second"
+
+// Mirror judges the copy of the log in Redis, which the gateways read. It was
+// read before the log, and now is MongoDB's time.
+func Mirror(l *campaign.Log, m mirror.Summary, now time.Time) (string, error) {
+	at := campaign.Place{Seq: -1}
+	if l.InForce() != nil {
+		at = l.InForce().At()
+	}
+	switch {
+	case m.Origin == "":
+		return "", &Advised{"Redis holds nothing of the campaign", isOneRunning}
+	case at.Before(m.Place) || at.Before(m.Stream):
+		return "", &Advised{
+			fmt.Sprintf("Redis holds the log up to %s, MongoDB only up to %s", m.Place, at),
+			`MongoDB came back from an older backup? "earlybird campaign restore" shows what is missing and puts it back`,
+		}
+	case !m.Intact:
+		return "", &Advised{"a part of what Redis holds is missing", isOneRunning + "; does maxmemory-policy say noeviction?"}
+	case m.Beat.IsZero():
+		return "", &Advised{"no identity service has found Redis complete yet", isOneRunning}
+	case now.Sub(m.Beat) > staleBeat:
+		return "", &Advised{fmt.Sprintf("the last identity service found Redis complete %s ago", now.Sub(m.Beat).Round(time.Second)), isOneRunning}
+	}
+	lag := at.Seq - m.Seq
+	if m.Epoch != at.Epoch {
+		lag = at.Seq + 1
+	}
+	return fmt.Sprintf("intact, %d entries behind, found complete %s ago", lag, max(0, now.Sub(m.Beat)).Round(100*time.Millisecond)), nil
+}
+
+// Revocations judges the stream of revocations in Redis.
+func Revocations(r revocation.State, now time.Time) (string, error) {
+	switch {
+	case r.Origin == "":
+		return "", &Advised{"Redis holds no revocations, nor that there are none", isOneRunning}
+	case !r.Whole:
+		return "", &Advised{"a part of the revocations is missing", isOneRunning + "; does maxmemory-policy say noeviction?"}
+	case r.Beat.IsZero():
+		return "", &Advised{"no identity service has compared the revocations with MongoDB yet", isOneRunning}
+	case now.Sub(r.Beat) > staleBeat:
+		return "", &Advised{fmt.Sprintf("the revocations were compared with MongoDB %s ago", now.Sub(r.Beat).Round(time.Second)), isOneRunning}
+	default:
+		return fmt.Sprintf("whole, compared with MongoDB %s ago", max(0, now.Sub(r.Beat)).Round(100*time.Millisecond)), nil
+	}
+}
+
+// Right is one thing that Earlybird must be allowed to do in Redis, and what
+// Redis said.
+type Right struct {
+	Command string
+	Err     error
+}
+
+// Rights judges what Redis allowed.
+func Rights(tried []Right) (string, error) {
+	var denied []string
+	for _, r := range tried {
+		switch {
+		case r.Err == nil:
+		case strings.Contains(r.Err.Error(), "READONLY"):
+			return "", &Advised{"this is a replica: it takes no writes", "name the primary, or the sentinels, with --redis-url or EARLYBIRD_REDIS_URL"}
+		case strings.Contains(r.Err.Error(), "OOM"):
+			return "", &Advised{"Redis is full and takes no more writes: gateways answer pending", "raise maxmemory; Redis is filled by itself then"}
+		case strings.Contains(r.Err.Error(), "NOPERM"):
+			denied = append(denied, "+"+r.Command)
+		default:
+			return "", fmt.Errorf("%s: %w", r.Command, r.Err)
+		}
+	}
+	if len(denied) > 0 {
+		return "", &Advised{
+			"this Redis user may not: " + strings.Join(denied, " "),
+			"ACL SETUSER with these, and ~earlybird:* for the keys; deploy/docs/operations.md lists what each part needs",
+		}
+	}
+	return fmt.Sprintf("this user may do all %d things that are needed", len(tried)), nil
 }

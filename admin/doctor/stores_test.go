@@ -6,41 +6,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
+	"github.com/earlybird/earlybird/identity/revocation"
 )
 
 // judged is how a judgement comes out of Examine.
 func judged(detail string, err error) Result {
 	return Check{Look: func(context.Context) (string, error) { return detail, err }}.run(context.Background())
-}
-
-func TestRedisSettings(t *testing.T) {
-	tests := []struct {
-		name     string
-		settings RedisSettings
-		judge    func(RedisSettings) (string, error)
-		level    string
-		detail   string
-		hint     string
-	}{
-		{"noeviction", RedisSettings{Policy: "noeviction", MaxMemory: "100"}, RedisSettings.Eviction, "ok", "noeviction", ""},
-		{"full", RedisSettings{Policy: "noeviction", MaxMemory: "100", UsedMemory: "101"}, RedisSettings.Eviction, "failed", "memory is full", "maxmemory to more"},
-		{"not full", RedisSettings{Policy: "noeviction", MaxMemory: "100", UsedMemory: "99"}, RedisSettings.Eviction, "ok", "noeviction", ""},
-		{"eviction with a bound", RedisSettings{Policy: "allkeys-lru", MaxMemory: "100"}, RedisSettings.Eviction, "failed", "deletes", "CONFIG SET maxmemory-policy noeviction"},
-		{"eviction without a bound", RedisSettings{Policy: "allkeys-lru", MaxMemory: "0"}, RedisSettings.Eviction, "warning", "harmless only", "noeviction"},
-		{"policy hidden", RedisSettings{WhyUnreadable: "NOPERM"}, RedisSettings.Eviction, "warning", "NOPERM", "console"},
-		{"append-only", RedisSettings{AppendOnly: "yes"}, RedisSettings.Append, "ok", "written down", ""},
-		{"nothing is written", RedisSettings{AppendOnly: "no"}, RedisSettings.Append, "failed", "loses grants", "CONFIG SET appendonly yes"},
-		{"log hidden", RedisSettings{}, RedisSettings.Append, "warning", "not shown", "console"},
-		{"synced", RedisSettings{AppendFsync: "always"}, RedisSettings.Fsync, "ok", "on disk", ""},
-		{"synced each second", RedisSettings{AppendFsync: "everysec", MinReplicas: "0"}, RedisSettings.Fsync, "failed", "power failure", "appendfsync always"},
-		{"replicas confirm", RedisSettings{AppendFsync: "everysec", MinReplicas: "1"}, RedisSettings.Fsync, "warning", "replicas", "--redis-replicas"},
-		{"sync hidden", RedisSettings{WhyUnreadable: "unknown command"}, RedisSettings.Fsync, "warning", "unknown command", "console"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) { wants(t, judged(tt.judge(tt.settings)), tt.level, tt.detail, tt.hint) })
-	}
 }
 
 func wants(t *testing.T, got Result, level, detail, hint string) {
@@ -60,6 +36,69 @@ func TestMongo(t *testing.T) {
 	wants(t, judged(Replication(mongostore.Deployment{Set: "rs0", Members: 1})), "warning", "data on 1", "replica set of three")
 	wants(t, judged(Replication(mongostore.Deployment{Set: "rs0", Members: 3})), "ok", "rs0", "")
 	wants(t, judged(Replication(mongostore.Deployment{Sharded: true, Version: "8.0.1"})), "ok", "sharded cluster", "")
+}
+
+func TestClock(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	wants(t, judged(Clock(now, now, 0)), "ok", "agree within 1s", "")
+	wants(t, judged(Clock(now.Add(5*time.Second), now, 0)), "ok", "agree within 5s", "")
+	wants(t, judged(Clock(now.Add(6*time.Second), now, 0)), "failed", "6s ahead of MongoDB's", "NTP")
+	wants(t, judged(Clock(now.Add(-time.Hour), now, 0)), "failed", "1h0m0s behind MongoDB's", "NTP")
+	wants(t, judged(Clock(now.Add(6*time.Second), now, 2*time.Second)), "ok", "agree within 6s", "") // a slow answer proves nothing
+}
+
+func TestOrigin(t *testing.T) {
+	ours, theirs := mirror.Summary{MirrorState: campaign.MirrorState{Origin: "OURS"}}, mirror.Summary{MirrorState: campaign.MirrorState{Origin: "THEIRS"}}
+	wants(t, judged(Origin("OURS", ours, revocation.State{Origin: "OURS"})), "ok", "filled from this database", "")
+	wants(t, judged(Origin("OURS", mirror.Summary{}, revocation.State{})), "ok", "empty", "")
+	wants(t, judged(Origin("OURS", theirs, revocation.State{Origin: "OURS"})), "failed", "the campaign of another database, origin THEIRS", "redis adopt")
+	wants(t, judged(Origin("OURS", ours, revocation.State{Origin: "THEIRS"})), "failed", "the revocations of another database", "redis adopt")
+}
+
+func TestMirror(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	none := campaign.Place{Seq: -1}
+	holds := func(change func(*mirror.Summary)) mirror.Summary {
+		m := mirror.Summary{MirrorState: campaign.MirrorState{Origin: "OURS", Place: none, Stream: none, Intact: true, Beat: now.Add(-time.Second)}}
+		change(&m)
+		return m
+	}
+	for _, tt := range []struct {
+		name                string
+		change              func(*mirror.Summary)
+		level, detail, hint string
+	}{
+		{"complete", func(*mirror.Summary) {}, "ok", "intact, 0 entries behind, found complete 1s ago", ""},
+		{"empty", func(m *mirror.Summary) { *m = mirror.Summary{} }, "failed", "holds nothing", "is an identity service running"},
+		{"a key is gone", func(m *mirror.Summary) { m.Intact = false }, "failed", "missing", "noeviction"},
+		{"never complete", func(m *mirror.Summary) { m.Beat = time.Time{} }, "failed", "complete yet", "is an identity service running"},
+		{"long ago", func(m *mirror.Summary) { m.Beat = now.Add(-16 * time.Second) }, "failed", "complete 16s ago", "is an identity service running"},
+		{"ahead", func(m *mirror.Summary) { m.Place = campaign.Place{Epoch: 1 << 20, Seq: 3} }, "failed", "up to 1048576:3", "campaign restore"},
+		{"its stream is ahead", func(m *mirror.Summary) { m.Stream = campaign.Place{Epoch: 1 << 20, Seq: 3}; m.Intact = false }, "failed", "MongoDB only up to", "campaign restore"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wants(t, judged(Mirror(&campaign.Log{Origin: "OURS"}, holds(tt.change), now)), tt.level, tt.detail, tt.hint)
+		})
+	}
+}
+
+func TestRevocations(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	well := revocation.State{Origin: "OURS", Whole: true, Beat: now}
+	wants(t, judged(Revocations(well, now)), "ok", "whole", "")
+	wants(t, judged(Revocations(well, now.Add(16*time.Second))), "failed", "16s ago", "is an identity service running")
+	wants(t, judged(Revocations(revocation.State{}, now)), "failed", "no revocations", "is an identity service running")
+	wants(t, judged(Revocations(revocation.State{Origin: "OURS", Beat: now}, now)), "failed", "missing", "noeviction")
+	wants(t, judged(Revocations(revocation.State{Origin: "OURS", Whole: true}, now)), "failed", "yet", "is an identity service running")
+}
+
+func TestRights(t *testing.T) {
+	noPerm := errors.New("NOPERM User edge has no permissions to run the 'xadd' command")
+	wants(t, judged(Rights([]Right{{"get", nil}, {"set", nil}})), "ok", "all 2 things", "")
+	wants(t, judged(Rights([]Right{{"get", nil}, {"set", noPerm}, {"xadd", noPerm}})), "failed", "may not: +set +xadd", "ACL SETUSER")
+	wants(t, judged(Rights([]Right{{"set", errors.New("READONLY You can't write against a read only replica.")}})), "failed", "replica", "--redis-url")
+	wants(t, judged(Rights([]Right{{"set", errors.New("OOM command not allowed when used memory > 'maxmemory'.")}})), "failed", "full", "maxmemory")
+	wants(t, judged(Rights([]Right{{"set", errors.New("broken pipe")}})), "failed", "set: broken pipe", "")
 }
 
 // TestThen: what depends on a server that does not answer is not looked at.

@@ -7,8 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -30,15 +34,17 @@ func Formats() []Format { return []Format{Table, JSON, CSV} }
 // Column is one value of each row.
 type Column struct {
 	Name string // the JSON member and the CSV heading
-	// Long is set for a column that may be too long for a table's line, and is
-	// wrapped there.
+	// Long is set for a column of sentences, which are Earlybird's own. They may be
+	// too long for a table's line, and are wrapped there.
 	Long bool
 }
 
 // Writer writes rows that all have the same columns. A value is a string, a
 // bool, a number, a time.Time or nil, and in JSON whatever encoding/json takes; a
-// zero time is as nil: null in JSON, empty elsewhere. Times are written as RFC 3339 says, in UTC. In CSV, text that
-// a spreadsheet would take for a formula begins with an apostrophe.
+// zero time is as nil: null in JSON, empty elsewhere. Times are written as RFC 3339
+// says, in UTC. In CSV, what a spreadsheet would take for a formula has an
+// apostrophe before it, except in a Long column. A table that is wider than the
+// terminal is written as lines of name and value.
 type Writer interface {
 	// Row writes one row, or keeps it until Close.
 	Row(values ...any) error
@@ -61,21 +67,41 @@ func List(w io.Writer, f Format, columns ...Column) Writer {
 	}
 }
 
-// One writes a single row: a JSON object instead of a list.
+// One writes a single row: a JSON object instead of a list, and a line for each
+// value instead of a table.
 func One(w io.Writer, f Format, columns []Column, values ...any) error {
-	if f == JSON {
+	switch f {
+	case Table:
+		return record(w, columns, values)
+	case JSON:
 		object, err := object(columns, values)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(w, "%s\n", object)
 		return err
+	case CSV:
 	}
 	list := List(w, f, columns...)
 	if err := list.Row(values...); err != nil {
 		return err
 	}
 	return list.Close()
+}
+
+// record writes a row as lines of name and value, which fit any terminal.
+func record(w io.Writer, columns []Column, values []any) error {
+	widest := 0
+	for _, c := range columns {
+		widest = max(widest, len(c.Name))
+	}
+	for i, c := range columns {
+		line := fmt.Sprintf("%-*s  %s", widest, c.Name, words(values[i]))
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " ")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // object is a row in JSON, its members in the order of the columns.
@@ -193,20 +219,30 @@ func (l *csvList) Row(values ...any) error {
 	record := make([]string, len(values))
 	for i, v := range values {
 		record[i] = words(v)
-		if _, isText := v.(string); isText {
+		if _, isText := v.(string); isText && !l.columns[i].Long {
 			record[i] = inert(record[i])
 		}
 	}
 	return l.w.Write(record)
 }
 
-// inert puts an apostrophe before text that a spreadsheet would run as a
-// formula (OWASP, CSV Injection): users choose their names.
+// inert puts an apostrophe before whatever a spreadsheet would run as a formula
+// (OWASP, CSV Injection): users choose their names. A reader may split rows at
+// another character than the comma, and cells are trimmed, so a formula can begin
+// after anything but a letter or a digit.
 func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
+	const formula = "=+-@＝＋－＠"
+	var b strings.Builder
+	before := ' '
+	for i, r := range s {
+		inside := unicode.IsLetter(before) || unicode.IsDigit(before) || strings.ContainsRune("_'"+formula, before)
+		if strings.ContainsRune(formula, r) && !inside || strings.ContainsRune("\t\r", r) && i == 0 {
+			b.WriteByte('\'')
+		}
+		b.WriteRune(r)
+		before = r
 	}
-	return s
+	return b.String()
 }
 
 func (l *csvList) Close() error {
@@ -219,11 +255,13 @@ func (l *csvList) Close() error {
 
 type tableList struct {
 	table.Writer
-	w io.Writer
+	w       io.Writer
+	columns []Column
+	rows    [][]any
 }
 
 func newTable(w io.Writer, columns []Column) *tableList {
-	t := &tableList{table.NewWriter(), w}
+	t := &tableList{Writer: table.NewWriter(), w: w, columns: columns}
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	heading := make(table.Row, len(columns))
@@ -240,6 +278,7 @@ func newTable(w io.Writer, columns []Column) *tableList {
 }
 
 func (t *tableList) Row(values ...any) error {
+	t.rows = append(t.rows, slices.Clone(values))
 	row := make(table.Row, len(values))
 	for i, v := range values {
 		row[i] = v
@@ -253,6 +292,32 @@ func (t *tableList) Row(values ...any) error {
 }
 
 func (t *tableList) Close() error {
-	_, err := io.WriteString(t.w, t.Render()+"\n")
+	rendered := t.Render()
+	if most := width(t.w); most > 0 && text.LongestLineLen(rendered) > most {
+		for i, row := range t.rows {
+			if i > 0 {
+				if _, err := io.WriteString(t.w, "\n"); err != nil {
+					return err
+				}
+			}
+			if err := record(t.w, t.columns, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	_, err := io.WriteString(t.w, rendered+"\n")
 	return err
+}
+
+// width is how many columns a terminal has; 0: it is none, and takes any line.
+// COLUMNS in the environment says otherwise.
+func width(w io.Writer) int {
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	if file, ok := w.(*os.File); ok {
+		return terminalWidth(file)
+	}
+	return 0
 }

@@ -75,8 +75,8 @@ func TestOne(t *testing.T) {
 
 func TestTableWrapsLongColumns(t *testing.T) {
 	var out bytes.Buffer
-	err := One(&out, Table, both, "1", strings.Repeat("many words ", 20), nil, at)
-	if err != nil {
+	list := List(&out, Table, both...)
+	if err := errors.Join(list.Row("1", strings.Repeat("many words ", 20), nil, at), list.Close()); err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(out.String()) {
@@ -94,19 +94,36 @@ func TestTableWrapsLongColumns(t *testing.T) {
 	}
 }
 
-// TestInert: users choose their names, and spreadsheets run what begins so.
+// TestInert: users choose their names, and spreadsheets run what begins so, at
+// whichever character they split a row.
 func TestInert(t *testing.T) {
-	var out bytes.Buffer
-	list := List(&out, CSV, Column{Name: "name"}, Column{Name: "n"})
-	for _, name := range []string{"=1+1", "+1", "-ada", "@ada", "ada=1", ""} {
-		if err := list.Row(name, int64(-1)); err != nil {
+	for given, want := range map[string]string{
+		"=1+1": "'=1+1", "+1": "'+1", "-ada": "'-ada", "@ada": "'@ada", "\t=1": "'\t'=1", "\r=1": "'\r'=1",
+		"x;=1+1": "x;'=1+1", "x\t=1": "x\t'=1", "x|@y": "x|'@y", "x, =1": "x, '=1", "x:-1": "x:'-1", `x";"=1`: `x";"'=1`,
+		"x;-=1": "x;'-=1", "＝1": "'＝1", "x;＠y": "x;'＠y", " =1": " '=1", "x ;  +1": "x ;  '+1",
+		"ada=1": "ada=1", "anne-marie": "anne-marie", "a@b.example": "a@b.example", "2-x_-y--z": "2-x_-y--z", "": "", "ö-1": "ö-1",
+	} {
+		var out bytes.Buffer
+		list := List(&out, CSV, Column{Name: "name"}, Column{Name: "n"})
+		if err := errors.Join(list.Row(given, int64(-1)), list.Close()); err != nil {
 			t.Fatal(err)
 		}
+		rows, err := csv.NewReader(&out).ReadAll()
+		if err != nil || rows[1][0] != strings.ReplaceAll(want, "\r\n", "\n") || rows[1][1] != "-1" {
+			t.Errorf("%q is written as %q, %v, want %q", given, rows, err, want)
+		}
 	}
-	if err := list.Close(); err != nil {
+}
+
+// TestNarrow: what is wider than the terminal is written value by value.
+func TestNarrow(t *testing.T) {
+	t.Setenv("COLUMNS", "20")
+	var out bytes.Buffer
+	list := List(&out, Table, Column{Name: "id"}, Column{Name: "name"})
+	if err := errors.Join(list.Row(int64(1), "a name of 25 characters.."), list.Row(int64(2), "x"), list.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if want := "name,n\n'=1+1,-1\n'+1,-1\n'-ada,-1\n'@ada,-1\nada=1,-1\n,-1\n"; out.String() != want {
+	if want := "id    1\nname  a name of 25 characters..\n\nid    2\nname  x\n"; out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 // Screen draws on a terminal, each time over what it drew before.
@@ -50,6 +49,7 @@ func picture(s Sample) []string {
 		fmt.Sprintf("Campaign %s  %s  %s  %d %% off", p.ID, brief(p.Name), p.Status, p.Discount),
 		fmt.Sprintf("%s %3d %%", bar(p), percent(p)),
 		fmt.Sprintf("%d of %d granted   %d remaining   %d waiting   %.1f logins/s", p.Granted, p.Slots, p.Remaining, p.Waiting, s.Rate),
+		s.Lag.line(),
 	}
 	lines = append(lines, times(p, s.At)...)
 	for _, w := range s.Latest {
@@ -62,7 +62,7 @@ func picture(s Sample) []string {
 }
 
 // times says when the campaign starts or ends, if that is still to come.
-func times(p campaign.Progress, now time.Time) []string {
+func times(p Progress, now time.Time) []string {
 	var lines []string
 	for _, t := range []struct {
 		verb string
@@ -75,14 +75,14 @@ func times(p campaign.Progress, now time.Time) []string {
 	return lines
 }
 
-func percent(p campaign.Progress) int64 {
+func percent(p Progress) int64 {
 	if p.Slots < 1 {
 		return 0
 	}
 	return 100 * p.Granted / p.Slots
 }
 
-func bar(p campaign.Progress) string {
+func bar(p Progress) string {
 	full := 0
 	if p.Slots > 0 {
 		full = int(barWidth * p.Granted / p.Slots)
@@ -109,13 +109,33 @@ func (w Winner) name() string {
 	return w.Username
 }
 
+// staleBeat is after which time without a beat the gateways no longer trust
+// Redis to say who holds no grant.
+const staleBeat = 15 * time.Second
+
+// line says how Redis is.
+func (l Lag) line() string {
+	switch {
+	case l.Problem != "":
+		return "Redis: " + l.Problem
+	case l.Beat < 0:
+		return "Redis: no identity service has found it complete yet"
+	case l.Beat > staleBeat:
+		return fmt.Sprintf("Redis: not found complete for %s: is an identity service running?", l.Beat.Round(time.Second))
+	case l.Entries > 0:
+		return fmt.Sprintf("Redis: behind by %d", l.Entries)
+	default:
+		return "Redis: has everything"
+	}
+}
+
 // note is what is not as it should be.
 func (s Sample) note() string {
 	switch {
 	case s.Problem != "":
 		return s.Problem
-	case s.Progress.Restoring:
-		return "Redis is being restored: the numbers are the ledger's"
+	case s.Lag.Problem != "":
+		return "Redis: " + s.Lag.Problem
 	default:
 		return ""
 	}
@@ -145,7 +165,7 @@ func NewLog(w io.Writer, f output.Format) *Log {
 
 func logColumns() []output.Column {
 	var all []output.Column
-	for name := range strings.FieldsSeq("at id name discount slots granted remaining waiting status starts_at ends_at rate problem") {
+	for name := range strings.FieldsSeq("at id name discount slots granted remaining waiting status starts_at ends_at rate lag beat_age problem") {
 		all = append(all, output.Column{Name: name})
 	}
 	return all
@@ -175,7 +195,7 @@ func (s Sample) values(f output.Format) []any {
 	p := s.Progress
 	values := []any{
 		s.At, p.ID, p.Name, p.Discount, p.Slots, p.Granted, p.Remaining, p.Waiting,
-		string(p.Status), p.StartsAt, p.EndsAt, math.Round(s.Rate*10) / 10, s.note(),
+		p.Status, p.StartsAt, p.EndsAt, math.Round(s.Rate*10) / 10, s.Lag.Entries, s.Lag.age(), s.note(),
 	}
 	if f != output.JSON {
 		return values
@@ -187,12 +207,23 @@ func (s Sample) values(f output.Format) []any {
 	return append(values, latest)
 }
 
+// age is the beat's, in seconds; nil: there is none.
+func (l Lag) age() any {
+	if l.Beat < 0 {
+		return nil
+	}
+	return math.Round(l.Beat.Seconds()*10) / 10
+}
+
 func sentence(s Sample) string {
 	p := s.Progress
 	line := fmt.Sprintf("%s campaign %s %s: %d of %d granted, %d remaining, %d waiting, %.1f logins/s",
 		s.At.UTC().Format(time.RFC3339), p.ID, p.Status, p.Granted, p.Slots, p.Remaining, p.Waiting, s.Rate)
 	if len(s.Latest) > 0 {
 		line += fmt.Sprintf(", latest #%d %s", s.Latest[0].Rank, brief(s.Latest[0].name()))
+	}
+	if s.Lag.Entries > 0 {
+		line += fmt.Sprintf(", redis behind by %d", s.Lag.Entries)
 	}
 	if note := s.note(); note != "" {
 		line += " (" + note + ")"

@@ -4,9 +4,8 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"time"
-
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 // Winner is one of those who were granted last.
@@ -16,13 +15,35 @@ type Winner struct {
 	Username string `json:"username"`
 }
 
+// Progress is how far a campaign has come.
+type Progress struct {
+	ID        string
+	Name      string
+	Discount  int64 // percent
+	Slots     int64
+	Granted   int64
+	Remaining int64
+	Waiting   int64
+	Status    string
+	StartsAt  time.Time
+	EndsAt    time.Time // zero: when it is ended by hand
+}
+
+// Lag is how far Redis, which the gateways read, is behind the log.
+type Lag struct {
+	Entries int64         // that Redis lacks
+	Beat    time.Duration // since an identity service last found Redis complete; negative: never
+	Problem string        // why Redis cannot be used; empty: it can
+}
+
 // Sample is how the campaign stands at a moment.
 type Sample struct {
 	At       time.Time
-	Progress campaign.Progress
+	Progress Progress
 	Latest   []Winner // the latest first
 	Rate     float64  // logins that got a place, per second, over the last seconds
-	Problem  string   // why the rest is as it was before; empty when all is well
+	Lag      Lag
+	Problem  string // why the rest is as it was before; empty when all is well
 }
 
 // View shows samples.
@@ -39,7 +60,10 @@ type Config struct {
 	Now   func() time.Time
 }
 
-// Run looks and shows until ctx ends, and returns nil then. The error of the
+// ErrStop is for a Look after which there is nothing more to do.
+var ErrStop = errors.New("nobody watches")
+
+// Run looks and shows until ctx ends or Look says ErrStop, and returns nil then. The error of the
 // first look ends it; later ones are shown, since what is down may come back.
 func Run(ctx context.Context, cfg Config) error {
 	var past pace
@@ -47,7 +71,7 @@ func Run(ctx context.Context, cfg Config) error {
 	for first := true; ; first = false {
 		s, err := cfg.Look(ctx)
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || errors.Is(err, ErrStop):
 			return nil
 		case err != nil && first:
 			return err

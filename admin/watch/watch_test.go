@@ -10,15 +10,14 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func sample(granted, waiting int64) Sample {
-	s := Sample{At: noon, Rate: 2.5, Progress: campaign.Progress{
-		Campaign: campaign.Campaign{ID: "1", Name: "Launch", Discount: 30, Slots: 100, Status: campaign.Active},
-		Granted:  granted, Remaining: 100 - granted, Waiting: waiting,
+	s := Sample{At: noon, Rate: 2.5, Progress: Progress{
+		ID: "1", Name: "Launch", Discount: 30, Slots: 100, Status: "active",
+		Granted: granted, Remaining: 100 - granted, Waiting: waiting,
 	}}
 	if granted > 0 {
 		s.Latest = []Winner{{Rank: granted, UserID: "U1", Username: "ada"}}
@@ -128,9 +127,11 @@ func TestScreen(t *testing.T) {
 	screen := &Screen{W: &out}
 	samples := []Sample{sample(0, 0), sample(42, 0), sample(100, 7)}
 	samples[0].Progress.StartsAt = noon.Add(90 * time.Minute)
-	samples[0].Progress.Status = campaign.Scheduled
+	samples[0].Progress.Status = "scheduled"
 	samples[1].Latest = []Winner{{42, "U1", "ada\x1b[2J"}, {41, "U2", ""}}
 	samples[1].Progress.Name = strings.Repeat("long ", 30)
+	samples[1].Lag = Lag{Entries: 3}
+	samples[2].Lag = Lag{Beat: 20 * time.Second}
 	samples[2].Problem = "redis: ping: connection refused"
 	for _, s := range samples {
 		if err := screen.Show(s); err != nil {
@@ -151,27 +152,27 @@ func TestScreen(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	restoring := sample(1, 0)
-	restoring.Progress.Restoring = true
+	foreign := sample(1, 0)
+	foreign.Lag = Lag{Problem: "it belongs to another database", Beat: -1}
 	faster := sample(1, 0)
 	faster.Rate = 99
-	samples := []Sample{sample(0, 0), sample(0, 0), sample(1, 0), faster, restoring}
+	samples := []Sample{sample(0, 0), sample(0, 0), sample(1, 0), faster, foreign}
 	for _, tt := range []struct {
 		format output.Format
 		want   string
 	}{
 		{output.Table, `2026-11-22T12:00:00Z campaign 1 active: 0 of 100 granted, 100 remaining, 0 waiting, 2.5 logins/s
 2026-11-22T12:00:00Z campaign 1 active: 1 of 100 granted, 99 remaining, 0 waiting, 2.5 logins/s, latest #1 ada
-2026-11-22T12:00:00Z campaign 1 active: 1 of 100 granted, 99 remaining, 0 waiting, 2.5 logins/s, latest #1 ada (Redis is being restored: the numbers are the ledger's)
+2026-11-22T12:00:00Z campaign 1 active: 1 of 100 granted, 99 remaining, 0 waiting, 2.5 logins/s, latest #1 ada (Redis: it belongs to another database)
 `},
-		{output.CSV, `at,id,name,discount,slots,granted,remaining,waiting,status,starts_at,ends_at,rate,problem
-2026-11-22T12:00:00Z,1,Launch,30,100,0,100,0,active,,,2.5,
-2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,
-2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,Redis is being restored: the numbers are the ledger's
+		{output.CSV, `at,id,name,discount,slots,granted,remaining,waiting,status,starts_at,ends_at,rate,lag,beat_age,problem
+2026-11-22T12:00:00Z,1,Launch,30,100,0,100,0,active,,,2.5,0,0,
+2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,0,0,
+2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,0,,Redis: it belongs to another database
 `},
-		{output.JSON, `{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":0,"remaining":100,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"problem":"","latest":[]}
-{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"problem":"","latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
-{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"problem":"Redis is being restored: the numbers are the ledger's","latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
+		{output.JSON, `{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":0,"remaining":100,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":0,"problem":"","latest":[]}
+{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":0,"problem":"","latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
+{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":null,"problem":"Redis: it belongs to another database","latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
 `},
 	} {
 		t.Run(string(tt.format), func(t *testing.T) {

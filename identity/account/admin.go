@@ -8,56 +8,33 @@ import (
 	"time"
 )
 
-// Action is what an operator did to an account, for the audit log. Each is
-// recorded twice: before it is done, and how it ended.
-type Action struct {
-	At     time.Time
-	By     string // who
-	Name   string // "disable", "enable", "revoke" or "reset-password"
-	UserID string
-	Result string // ResultBegun, then one of the others
-}
-
-// The results of an Action.
-const (
-	ResultBegun  = "begun"
-	ResultDone   = "done"
-	ResultFailed = "failed"
-	// ResultPending is done, while the edges were not told yet.
-	ResultPending = "pending"
-)
-
 // AdminStore is what an Admin needs of a store beyond a Store.
 type AdminStore interface {
 	Store
 
-	// RecordAction appends to the log of actions. It may fail with an
-	// *outage.Error.
-	RecordAction(ctx context.Context, a Action) error
 	// LatestAttempts returns the last n attempts at an account, the latest
 	// first. It may fail with an *outage.Error.
 	LatestAttempts(ctx context.Context, userID string, n int) ([]Attempt, error)
 }
 
-// AdminConfig configures an Admin. Store, Revoker and By are required, Hasher
-// for ResetPassword.
+// AdminConfig configures an Admin. Store and Revoker are required, Hasher for
+// ResetPassword.
 type AdminConfig struct {
 	Store   AdminStore
 	Revoker Revoker
 	Hasher  interface {
 		Hash(ctx context.Context, password string) (string, error)
 	}
-	By  string           // who is at work
 	Now func() time.Time // nil: time.Now
 }
 
-// Admin changes other people's accounts, on record.
+// Admin changes other people's accounts. Its caller records who did what.
 type Admin struct{ cfg AdminConfig }
 
 // NewAdmin checks the configuration.
 func NewAdmin(c AdminConfig) (*Admin, error) {
-	if c.Store == nil || c.Revoker == nil || c.By == "" {
-		return nil, errors.New("account admin needs a store, a revoker and who is at work")
+	if c.Store == nil || c.Revoker == nil {
+		return nil, errors.New("account admin needs a store and a revoker")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -177,45 +154,16 @@ func (a *Admin) Enable(ctx context.Context, username string) (Account, error) {
 	})
 }
 
-// do does something to an account with a record before and after. What cannot
-// be recorded is not begun.
+// do does something to an account and returns the account then.
 func (a *Admin) do(ctx context.Context, name, username string, change func(canonical string) error) (Account, error) {
 	before, err := a.Show(ctx, username)
 	if err != nil {
 		return Account{}, err
 	}
-	if err := a.record(ctx, name, before.ID, ResultBegun); err != nil {
-		return Account{}, err
-	}
 	err = change(before.Canonical)
-	// An interrupted change is still recorded.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
-	defer cancel()
-	err = errors.Join(err, a.record(last, name, before.ID, resultOf(err)))
 	if err != nil && !errors.Is(err, ErrNotAnnounced) {
 		return Account{}, fmt.Errorf("%s %s: %w", name, before.Canonical, err)
 	}
-	after, showErr := a.Show(last, username)
+	after, showErr := a.Show(ctx, username)
 	return after, errors.Join(err, showErr)
-}
-
-func resultOf(err error) string {
-	switch {
-	case err == nil:
-		return ResultDone
-	case errors.Is(err, ErrNotAnnounced):
-		return ResultPending
-	default:
-		return ResultFailed
-	}
-}
-
-func (a *Admin) record(ctx context.Context, name, userID, result string) error {
-	err := a.cfg.Store.RecordAction(ctx, Action{
-		At: a.cfg.Now().UTC().Truncate(time.Millisecond), By: a.cfg.By, Name: name, UserID: userID, Result: result,
-	})
-	if err != nil {
-		return fmt.Errorf("record action: %w", err)
-	}
-	return nil
 }

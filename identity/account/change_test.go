@@ -84,13 +84,6 @@ func (s *changeStore) ReplaceCredential(ctx context.Context, old, next account.C
 	return s.Store.ReplaceCredential(ctx, old, next)
 }
 
-func (s *changeStore) RecordAction(ctx context.Context, a account.Action) error {
-	if s.err != nil {
-		return s.err
-	}
-	return s.Store.RecordAction(ctx, a)
-}
-
 type changing struct {
 	*account.Service
 	store       *changeStore

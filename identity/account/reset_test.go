@@ -12,7 +12,7 @@ import (
 func (c changing) reset(t *testing.T) string {
 	t.Helper()
 	a, err := account.NewAdmin(account.AdminConfig{
-		Store: c.store, Revoker: c.generations, Hasher: c.hasher, By: "root@host", Now: func() time.Time { return now },
+		Store: c.store, Revoker: c.generations, Hasher: c.hasher, Now: func() time.Time { return now },
 	})
 	if err != nil {
 		t.Fatal(err)

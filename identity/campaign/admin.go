@@ -90,6 +90,22 @@ func (a *Admin) Read(ctx context.Context) (*Log, error) {
 	return reader.log, err
 }
 
+// ReadOn reads what was appended since Read, which it calls first, and again
+// when the database no longer has what was read.
+func (a *Admin) ReadOn(ctx context.Context) (*Log, error) {
+	if a.reader == nil {
+		return a.Read(ctx)
+	}
+	holds, err := a.reader.holds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !holds {
+		return a.Read(ctx)
+	}
+	return a.reader.log, a.reader.readOn(ctx)
+}
+
 // Campaign reads the log of one campaign.
 func (a *Admin) Campaign(ctx context.Context, number int64) (*Fold, error) {
 	f := newFold(number)

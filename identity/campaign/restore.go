@@ -16,6 +16,9 @@ type Difference struct {
 	// Diverged are the first two entries that are in the same place and differ,
 	// the log's first. Restore cannot help then.
 	Diverged []Entry
+	// Lost is what the mirror was once filled with and neither log nor stream
+	// have any more; empty: nothing. Restore cannot help then either.
+	Lost string
 	// Broken is why the mirror's entries do not follow from the log's; nil: they do.
 	Broken error
 }
@@ -27,18 +30,26 @@ func (a *Admin) Compare(ctx context.Context) (Difference, error) {
 	if err != nil {
 		return Difference{}, err
 	}
-	log := reader.log
-	d := Difference{Log: log.place()}
+	var d Difference
 	if d.Mirror, err = a.cfg.Mirror.State(ctx); err != nil {
 		return Difference{}, err
 	}
-	if d.Mirror.Origin != "" && d.Mirror.Origin != log.Origin {
+	if d.Mirror.Origin != "" && d.Mirror.Origin != reader.log.Origin {
 		return Difference{}, &ForeignError{d.Mirror.Origin}
 	}
+	var stream []Entry
 	for e, err := range a.cfg.Mirror.Entries(ctx) {
 		if err != nil {
 			return Difference{}, err
 		}
+		stream = append(stream, e)
+	}
+	if err := reader.readOn(ctx); err != nil { // else what was appended meanwhile looks lost
+		return Difference{}, err
+	}
+	log := reader.log
+	d.Log = log.place()
+	for _, e := range stream {
 		if e.Campaign < log.first {
 			continue // it ended before the campaign in force, whose log is there
 		}
@@ -55,6 +66,7 @@ func (a *Admin) Compare(ctx context.Context) (Difference, error) {
 		}
 		d.Missing = append(d.Missing, e)
 	}
+	d.Lost = log.ahead(d.Mirror)
 	return d, nil
 }
 

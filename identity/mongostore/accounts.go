@@ -8,6 +8,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/account"
 )
@@ -150,30 +151,41 @@ func (s *Store) User(ctx context.Context, id string) (account.User, error) {
 	return account.User{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt.UTC()}, nil
 }
 
-// action is a document of the collection actions: what operators did.
-type action struct {
-	ID     bson.ObjectID `bson:"_id"`
-	At     time.Time     `bson:"at"`
-	By     string        `bson:"by"`
-	Name   string        `bson:"name"`
-	UserID string        `bson:"user_id"`
-	Result string        `bson:"result"`
-}
-
-// RecordAction implements account.AdminStore.
-func (s *Store) RecordAction(ctx context.Context, a account.Action) error {
-	err := s.insert(ctx, s.db.Collection("actions"), action{
-		ID: bson.NewObjectID(), At: a.At, By: a.By, Name: a.Name, UserID: a.UserID, Result: a.Result,
-	})
-	if errors.Is(err, errExists) {
-		return nil
-	}
-	return err
-}
-
 func notFound(err error) error {
 	if errors.Is(err, errMissing) {
 		return fmt.Errorf("%w: %w", account.ErrNotFound, err)
 	}
 	return err
+}
+
+// usernameReaders is how many usernames are looked up at once.
+const usernameReaders = 8
+
+// Usernames returns the usernames of users by their ids, of those that there
+// are. It asks for one `_id` at a time,
+// the only lookup that is indexed on every server.
+func (s *Store) Usernames(ctx context.Context, userIDs []string) (map[string]string, error) {
+	names := make([]string, len(userIDs))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(usernameReaders)
+	for i, id := range userIDs {
+		g.Go(func() error {
+			u, err := s.User(ctx, id)
+			if err != nil && !errors.Is(err, account.ErrNotFound) {
+				return err
+			}
+			names[i] = u.Username
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	found := make(map[string]string, len(userIDs))
+	for i, id := range userIDs {
+		if names[i] != "" {
+			found[id] = names[i]
+		}
+	}
+	return found, nil
 }

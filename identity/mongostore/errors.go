@@ -55,7 +55,7 @@ func classify(op string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %s: %w", dependency, op, err)
 	case unreachable(err) || unable(err) || failed(err):
-		return outage.New(dependency, op, err)
+		return outage.New(dependency, op, inBrief(err))
 	default:
 		return fmt.Errorf("%s: %s: %w", dependency, op, err)
 	}
@@ -70,6 +70,42 @@ func unreachable(err error) bool {
 	return mongo.IsTimeout(err) || interrupted(err) ||
 		errors.As(err, &selection) || errors.As(err, &connection) || errors.As(err, &closed) ||
 		errors.As(err, &authentication) || errors.Is(err, mongo.ErrClientDisconnected)
+}
+
+// briefError is an error of the driver without its picture of the topology.
+type briefError struct {
+	brief string
+	err   error
+}
+
+func (e *briefError) Error() string { return e.brief }
+
+func (e *briefError) Unwrap() error { return e.err }
+
+// inBrief says why no server could be chosen in one line: what the last server
+// that was tried said.
+func inBrief(err error) error {
+	var selection topology.ServerSelectionError
+	if !errors.As(err, &selection) {
+		return err
+	}
+	for _, server := range selection.Desc.Servers {
+		if server.LastError != nil {
+			return &briefError{fmt.Sprintf("no server to be had: %s: %s", server.Addr, rootOf(server.LastError)), err}
+		}
+	}
+	return &briefError{fmt.Sprintf("no server to be had: %s", selection.Wrapped), err}
+}
+
+// rootOf is the innermost error.
+func rootOf(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
 }
 
 // interrupted: the connection broke, or another operation found that it is

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 func TestDeployment(t *testing.T) {
@@ -121,19 +121,20 @@ func TestCompareIndexes(t *testing.T) {
 	}
 }
 
-func TestRecordCampaignAction(t *testing.T) {
+func TestRecordAction(t *testing.T) {
 	s := open(t, Config{})
-	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	want := campaign.Action{At: at, By: "alice", Name: "campaign restore", CampaignID: "1", Result: campaign.ResultDone, Detail: "opened"}
-	if err := s.RecordCampaignAction(t.Context(), want); err != nil {
+	want := Action{
+		At: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), By: "alice", Name: "campaign pause", Campaign: 1, UserID: "u",
+		Entry: "1:0000000003", Reason: "asked for it", Result: ResultDone, Detail: "opened",
+	}
+	if err := s.RecordAction(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
-	var got campaignAction
+	var got Action
 	if err := s.db.Collection("actions").FindOne(t.Context(), bson.D{}).Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	have := campaign.Action{At: got.At.UTC(), By: got.By, Name: got.Name, CampaignID: got.Campaign, Result: got.Result, Detail: got.Detail}
-	if have != want {
-		t.Errorf("stored %+v, want %+v", have, want)
+	if got.At = got.At.UTC(); got != want {
+		t.Errorf("stored %+v, want %+v", got, want)
 	}
 }

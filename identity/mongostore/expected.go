@@ -8,9 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/oldcampaign"
 )
 
@@ -65,35 +63,4 @@ func (s *Store) Unexpect(ctx context.Context, done []campaign.Expected) error {
 	}
 	_, err := s.expected().BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
 	return classify("delete from expected", err)
-}
-
-// usernameReaders is how many usernames are looked up at once.
-const usernameReaders = 8
-
-// Usernames implements campaign.Usernames. It asks for one `_id` at a time,
-// the only lookup that is indexed on every server.
-func (s *Store) Usernames(ctx context.Context, userIDs []string) (map[string]string, error) {
-	names := make([]string, len(userIDs))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(usernameReaders)
-	for i, id := range userIDs {
-		g.Go(func() error {
-			u, err := s.User(ctx, id)
-			if err != nil && !errors.Is(err, account.ErrNotFound) {
-				return err
-			}
-			names[i] = u.Username
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	found := make(map[string]string, len(userIDs))
-	for i, id := range userIDs {
-		if names[i] != "" {
-			found[id] = names[i]
-		}
-	}
-	return found, nil
 }

@@ -3,6 +3,7 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -10,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 // login is a document of the collection logins. Its `_id` is made here, not by
@@ -55,6 +57,18 @@ func (s *Store) LatestAttempts(ctx context.Context, userID string, n int) ([]acc
 		}
 	}
 	return all, nil
+}
+
+// Logins yields the successful logins from a time until another, in any order,
+// for an audit of a campaign. It ends with the first error.
+func (s *Store) Logins(ctx context.Context, from, until time.Time) iter.Seq2[campaign.Login, error] {
+	filter := bson.D{
+		{Key: "outcome", Value: string(account.OutcomeSuccess)},
+		{Key: "at", Value: bson.D{{Key: "$gte", Value: from}, {Key: "$lt", Value: until}}},
+	}
+	return read(ctx, s.logins(), filter, options.Find(), func(l login) campaign.Login {
+		return campaign.Login{UserID: l.UserID, At: l.At.UTC()}
+	})
 }
 
 // PruneAttempts removes the attempts before a time, for servers that do not do

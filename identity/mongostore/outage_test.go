@@ -48,7 +48,7 @@ func calls(s *Store) map[string]func(ctx context.Context) error {
 			}
 			return err
 		},
-		"action": func(ctx context.Context) error { return s.RecordAction(ctx, account.Action{At: time.Now()}) },
+		"action": func(ctx context.Context) error { return s.RecordAction(ctx, Action{At: time.Now()}) },
 		"revoke": func(ctx context.Context) error {
 			return s.AddRevocation(ctx, revocation.Revocation{TokenID: rand.Text(), Until: time.Now()})
 		},
@@ -180,7 +180,7 @@ func TestLostAnswer(t *testing.T) {
 		{"keys", func(ctx context.Context, s *Store) error {
 			return s.AddKey(ctx, keyring.Record{ID: "1", Sealed: []byte("sealed")})
 		}, keyring.ErrKeyExists},
-		{"actions", func(ctx context.Context, s *Store) error { return s.RecordAction(ctx, account.Action{}) }, nil},
+		{"actions", func(ctx context.Context, s *Store) error { return s.RecordAction(ctx, Action{}) }, nil},
 		{"revocations", func(ctx context.Context, s *Store) error {
 			return s.AddRevocation(ctx, revocation.Revocation{TokenID: "T"})
 		}, revocation.ErrExists},

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -128,4 +129,30 @@ func (s *Store) find(ctx context.Context, c *mongo.Collection, id, out any) erro
 		return fmt.Errorf("find in %s: %w", c.Name(), errMissing)
 	}
 	return classify("find in "+c.Name(), err)
+}
+
+// read yields the documents that match.
+func read[D, T any](ctx context.Context, c *mongo.Collection, filter bson.D, opts options.Lister[options.FindOptions], domain func(D) T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		cursor, err := c.Find(ctx, filter, opts)
+		if err != nil {
+			yield(zero, classify("find in "+c.Name(), err))
+			return
+		}
+		defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }() // the server must not keep it
+		for cursor.Next(ctx) {
+			var doc D
+			if err := cursor.Decode(&doc); err != nil {
+				yield(zero, classify("read from "+c.Name(), err))
+				return
+			}
+			if !yield(domain(doc), nil) {
+				return
+			}
+		}
+		if err := cursor.Err(); err != nil {
+			yield(zero, classify("read from "+c.Name(), err))
+		}
+	}
 }

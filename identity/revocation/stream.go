@@ -34,6 +34,8 @@ var (
 	beatLua string
 	//go:embed lua/trim.lua
 	trimLua string
+	//go:embed lua/clear.lua
+	clearLua string
 )
 
 var (
@@ -42,6 +44,7 @@ var (
 	renewScript    = redis.NewScript(originLua + renewLua)
 	beatScript     = redis.NewScript(originLua + beatLua)
 	trimScript     = redis.NewScript(originLua + trimLua)
+	clearScript    = redis.NewScript(clearLua)
 
 	keys = []string{KeyStream, KeyState}
 )
@@ -82,6 +85,20 @@ func Look(ctx context.Context, client redis.UniversalClient) (State, error) {
 	return stream{client}.state(ctx)
 }
 
+// Clear removes the revocations of another database from a Redis that an operator
+// takes over, as Look has shown them; a running Publisher then fills it. It
+// reports false, and does nothing, when they are another origin's by now. It
+// fails with an *outage.Error.
+func Clear(ctx context.Context, client redis.UniversalClient, shown State) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	cleared, err := clearScript.Run(ctx, client, keys, shown.Origin).Bool()
+	if err != nil {
+		return false, outage.New("redis", "remove revocations", err)
+	}
+	return cleared, nil
+}
+
 // stream is the revocations in Redis. Its methods return an *outage.Error when
 // Redis does not answer. Those that write do so for the database of an origin,
 // and fail with a *ForeignError when Redis holds those of another.
@@ -90,7 +107,7 @@ type stream struct{ redis redis.UniversalClient }
 func (s stream) state(ctx context.Context) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
-	st, err := stateOf(stateScript.Run(ctx, s.redis, keys))
+	st, err := stateOf(stateScript.RunRO(ctx, s.redis, keys))
 	if err != nil {
 		return State{}, outage.New("redis", "read revocation state", err)
 	}

@@ -20,7 +20,6 @@ type Store struct {
 	users       map[string]account.User       // by id
 	credentials map[string]account.Credential // by canonical username
 	attempts    []account.Attempt
-	actions     []account.Action
 }
 
 // New returns an empty store.
@@ -154,24 +153,6 @@ func (s *Store) PruneAttempts(ctx context.Context, before time.Time) error {
 	defer s.mu.Unlock()
 	s.attempts = slices.DeleteFunc(s.attempts, func(a account.Attempt) bool { return a.At.Before(before) })
 	return nil
-}
-
-// RecordAction implements account.AdminStore.
-func (s *Store) RecordAction(ctx context.Context, a account.Action) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("record action: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.actions = append(s.actions, a)
-	return nil
-}
-
-// Actions returns every action recorded, oldest first.
-func (s *Store) Actions() []account.Action {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.actions)
 }
 
 // Disable marks the account of a canonical username as disabled or not.

@@ -1,0 +1,187 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/earlybird/earlybird/admin/output"
+	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/mongostore"
+)
+
+func reasonFlag() cli.Flag {
+	return &cli.StringFlag{Name: "reason", Usage: "`WHY`, for the record, which the user does not see (required)"}
+}
+
+// maxReason is the longest reason, in characters, that is put on record.
+const maxReason = 500
+
+func reason(c *cli.Context) (string, error) {
+	if err := required(c, "reason"); err != nil {
+		return "", err
+	}
+	text := c.String("reason")
+	if strings.TrimSpace(text) == "" || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || utf8.RuneCountInString(text) > maxReason {
+		return "", usage("--reason: must be 1 to %d characters on one line", maxReason)
+	}
+	return text, nil
+}
+
+func campaignDisqualify(c *cli.Context) error {
+	return judge(c, "campaign disqualify", campaign.Void, func(f *campaign.Fold, name string, position int64) string {
+		what := fmt.Sprintf("This disqualifies %q, at position %d of %s. A grant ends at every gateway within a second; the place is kept on record.", name, position, describe(f))
+		if position <= f.Limit() && f.Waiting() > 0 {
+			what += " The next in line is granted."
+		}
+		return what
+	})
+}
+
+func campaignReinstate(c *cli.Context) error {
+	return judge(c, "campaign reinstate", campaign.Reinstate, func(f *campaign.Fold, name string, position int64) string {
+		what := fmt.Sprintf("This gives %q the position %d of %s back.", name, position, describe(f))
+		if position <= f.Limit() && f.Limit() <= f.Last() {
+			what += " If the grant has passed on to another, who keeps it, the campaign gets one slot more."
+		}
+		return what
+	})
+}
+
+// judge changes whether one user's place in the campaign in force counts.
+func judge(c *cli.Context, name string, change func(user string) campaign.Change, what func(f *campaign.Fold, username string, position int64) string) error {
+	why, err := reason(c)
+	if err != nil {
+		return err
+	}
+	return withUser(c, func(s *stores, _ *account.Admin, f output.Format, found account.Account) error {
+		log, err := s.campaigns().Read(c.Context)
+		switch {
+		case err != nil:
+			return err
+		case log.InForce() == nil:
+			return withHint(campaign.ErrNoCampaign, "only a campaign that has started has places")
+		}
+		return s.propose(c, f, proposal{
+			name: name, change: change(found.ID),
+			what: func(l *campaign.Log) string {
+				return what(l.InForce(), found.Username, l.InForce().Position(found.ID))
+			},
+			about: mongostore.Action{Campaign: log.InForce().Campaign(), UserID: found.ID, Reason: why},
+		})
+	})
+}
+
+// campaignChange changes what users are told of the campaign, and its end.
+func campaignChange(c *cli.Context) error {
+	if !c.IsSet("name") && !c.IsSet("description") && !c.IsSet("ends") {
+		return withHint(usage("nothing to change: give --name, --description or --ends"), `"earlybird campaign extend" raises the slots`)
+	}
+	var ends time.Time
+	if c.String("ends") != "never" {
+		var err error
+		if ends, err = timeFlag(c, "ends"); err != nil {
+			return &usageError{err}
+		}
+	}
+	revise := func(s *campaign.Settings) {
+		if c.IsSet("name") {
+			s.Name = c.String("name")
+		}
+		if c.IsSet("description") {
+			s.Description = c.String("description")
+		}
+		if c.IsSet("ends") {
+			s.EndsAt = ends
+		}
+	}
+	return propose(c, proposal{name: "campaign change", change: campaign.Revise(revise), what: func(l *campaign.Log) string {
+		before := l.Latest().Settings()
+		after := before
+		revise(&after)
+		lines := []string{fmt.Sprintf("This changes %s:", describe(l.Latest()))}
+		for _, part := range []struct{ name, before, after string }{
+			{"name", before.Name, after.Name},
+			{"description", before.Description, after.Description},
+			{"ends", endOf(before), endOf(after)},
+		} {
+			if part.before != part.after {
+				lines = append(lines, fmt.Sprintf("  %s: %q becomes %q", part.name, part.before, part.after))
+			}
+		}
+		return strings.Join(lines, "\n")
+	}})
+}
+
+func endOf(s campaign.Settings) string {
+	if s.EndsAt.IsZero() {
+		return "never"
+	}
+	return echoed(s.EndsAt)
+}
+
+// campaignCancel ends a campaign before its start.
+func campaignCancel(c *cli.Context) error {
+	cancel := func(l *campaign.Log, at time.Time) (*campaign.Fold, campaign.Entry, error) {
+		if f := l.Latest(); f != nil && f.Opened() {
+			return nil, campaign.Entry{}, withHint(fmt.Errorf("%w: campaign %d has started", campaign.ErrRefused, f.Campaign()), `"earlybird campaign end" ends it`)
+		}
+		return campaign.End()(l, at)
+	}
+	return propose(c, proposal{name: "campaign cancel", change: cancel, what: func(l *campaign.Log) string {
+		return fmt.Sprintf("This cancels %s for good, before it has started. Nobody's discount changes.", describe(l.Latest()))
+	}})
+}
+
+// campaignList lists every campaign there was.
+func campaignList(c *cli.Context) error {
+	f, err := format(c)
+	if err != nil {
+		return err
+	}
+	return withStores(c, func(s *stores) error {
+		list := output.List(c.App.Writer, f, statusColumns...)
+		admin := s.campaigns()
+		for n := int64(1); ; n++ {
+			fold, err := admin.Campaign(c.Context, n)
+			if errors.Is(err, campaign.ErrNoCampaign) {
+				return list.Close()
+			}
+			if fold != nil && fold.At().Seq >= 0 {
+				if err := list.Row(statusRow(fold)...); err != nil {
+					return err
+				}
+			}
+			if err != nil {
+				return errors.Join(list.Close(), err)
+			}
+		}
+	})
+}
+
+var waitingColumns = columns("position user_id username since")
+
+// campaignWaiting lists who holds a place behind the slots.
+func campaignWaiting(c *cli.Context) error {
+	f, err := format(c)
+	if err != nil {
+		return err
+	}
+	return writePeople(c, output.List(c.App.Writer, f, waitingColumns...), func(fold *campaign.Fold) []campaign.Grant {
+		var all []campaign.Grant
+		for _, e := range fold.Entries() {
+			for i, user := range e.Users {
+				if position := e.First + int64(i); position > fold.Limit() && !fold.Voided(position) {
+					all = append(all, campaign.Grant{UserID: user, Rank: position, GrantedAt: e.At})
+				}
+			}
+		}
+		return all
+	})
+}
