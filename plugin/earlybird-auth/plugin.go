@@ -98,6 +98,9 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "earlybird_auth_tokens", Help: "Verified tokens that are remembered.",
 	}, p.remembered))
+	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "earlybird_auth_users", Help: "Users of remembered tokens, whose grants are followed.",
+	}, p.watched))
 	process.Metrics.MustRegister(revocation.Metrics(p.revocations)...)
 	return p.start, nil
 }
@@ -114,6 +117,14 @@ func (p *plugin) remembered() float64 {
 	n := 0
 	for _, c := range p.checks.Values() {
 		n += c.tokens.Len()
+	}
+	return float64(n)
+}
+
+func (p *plugin) watched() float64 {
+	n := 0
+	for _, f := range p.followed.Values() {
+		n += f.View.Watched()
 	}
 	return float64(n)
 }
