@@ -328,7 +328,7 @@ func TestNoBeat(t *testing.T) {
 	b.says(t, winner, first)
 	b.says(t, other, "")
 	b.campaign.Stop()
-	if took := b.says(t, other, unknown); took < time.Second {
+	if took := b.says(t, other, unknown); took < time.Second || took > 10*time.Second { // and a slow machine
 		t.Errorf("unknown after %v, want 2 s", took)
 	}
 	if got := b.suffix(t, winner); got != first {

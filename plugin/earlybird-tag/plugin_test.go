@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/kongwire"
@@ -106,6 +108,32 @@ func TestLoginIsTagged(t *testing.T) {
 	b.campaign.Start(t, 1)
 	b.check(t, b.login(t, "five"), `status=granted, campaign="2", rank=1, discount=30`)
 	b.check(t, b.login(t, "one"), "status=full")
+}
+
+func TestLoginsAreCountedByStatus(t *testing.T) {
+	b := newBench(t)
+	registry := prometheus.NewRegistry()
+	b.kong = plugintest.Serve(t, define(), pluginserver.Process{Metrics: registry})
+	b.campaign.Start(t, 1)
+	b.check(t, b.login(t, "u"), first)
+	for range 2 {
+		b.check(t, b.answer(t, "u", ""), "status=retry")
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "earlybird_tag_logins_total" {
+				got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if want := map[string]float64{"granted": 1, "retry": 2}; !maps.Equal(got, want) {
+		t.Errorf("counted %v, want %v", got, want)
+	}
 }
 
 // A login that has a place asks for the body, another one does not.

@@ -11,6 +11,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/plugin/edge"
 )
 
 // verifier takes "good-<user>" for a token for audience a, but "good-once".
@@ -79,7 +80,7 @@ func TestTag(t *testing.T) {
 			var log bytes.Buffer
 			l := &teller{outcome: tt.outcome}
 			tagger := &tagger{verifier: verifier{}, audience: "a", teller: l, log: slog.New(slog.NewTextHandler(&log, nil))}
-			if got := tagger.tag(t.Context(), tt.header, func() ([]byte, error) { return []byte(tt.body), nil }); got != tt.want {
+			if got := edge.Downstream(tagger.tag(t.Context(), tt.header, func() ([]byte, error) { return []byte(tt.body), nil })); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			want := ""
@@ -99,7 +100,7 @@ func TestTag(t *testing.T) {
 func TestTagOfABodyThatCannotBeRead(t *testing.T) {
 	l := &teller{outcome: mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 1}}
 	tagger := &tagger{verifier: verifier{}, audience: "a", teller: l, log: slog.New(slog.DiscardHandler)}
-	got := tagger.tag(t.Context(), placed, func() ([]byte, error) { return []byte(`{"token":"good-u"}`), errors.New("over the limit") })
+	got := edge.Downstream(tagger.tag(t.Context(), placed, func() ([]byte, error) { return []byte(`{"token":"good-u"}`), errors.New("over the limit") }))
 	if got != "status=pending" || l.asked != nil {
 		t.Errorf("got %q, asked for %q", got, l.asked)
 	}
@@ -109,7 +110,7 @@ func TestTagOfABodyThatCannotBeRead(t *testing.T) {
 func TestTagWithNothingToTellBy(t *testing.T) {
 	tagger := &tagger{log: slog.New(slog.DiscardHandler)}
 	for header, want := range map[string]string{placed: "status=pending", "status=none": "status=none", "": "status=retry"} {
-		if got := tagger.tag(t.Context(), header, nil); got != want {
+		if got := edge.Downstream(tagger.tag(t.Context(), header, nil)); got != want {
 			t.Errorf("%q: got %q, want %q", header, got, want)
 		}
 	}
