@@ -147,6 +147,13 @@ func (v *View) Release(u *User) {
 	}
 }
 
+// Watched is how many users are watched.
+func (v *View) Watched() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.users)
+}
+
 // Grant is what is known of the user's grant now. It waits for nothing.
 func (v *View) Grant(u *User) (Grant, Knowledge) {
 	t, k := v.terms.Load(), u.known.Load() // in this order: of two changes the user's is stored first
