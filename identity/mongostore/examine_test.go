@@ -13,7 +13,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 func TestDeployment(t *testing.T) {
@@ -118,22 +117,5 @@ func TestCompareIndexes(t *testing.T) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
-	}
-}
-
-func TestRecordCampaignAction(t *testing.T) {
-	s := open(t, Config{})
-	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	want := campaign.Action{At: at, By: "alice", Name: "campaign restore", CampaignID: "1", Result: campaign.ResultDone, Detail: "opened"}
-	if err := s.RecordCampaignAction(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	var got campaignAction
-	if err := s.db.Collection("actions").FindOne(t.Context(), bson.D{}).Decode(&got); err != nil {
-		t.Fatal(err)
-	}
-	have := campaign.Action{At: got.At.UTC(), By: got.By, Name: got.Name, CampaignID: got.Campaign, Result: got.Result, Detail: got.Detail}
-	if have != want {
-		t.Errorf("stored %+v, want %+v", have, want)
 	}
 }
