@@ -8,10 +8,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/telemetry"
-	"github.com/earlybird/earlybird/identity/usercache"
 )
 
 // value is the value of a metric, or the count of a histogram, with a label.
@@ -88,7 +88,7 @@ func TestCampaignState(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	err := telemetry.RegisterState(registry, telemetry.State{
 		Hashes: func() (int, int) { return 0, 0 }, Keys: func() keyring.Stats { return keyring.Stats{} },
-		Users: func() usercache.Stats { return usercache.Stats{} }, Campaign: func() campaign.Stats { return stats },
+		Users: func() account.UserCacheStats { return account.UserCacheStats{} }, Campaign: func() campaign.Stats { return stats },
 	})
 	if err != nil {
 		t.Fatal(err)
