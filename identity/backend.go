@@ -25,7 +25,6 @@ import (
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/identity/usercache"
 )
 
 // reconnectEvery is the time between two attempts to reach MongoDB at the
@@ -49,7 +48,7 @@ type backend struct {
 	store    atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
 	campaign atomic.Pointer[campaign.Replica] // nil until then, too
 	ring     atomic.Pointer[keyring.Ring]     // nil until the keys have been read
-	users    *usercache.Cache                 // nil until the store is there
+	users    *account.UserCache               // nil until the store is there
 }
 
 // newBackend makes what needs no connection.
@@ -176,7 +175,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 	ring := b.ring.Load()
 	writer := revocation.NewWriter(revocation.WriterConfig{Store: b.store.Load(), Redis: b.redis, Feed: b.revoked})
 	var cacheErr error
-	b.users, cacheErr = usercache.New(usercache.Config{
+	b.users, cacheErr = account.NewUserCache(account.UserCacheConfig{
 		Source: b.store.Load(), Size: b.config.UserCacheSize, TTL: b.config.UserCacheTTL,
 	})
 	service, accountErr := account.NewService(account.ServiceConfig{
@@ -213,7 +212,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 // remembered.
 type accounts struct {
 	*account.Service
-	users   *usercache.Cache
+	users   *account.UserCache
 	metrics *telemetry.Metrics
 }
 
