@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,10 +87,9 @@ type model struct {
 	calls   sync.WaitGroup
 	stepped bool // the database's clock is not ours
 
+	judge campaigntest.Judge
+
 	mu     sync.Mutex
-	told   []told
-	begun  []told // every call, also those that have not ended
-	done   []committed
 	faults []string
 }
 
@@ -102,26 +100,9 @@ type proc struct {
 	stop    context.CancelFunc
 }
 
-// told is one answer to a client.
-type told struct {
-	user         string
-	began, ended time.Time
-	lo, hi       int // committed entries when the call began and when it ended
-	returned     int // entries whose command had returned before the call began
-	status       string
-	place        campaign.Place // with pending
-	rank         int64          // with granted
-	recheck      bool           // it was asked of Promotion
-}
-
-// committed is a command that returned without an error.
-type committed struct {
-	entry campaign.Entry
-	at    time.Time
-}
-
 func newModel(t *testing.T) *model {
 	m := &model{t: t, cluster: campaigntest.NewCluster(), mirror: campaigntest.NewMirror()}
+	m.judge.Committed = m.cluster.History
 	for i := range m.procs {
 		m.start(i)
 	}
@@ -215,7 +196,7 @@ func (m *model) step(s step) {
 	user := fmt.Sprintf("u%02d", s.n)
 	switch s.op {
 	case "login":
-		m.calls.Go(func() { m.login(p, user) })
+		m.calls.Go(func() { m.judge.Place(m.t.Context(), p.replica, user) })
 	case "promotion":
 		m.calls.Go(func() { m.promotion(p, user) })
 	case "append":
@@ -290,16 +271,13 @@ func (m *model) admin(c campaign.Change) {
 	if _, err := a.Read(ctx); err != nil {
 		return
 	}
-	done, err := a.Commit(ctx, c)
+	_, err := m.judge.Commit(ctx, a, c)
 	var conflict *campaign.ConflictError
 	var uncertain *campaign.UncertainError
 	var behind *campaign.BehindError
 	var invalid *campaign.InvalidError
 	switch {
 	case err == nil:
-		m.mu.Lock()
-		m.done = append(m.done, committed{done.Entry, time.Now()})
-		m.mu.Unlock()
 	case errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &uncertain), outage.Is(err),
 		errors.Is(err, campaign.ErrRefused), errors.Is(err, campaign.ErrNoCampaign), errors.Is(err, context.Canceled):
 	case errors.As(err, &behind):
@@ -309,50 +287,45 @@ func (m *model) admin(c campaign.Change) {
 	}
 }
 
-func (m *model) begin(user string) told {
-	now := time.Now()
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (m *model) promotion(p *proc, user string) {
+	err := m.judge.Promotion(m.t.Context(), p.replica, user)
+	var none *campaign.NoGrantError
+	if err != nil && !errors.As(err, &none) && !outage.Is(err) {
+		m.fault("Promotion failed with %T: %v", err, err)
+	}
+}
+
+// check holds the committed log and every answer so far against the rules.
+func (m *model) check() {
 	all := m.cluster.History()
-	t := told{user: user, began: now, lo: len(all)}
-	for _, c := range m.done {
-		if i := slices.IndexFunc(all, func(e campaign.Entry) bool { return e.ID == c.entry.ID }); c.at.Before(now) && i >= t.returned {
-			t.returned = i + 1
+	for _, f := range m.judge.Faults(all) {
+		m.fault("%s", f)
+	}
+	if err := campaigntest.CheckMirror(m.mirror.Peek(), all); err != nil {
+		m.fault("%v", err)
+	}
+}
+
+// checkQuiet: once nothing fails any more, everybody knows the same: the
+// replicas are ready, and the mirror is the log of the campaign in force.
+func (m *model) checkQuiet() {
+	all, apart := m.cluster.History(), false
+	for i, p := range m.procs {
+		switch err := p.replica.Ready(); {
+		case err != nil && p.replica.Stats().Skew.Abs() > campaign.MaxSkew:
+			apart = true
+		case err != nil:
+			m.fault("replica %d is not ready once all is quiet: %v", i, err)
 		}
 	}
-	m.begun = append(m.begun, t)
-	return t
-}
-
-func (m *model) finish(t told) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t.ended, t.hi = time.Now(), len(m.cluster.History())
-	m.told = append(m.told, t)
-}
-
-func (m *model) login(p *proc, user string) {
-	t := m.begin(user)
-	placement := p.replica.Place(m.t.Context(), user)
-	t.status, t.place = string(placement.Status), placement.Place
-	m.finish(t)
-}
-
-func (m *model) promotion(p *proc, user string) {
-	t := m.begin(user)
-	promotion, err := p.replica.Promotion(m.t.Context(), user)
-	var none *campaign.NoGrantError
-	switch {
-	case err == nil:
-		t.status, t.rank = "granted", promotion.Rank
-	case errors.As(err, &none):
-		t.status = none.Standing
-	case outage.Is(err):
-		return
-	default:
-		m.fault("Promotion failed with %T: %v", err, err)
+	if apart {
 		return
 	}
-	t.recheck = true
-	m.finish(t)
+	state := m.mirror.Peek()
+	if err := campaigntest.CheckComplete(state, all); err != nil {
+		m.fault("once all is quiet %v", err)
+	}
+	if age := time.Since(state.Beat); age > time.Second && !m.stepped && campaigntest.InForce(all) > 0 {
+		m.fault("once all is quiet the beat is %s old", age)
+	}
 }
