@@ -2,7 +2,6 @@ package campaigntest
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,8 +29,8 @@ const (
 	firstBeat   = 1_800_000_000_000
 )
 
-// History is a log of entries for tests, which chain by hash, but not as
-// campaign.Fold demands.
+// History is a log of entries for tests. They chain as campaign.Fold demands;
+// whether it allows what they decide is up to the test.
 type History struct {
 	Origin   string
 	Campaign int64
@@ -64,12 +63,7 @@ func (h *History) Add(e campaign.Entry) campaign.Entry {
 	} else {
 		e.By = "suite"
 	}
-	text, err := e.MarshalJSON()
-	if err != nil {
-		panic(err)
-	}
-	prev := h.hash(e.Seq - 1)
-	e.Hash = sha256.Sum256(append(prev[:], text...))
+	e = chained(h.hash(e.Seq-1), e)
 	h.Entries = append(h.Entries, e)
 	return e
 }
