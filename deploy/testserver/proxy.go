@@ -19,15 +19,16 @@ type Proxy struct {
 	mu    sync.Mutex
 	delay time.Duration
 	down  bool
-	lose  *loss
+	lose  *fault
 	conns map[net.Conn]bool
 }
 
-// loss is an answer that is to be lost or late.
-type loss struct {
-	words [][]byte
-	late  time.Duration // 0: the connection is cut instead
-	found chan struct{}
+// fault is what happens to one request or to its answer.
+type fault struct {
+	words   [][]byte
+	late    time.Duration // 0: the connection is cut instead
+	request bool          // the request is late, not the answer
+	found   chan struct{}
 }
 
 // NewProxy returns a proxy before the server of a URL, and the URL through it.
@@ -73,25 +74,31 @@ func (p *Proxy) SetDown(down bool) {
 }
 
 // LoseAnswer cuts the connection in place of forwarding the answer to the next
-// request that holds all of the words. The server has carried it out by then.
-// The channel is closed when that has happened.
-func (p *Proxy) LoseAnswer(words ...string) <-chan struct{} { return p.next(0, words) }
+// request that holds all of the words. The server has carried it out by then,
+// and the channel is closed.
+func (p *Proxy) LoseAnswer(words ...string) <-chan struct{} { return p.next(fault{}, words) }
 
 // DelayAnswer holds the answer to the next request with all of the words back
-// for so long. The channel is closed when the answer was seen.
+// for so long. The channel is closed when the server has given it.
 func (p *Proxy) DelayAnswer(late time.Duration, words ...string) <-chan struct{} {
-	return p.next(late, words)
+	return p.next(fault{late: late}, words)
 }
 
-func (p *Proxy) next(late time.Duration, words []string) <-chan struct{} {
-	l := &loss{late: late, found: make(chan struct{})}
+// DelayRequest has the next request with all of the words arrive so much later.
+// The channel is closed when it was sent.
+func (p *Proxy) DelayRequest(late time.Duration, words ...string) <-chan struct{} {
+	return p.next(fault{late: late, request: true}, words)
+}
+
+func (p *Proxy) next(f fault, words []string) <-chan struct{} {
+	f.found = make(chan struct{})
 	for _, w := range words {
-		l.words = append(l.words, []byte(w))
+		f.words = append(f.words, []byte(w))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lose = l
-	return l.found
+	p.lose = &f
+	return f.found
 }
 
 func (p *Proxy) accept() {
@@ -108,7 +115,7 @@ func (p *Proxy) accept() {
 		if !p.keep(client, server) {
 			continue
 		}
-		caught := make(chan *loss, 1) // the request that was forwarded last is one whose answer is lost
+		caught := make(chan *fault, 1) // the request that was forwarded last is one whose answer is lost
 		go p.forward(client, server, caught, true)
 		go p.forward(server, client, caught, false)
 	}
@@ -136,7 +143,7 @@ type piece struct {
 
 // forward carries bytes from one connection to the other. What is delayed keeps
 // its order, and does not hold back what is behind it any longer.
-func (p *Proxy) forward(from, to net.Conn, caught chan *loss, requests bool) {
+func (p *Proxy) forward(from, to net.Conn, caught chan *fault, requests bool) {
 	pieces := make(chan piece, 1024)
 	go func() {
 		defer func() { _ = to.Close() }()
@@ -185,9 +192,9 @@ func (p *Proxy) forward(from, to net.Conn, caught chan *loss, requests bool) {
 	}
 }
 
-// matches returns the loss that a request is to suffer, nil for none, and how
-// late it is.
-func (p *Proxy) matches(request []byte) (*loss, time.Duration) {
+// matches returns the fault that the answer to a request is to suffer, nil for
+// none, and how late the request is.
+func (p *Proxy) matches(request []byte) (*fault, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.lose
@@ -200,5 +207,9 @@ func (p *Proxy) matches(request []byte) (*loss, time.Duration) {
 		}
 	}
 	p.lose = nil
+	if l.request {
+		close(l.found)
+		return nil, p.delay + l.late
+	}
 	return l, p.delay
 }

@@ -51,9 +51,9 @@ type Mirror interface {
 	State(ctx context.Context) (MirrorState, error)
 	// Apply brings the mirror forward by a batch, and returns what it holds then.
 	Apply(ctx context.Context, b Batch) (MirrorState, error)
-	// Turn asks for the turn to append, as me, for 200 ms. It is given when
-	// nobody else has it and the mirror is not ahead of at. It is a hint: it
-	// makes appends cheap, and the log is right without it.
+	// Turn asks for the turn to append, as me, for 200 ms. It is given when the
+	// mirror is not ahead of at and nobody else has it. It is a hint: it makes
+	// appends cheap, and the log is right without it.
 	Turn(ctx context.Context, me string, at Place) (TurnAnswer, error)
 	// Seize takes the turn from whoever has it, as me, for a second.
 	Seize(ctx context.Context, me string) error
@@ -124,7 +124,7 @@ type TurnAnswer string
 const (
 	TurnGiven  TurnAnswer = "given"
 	TurnTaken  TurnAnswer = "taken"  // somebody else has it
-	TurnBehind TurnAnswer = "behind" // the mirror is ahead of the asker, who must read on first
+	TurnBehind TurnAnswer = "behind" // the mirror is ahead of the asker, who must read on, whoever has the turn
 )
 
 func isTaken(err error) bool { return errors.Is(err, ErrTaken) }

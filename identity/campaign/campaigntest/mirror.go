@@ -409,10 +409,10 @@ func (h *held) add(e campaign.Entry) {
 func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
 	return run(ctx, m, "turn", func(h *held) campaign.TurnAnswer {
 		switch {
-		case h.holder() != "" && h.holder() != me:
-			return campaign.TurnTaken
 		case at.Before(h.summary.Place):
 			return campaign.TurnBehind
+		case h.holder() != "" && h.holder() != me:
+			return campaign.TurnTaken
 		}
 		h.turn, h.turnEnds = me, time.Now().Add(200*time.Millisecond)
 		return campaign.TurnGiven

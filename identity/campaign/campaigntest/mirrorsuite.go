@@ -587,6 +587,7 @@ func testTurn(t *testing.T, s *mirrorSuite) {
 		began := time.Now()
 		s.turn("me", h.At(), campaign.TurnGiven)
 		s.turn("me", h.At(), campaign.TurnGiven)
+		s.turn("you", behind, campaign.TurnBehind) // who waits keeps up
 		answer, err := s.m.Turn(t.Context(), "you", campaign.Place{Epoch: h.Epoch, Seq: 1000})
 		s.must(err)
 		if answer == campaign.TurnTaken {
