@@ -14,6 +14,8 @@ import (
 type reader struct {
 	store Store
 
+	last int // how many entries the last readOn has found
+
 	mu  sync.RWMutex
 	log *Log
 }
@@ -80,13 +82,16 @@ func (r *reader) scan(ctx context.Context, campaign, from int64) error {
 }
 
 // readOn adds what follows in the store, to the end of the log as it was when
-// readOn began or later.
+// readOn began or later. One call at a time.
 func (r *reader) readOn(ctx context.Context) error {
 	end := map[entryKey]bool{} // where it has found no entry since it began
-	found, atOnce := 0, 1
+	// Each look is a round trip: it looks for as many as there were the last time,
+	// and for the end.
+	found, sum, atOnce := 0, 0, min(r.last+1, lookUpAtOnce)
 	for {
 		first, known := r.nextKey(end)
 		if !known {
+			r.last = sum
 			return nil
 		}
 		n, err := r.lookUp(ctx, first, atOnce)
@@ -98,6 +103,7 @@ func (r *reader) readOn(ctx context.Context) error {
 		if atOnce = min(2*n, lookUpAtOnce); n == 0 {
 			atOnce = 1
 		}
+		sum += n
 		if found += n; found >= scanAfter {
 			found = 0
 			bounded, cancel := context.WithTimeout(ctx, scanTimeout)

@@ -52,9 +52,10 @@ type Mirror interface {
 	// Apply brings the mirror forward by a batch, and returns what it holds then.
 	Apply(ctx context.Context, b Batch) (MirrorState, error)
 	// Turn asks for the turn to append, as me, for 200 ms. It is given when the
-	// mirror is not ahead of at and nobody else has it. It is a hint: it makes
-	// appends cheap, and the log is right without it.
-	Turn(ctx context.Context, me string, at Place) (TurnAnswer, error)
+	// mirror is not ahead of at, nobody else has it, and of those who have asked in
+	// the last 100 ms nobody has waited longer. It is a hint: it makes appends cheap
+	// and their delay fair, and the log is right without it.
+	Turn(ctx context.Context, me string, at Place, waited time.Duration) (TurnAnswer, error)
 	// Seize takes the turn from whoever has it, as me, for a second.
 	Seize(ctx context.Context, me string) error
 	// Release gives the turn back if me has it.
@@ -123,7 +124,7 @@ type TurnAnswer string
 // The answers of Turn.
 const (
 	TurnGiven  TurnAnswer = "given"
-	TurnTaken  TurnAnswer = "taken"  // somebody else has it
+	TurnTaken  TurnAnswer = "taken"  // somebody else has it, or is next
 	TurnBehind TurnAnswer = "behind" // the mirror is ahead of the asker, who must read on, whoever has the turn
 )
 

@@ -21,6 +21,7 @@ import (
 
 var (
 	duration = flag.Duration("place.duration", 3*time.Second, "of each measurement")
+	only     = flag.String("place.only", "", "measure one part alone: waiting, rate, places, raise or start")
 	rounds   = flag.Int("place.rounds", 9, "how often a cost is measured that is compared; the median counts")
 )
 
@@ -56,16 +57,22 @@ func measure(t testing.TB, p plan) {
 	t.Helper()
 	s := newServers(t)
 	fmt.Printf("%s\n\n", machine(t, s))
-	fmt.Printf("First logins, as many waiting at once as it says, for %s; beside as many clients that insert one document:\n\n", p.duration)
-	closed(t, s, p)
-	fmt.Printf("\n%d first logins a second, and as many inserts of one document, for %s:\n\n", p.rate, 2*p.duration)
-	atRate(t, s, p)
-	fmt.Printf("\nA call by the number of places that are held (1 appender, 8 clients; median of %d rounds):\n\n", p.rounds)
-	compare(t, s, p)
-	fmt.Printf("\nRaising the slots by %d, with those on the waiting list, at %d edges that each watch all of them:\n\n", p.raise, p.edges)
-	raise(t, s, p)
-	fmt.Printf("\nA start with %d places, until the replica is ready and the mirror is whole:\n\n", p.many)
-	start(t, s, p)
+	for _, part := range []struct {
+		name, title string
+		measure     func(testing.TB, *servers, plan)
+	}{
+		{"waiting", fmt.Sprintf("First logins, as many waiting at once as it says, for %s; beside as many clients that insert one document", p.duration), closed},
+		{"rate", fmt.Sprintf("%d first logins a second, and as many inserts of one document, for %s", p.rate, 2*p.duration), atRate},
+		{"places", fmt.Sprintf("A call by the number of places that are held (1 appender, 8 clients; median of %d rounds)", p.rounds), compare},
+		{"raise", fmt.Sprintf("Raising the slots by %d, with those on the waiting list, at %d edges that each watch all of them", p.raise, p.edges), raise},
+		{"start", fmt.Sprintf("A start with %d places, until the replica is ready and the mirror is whole", p.many), start},
+	} {
+		if *only == "" || *only == part.name {
+			fmt.Printf("%s:\n\n", part.title)
+			part.measure(t, s, p)
+			fmt.Println()
+		}
+	}
 }
 
 // closed measures with so many clients, each of which asks again once it is

@@ -118,7 +118,7 @@ func RunMirror(t *testing.T, newMirror func(t *testing.T) campaign.Mirror) {
 		"writes are repeatable": testRepeat, "missing": testMissing, "ahead": testAhead, "diverged": testDiverged, "newer": testNewer,
 		"foreign": testForeign, "not intact": testNotIntact, "not intact only for who knows it all": testNotIntactBehind,
 		"epoch of an accept": testAccept, "next campaign": testNextCampaign, "next campaign's end": testNextEnd,
-		"voids": testVoids, "beat": testBeat, "turn": testTurn, "seize": testSeize, "release with a batch": testReleaseWithBatch,
+		"voids": testVoids, "beat": testBeat, "turn": testTurn, "turns are fair": testTurnFair, "seize": testSeize, "release with a batch": testReleaseWithBatch,
 		"clear": testClear, "entries": testManyEntries, "outage": testOutage, "many fillers": testFillers,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -561,7 +561,7 @@ func testBeat(t *testing.T, s *mirrorSuite) {
 
 func (s *mirrorSuite) turn(me string, at campaign.Place, want campaign.TurnAnswer) {
 	s.t.Helper()
-	if got, err := s.m.Turn(s.t.Context(), me, at); err != nil || got != want {
+	if got, err := s.m.Turn(s.t.Context(), me, at, 0); err != nil || got != want {
 		s.t.Errorf("turn of %s: %q, %v; want %q", me, got, err, want)
 	}
 }
@@ -588,7 +588,7 @@ func testTurn(t *testing.T, s *mirrorSuite) {
 		s.turn("me", h.At(), campaign.TurnGiven)
 		s.turn("me", h.At(), campaign.TurnGiven)
 		s.turn("you", behind, campaign.TurnBehind) // who waits keeps up
-		answer, err := s.m.Turn(t.Context(), "you", campaign.Place{Epoch: h.Epoch, Seq: 1000})
+		answer, err := s.m.Turn(t.Context(), "you", campaign.Place{Epoch: h.Epoch, Seq: 1000}, 0)
 		s.must(err)
 		if answer == campaign.TurnTaken {
 			break
@@ -604,10 +604,39 @@ func testTurn(t *testing.T, s *mirrorSuite) {
 	s.awaitTurn("me", h.At()) // after 200 ms it is free
 }
 
+// Who has waited longest is next, if they go on asking.
+func testTurnFair(t *testing.T, s *mirrorSuite) {
+	h := suiteHistory()
+	s.apply(h.All(), campaign.AnswerOK)
+	ask := func(who string, waited time.Duration) campaign.TurnAnswer {
+		t.Helper()
+		answer, err := s.m.Turn(t.Context(), who, h.At(), waited)
+		s.must(err)
+		return answer
+	}
+	// A busy machine may take the 100 ms for it that the next one may be silent.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		s.must(s.m.Seize(t.Context(), "first"))
+		began := time.Now()
+		answers := []campaign.TurnAnswer{ask("short", 10*time.Millisecond), ask("long", 90*time.Millisecond), ask("short", 20*time.Millisecond)}
+		s.must(s.m.Release(t.Context(), "first"))
+		answers = append(answers, ask("first", 0), ask("short", 30*time.Millisecond), ask("long", 100*time.Millisecond))
+		if fmt.Sprint(answers) == "[taken taken taken taken taken given]" {
+			break
+		}
+		if time.Since(began) < 90*time.Millisecond || time.Now().After(deadline) {
+			t.Fatalf("answers %v", answers)
+		}
+		s.must(s.m.Release(t.Context(), "short"))
+	}
+	s.must(s.m.Release(t.Context(), "long"))
+	s.turn("short", h.At(), campaign.TurnGiven) // the one who had waited longest has had it
+}
+
 func (s *mirrorSuite) awaitTurn(me string, at campaign.Place) {
 	s.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		answer, err := s.m.Turn(s.t.Context(), me, at)
+		answer, err := s.m.Turn(s.t.Context(), me, at, 0)
 		s.must(err)
 		if answer == campaign.TurnGiven {
 			return
@@ -693,7 +722,7 @@ func testOutage(t *testing.T, s *mirrorSuite) {
 	h := suiteHistory()
 	_, stateErr := s.m.State(ctx)
 	_, applyErr := s.m.Apply(ctx, h.All())
-	_, turnErr := s.m.Turn(ctx, "me", h.At())
+	_, turnErr := s.m.Turn(ctx, "me", h.At(), 0)
 	_, clearErr := s.m.Clear(ctx, suiteOrigin, h.At())
 	errs := map[string]error{
 		"State": stateErr, "Apply": applyErr, "Turn": turnErr, "Clear": clearErr,
