@@ -142,7 +142,10 @@ func (m *model) run(script []step) []string {
 		}
 	}
 	m.calm()
-	time.Sleep(10 * time.Second)
+	for entries := -1; entries < len(m.cluster.History()); { // the clock may have ended a campaign just now
+		entries = len(m.cluster.History())
+		time.Sleep(10 * time.Second)
+	}
 	synctest.Wait()
 	m.check()
 	m.checkQuiet()

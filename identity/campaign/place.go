@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -311,9 +310,13 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 				continue
 			}
 		}
-		// Two to six milliseconds, the less the longer somebody has waited.
-		waited = min(waited, turnPatience)
-		if !pause(ctx, 2*time.Millisecond+rand.N(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
+		// The next one asks often; for the others it is enough to be heard before it
+		// is their turn.
+		again := time.Millisecond
+		if answer == TurnTaken {
+			again = 5*time.Millisecond + jitter(10*time.Millisecond)
+		}
+		if !pause(ctx, again) {
 			return false
 		}
 	}

@@ -100,10 +100,11 @@ func (r *reader) readOn(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		if atOnce = min(2*n, lookUpAtOnce); n == 0 {
-			atOnce = 1
-		}
 		sum += n
+		if atOnce = r.last + 1 - sum; atOnce <= 0 {
+			atOnce = 2 * n
+		}
+		atOnce = min(max(atOnce, 1), lookUpAtOnce)
 		if found += n; found >= scanAfter {
 			found = 0
 			bounded, cancel := context.WithTimeout(ctx, scanTimeout)

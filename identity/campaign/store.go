@@ -124,8 +124,9 @@ type TurnAnswer string
 // The answers of Turn.
 const (
 	TurnGiven  TurnAnswer = "given"
-	TurnTaken  TurnAnswer = "taken"  // somebody else has it, or is next
-	TurnBehind TurnAnswer = "behind" // the mirror is ahead of the asker, who must read on, whoever has the turn
+	TurnNext   TurnAnswer = "next"   // somebody else has it, and the asker is next
+	TurnTaken  TurnAnswer = "taken"  // somebody else is next
+	TurnBehind TurnAnswer = "behind" // the asker is next and the mirror is ahead of it: it must read on, also while another has the turn
 )
 
 func isTaken(err error) bool { return errors.Is(err, ErrTaken) }

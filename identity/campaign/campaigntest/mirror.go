@@ -411,15 +411,15 @@ func (h *held) add(e campaign.Entry) {
 // Turn implements campaign.Mirror.
 func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place, waited time.Duration) (campaign.TurnAnswer, error) {
 	return run(ctx, m, "turn", func(h *held) campaign.TurnAnswer {
-		mine := h.next == me || !time.Now().Before(h.nextEnds) || h.nextWaited < waited
-		if mine {
-			h.next, h.nextWaited, h.nextEnds = me, waited, time.Now().Add(100*time.Millisecond)
+		if h.next != me && time.Now().Before(h.nextEnds) && h.nextWaited >= waited {
+			return campaign.TurnTaken
 		}
+		h.next, h.nextWaited, h.nextEnds = me, waited, time.Now().Add(100*time.Millisecond)
 		switch {
 		case at.Before(h.summary.Place):
 			return campaign.TurnBehind
-		case h.holder() != "" && h.holder() != me, !mine:
-			return campaign.TurnTaken
+		case h.holder() != "" && h.holder() != me:
+			return campaign.TurnNext
 		}
 		h.nextEnds = time.Time{}
 		h.turn, h.turnEnds = me, time.Now().Add(200*time.Millisecond)

@@ -590,7 +590,7 @@ func testTurn(t *testing.T, s *mirrorSuite) {
 		s.turn("you", behind, campaign.TurnBehind) // who waits keeps up
 		answer, err := s.m.Turn(t.Context(), "you", campaign.Place{Epoch: h.Epoch, Seq: 1000}, 0)
 		s.must(err)
-		if answer == campaign.TurnTaken {
+		if answer == campaign.TurnNext {
 			break
 		}
 		if time.Since(began) < 190*time.Millisecond || time.Now().After(deadline) {
@@ -621,7 +621,7 @@ func testTurnFair(t *testing.T, s *mirrorSuite) {
 		answers := []campaign.TurnAnswer{ask("short", 10*time.Millisecond), ask("long", 90*time.Millisecond), ask("short", 20*time.Millisecond)}
 		s.must(s.m.Release(t.Context(), "first"))
 		answers = append(answers, ask("first", 0), ask("short", 30*time.Millisecond), ask("long", 100*time.Millisecond))
-		if fmt.Sprint(answers) == "[taken taken taken taken taken given]" {
+		if fmt.Sprint(answers) == "[next next taken taken taken given]" {
 			break
 		}
 		if time.Since(began) < 90*time.Millisecond || time.Now().After(deadline) {
@@ -667,7 +667,7 @@ func testReleaseWithBatch(t *testing.T, s *mirrorSuite) {
 	b := h.Batch(0, 2)
 	b.Release = "you"
 	s.apply(b, campaign.AnswerOK)
-	s.turn("you", h.At(), campaign.TurnTaken)
+	s.turn("you", h.At(), campaign.TurnNext)
 	b.Release = "me"
 	s.apply(b, campaign.AnswerOK)
 	s.turn("you", h.At(), campaign.TurnGiven)
@@ -694,7 +694,7 @@ func testClear(t *testing.T, s *mirrorSuite) {
 	cleared(suiteOrigin, campaign.Place{Epoch: h.Epoch - 1, Seq: h.At().Seq}, false)
 	s.holds(h, len(h.Entries))
 	cleared(suiteOrigin, h.At(), true)
-	s.turn("you", h.At(), campaign.TurnTaken) // whoever restores keeps the turn
+	s.turn("you", h.At(), campaign.TurnNext) // whoever restores keeps the turn
 	testEmpty(t, s)
 	other := NewHistory("ANOTHER", 1, 3)
 	s.apply(other.All(), campaign.AnswerOK)
