@@ -57,9 +57,9 @@ fuzz: ## Fuzz what reads tokens, keys, usernames, bodies, frames kong.yml, and A
 bench-edge: ## Measure the plugins beside a plugin on go-pdk's own server (deploy/bench/README.md)
 	$(GO) test ./deploy/bench/edge -run '^$$' -bench Edge -benchtime 1x -timeout 60m
 
-.PHONY: bench-claim
-bench-claim: ## Measure claims on a real redis-server beside a script that does nothing (deploy/bench/README.md)
-	$(GO) test ./deploy/bench/claim -run '^$$' -bench Claim -benchtime 1x -timeout 20m
+.PHONY: bench-place
+bench-place: ## Measure first logins beside a bare insert of one document (deploy/bench/README.md)
+	$(GO) test ./deploy/bench/place -run '^$$' -bench Place -benchtime 1x -timeout 60m
 
 .PHONY: bench-login
 bench-login: ## Measure logins, registrations and reads beside x/crypto's argon2id (deploy/bench/README.md)

@@ -90,10 +90,9 @@ type model struct {
 	stepped bool                 // the database's clock is not ours
 	backup  *campaigntest.Backup // nil: none was made
 
+	judge campaigntest.Judge
+
 	mu     sync.Mutex
-	told   []told
-	begun  []told // every call, also those that have not ended
-	done   []committed
 	faults []string
 }
 
@@ -129,8 +128,8 @@ func (l limited) Apply(ctx context.Context, b campaign.Batch) (campaign.MirrorSt
 	return within(ctx, l, func(ctx context.Context) (campaign.MirrorState, error) { return l.Mirror.Apply(ctx, b) })
 }
 
-func (l limited) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
-	return within(ctx, l, func(ctx context.Context) (campaign.TurnAnswer, error) { return l.Mirror.Turn(ctx, me, at) })
+func (l limited) Turn(ctx context.Context, me string, at campaign.Place, waited time.Duration) (campaign.TurnAnswer, error) {
+	return within(ctx, l, func(ctx context.Context) (campaign.TurnAnswer, error) { return l.Mirror.Turn(ctx, me, at, waited) })
 }
 
 func (l limited) Release(ctx context.Context, me string) error {
@@ -138,26 +137,9 @@ func (l limited) Release(ctx context.Context, me string) error {
 	return err
 }
 
-// told is one answer to a client.
-type told struct {
-	user         string
-	began, ended time.Time
-	lo, hi       int // committed entries when the call began and when it ended
-	returned     int // entries whose command had returned before the call began
-	status       string
-	place        campaign.Place // with pending
-	rank         int64          // with granted
-	recheck      bool           // it was asked of Promotion
-}
-
-// committed is a command that returned without an error.
-type committed struct {
-	entry campaign.Entry
-	at    time.Time
-}
-
 func newModel(t *testing.T) *model {
 	m := &model{t: t, cluster: campaigntest.NewCluster(), mirror: campaigntest.NewMirror()}
+	m.judge.Committed = m.cluster.History
 	for i := range m.procs {
 		m.start(i)
 	}
@@ -197,7 +179,10 @@ func (m *model) run(script []step) []string {
 		}
 	}
 	m.calm()
-	time.Sleep(10 * time.Second)
+	for entries := -1; entries < len(m.cluster.History()); { // the clock may have ended a campaign just now
+		entries = len(m.cluster.History())
+		time.Sleep(10 * time.Second)
+	}
 	synctest.Wait()
 	m.check()
 	m.checkQuiet()
@@ -251,7 +236,7 @@ func (m *model) step(s step) {
 	user := fmt.Sprintf("u%02d", s.n)
 	switch s.op {
 	case "login":
-		m.calls.Go(func() { m.login(p, user) })
+		m.calls.Go(func() { m.judge.Place(m.t.Context(), p.replica, user) })
 	case "promotion":
 		m.calls.Go(func() { m.promotion(p, user) })
 	case "append":
@@ -355,7 +340,7 @@ func (m *model) disaster(s step) {
 				m.fault("restore did not bring %s back", e.DocumentID())
 			}
 		}
-		m.forget() // the order in which entries were committed is another now
+		m.judge.Forget(false) // the order in which entries were committed is another now
 		return
 	}
 	m.acceptLoss(a)
@@ -378,8 +363,7 @@ func (m *model) acceptLoss(a *campaign.Admin) {
 		}
 		return
 	}
-	m.forget()
-	m.done = nil
+	m.judge.Forget(true)
 	time.Sleep(4 * time.Second)
 	for i, p := range m.procs {
 		if err := p.replica.Ready(); err != nil {
@@ -403,13 +387,6 @@ func (m *model) mirrorHolds(all []campaign.Entry) bool {
 // skewed reports whether a replica's clock is too far from the database's.
 func (m *model) skewed() bool {
 	return slices.ContainsFunc(m.procs[:], func(p *proc) bool { return p.replica.Stats().Skew.Abs() > campaign.MaxSkew })
-}
-
-// forget leaves what clients were told so far out of what is judged later.
-func (m *model) forget() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.told = nil
 }
 
 func (m *model) mirrorFault(s step) {
@@ -440,16 +417,13 @@ func (m *model) admin(c campaign.Change) {
 	if _, err := a.Read(ctx); err != nil {
 		return
 	}
-	done, err := a.Commit(ctx, c)
+	_, err := m.judge.Commit(ctx, a, c)
 	var conflict *campaign.ConflictError
 	var uncertain *campaign.UncertainError
 	var behind *campaign.BehindError
 	var invalid *campaign.InvalidError
 	switch {
 	case err == nil:
-		m.mu.Lock()
-		m.done = append(m.done, committed{done.Entry, time.Now()})
-		m.mu.Unlock()
 	case errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &uncertain), outage.Is(err),
 		errors.Is(err, campaign.ErrRefused), errors.Is(err, campaign.ErrNoCampaign), errors.Is(err, context.Canceled):
 	case errors.As(err, &behind):
@@ -459,50 +433,45 @@ func (m *model) admin(c campaign.Change) {
 	}
 }
 
-func (m *model) begin(user string) told {
-	now := time.Now()
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (m *model) promotion(p *proc, user string) {
+	err := m.judge.Promotion(m.t.Context(), p.replica, user)
+	var none *campaign.NoGrantError
+	if err != nil && !errors.As(err, &none) && !outage.Is(err) {
+		m.fault("Promotion failed with %T: %v", err, err)
+	}
+}
+
+// check holds the committed log and every answer so far against the rules.
+func (m *model) check() {
 	all := m.cluster.History()
-	t := told{user: user, began: now, lo: len(all)}
-	for _, c := range m.done {
-		if i := slices.IndexFunc(all, func(e campaign.Entry) bool { return e.ID == c.entry.ID }); c.at.Before(now) && i >= t.returned {
-			t.returned = i + 1
+	for _, f := range m.judge.Faults(all) {
+		m.fault("%s", f)
+	}
+	if err := campaigntest.CheckMirror(m.mirror.Peek(), all); err != nil {
+		m.fault("%v", err)
+	}
+}
+
+// checkQuiet: once nothing fails any more, everybody knows the same: the
+// replicas are ready, and the mirror is the log of the campaign in force.
+func (m *model) checkQuiet() {
+	all, apart := m.cluster.History(), false
+	for i, p := range m.procs {
+		switch err := p.replica.Ready(); {
+		case err != nil && p.replica.Stats().Skew.Abs() > campaign.MaxSkew:
+			apart = true
+		case err != nil:
+			m.fault("replica %d is not ready once all is quiet: %v", i, err)
 		}
 	}
-	m.begun = append(m.begun, t)
-	return t
-}
-
-func (m *model) finish(t told) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t.ended, t.hi = time.Now(), len(m.cluster.History())
-	m.told = append(m.told, t)
-}
-
-func (m *model) login(p *proc, user string) {
-	t := m.begin(user)
-	placement := p.replica.Place(m.t.Context(), user)
-	t.status, t.place = string(placement.Status), placement.Place
-	m.finish(t)
-}
-
-func (m *model) promotion(p *proc, user string) {
-	t := m.begin(user)
-	promotion, err := p.replica.Promotion(m.t.Context(), user)
-	var none *campaign.NoGrantError
-	switch {
-	case err == nil:
-		t.status, t.rank = "granted", promotion.Rank
-	case errors.As(err, &none):
-		t.status = none.Standing
-	case outage.Is(err):
-		return
-	default:
-		m.fault("Promotion failed with %T: %v", err, err)
+	if apart {
 		return
 	}
-	t.recheck = true
-	m.finish(t)
+	state := m.mirror.Peek()
+	if err := campaigntest.CheckComplete(state, all); err != nil {
+		m.fault("once all is quiet %v", err)
+	}
+	if age := time.Since(state.Beat); age > time.Second && !m.stepped && campaigntest.InForce(all) > 0 {
+		m.fault("once all is quiet the beat is %s old", age)
+	}
 }

@@ -289,8 +289,10 @@ func (r *Replica) answer(whom func(*waiter) bool) {
 func (r *Replica) takeTurn(ctx context.Context) bool {
 	began := r.cfg.Now()
 	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() && !r.Stats().Foreign {
-		at := r.inForcePlace()
-		answer, err := callMirror(ctx, r, func(ctx context.Context) (TurnAnswer, error) { return r.cfg.Mirror.Turn(ctx, r.name, at) })
+		at, waited := r.inForcePlace(), r.longestWait()
+		answer, err := callMirror(ctx, r, func(ctx context.Context) (TurnAnswer, error) {
+			return r.cfg.Mirror.Turn(ctx, r.name, at, waited)
+		})
 		switch {
 		case err != nil:
 			pause(ctx, jitter(4*r.lastAppend()))
@@ -305,9 +307,13 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 				continue
 			}
 		}
-		// Two to six milliseconds, the less the longer somebody has waited.
-		waited := min(r.cfg.Now().Sub(began), turnPatience)
-		if !pause(ctx, 2*time.Millisecond+jitter(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
+		// The next one asks often; for the others it is enough to be heard before it
+		// is their turn.
+		again := time.Millisecond
+		if answer == TurnTaken {
+			again = 5*time.Millisecond + jitter(10*time.Millisecond)
+		}
+		if !pause(ctx, again) {
 			return false
 		}
 	}
@@ -330,6 +336,17 @@ func (r *Replica) inForcePlace() Place {
 		return f.At()
 	}
 	return Place{Seq: -1}
+}
+
+// longestWait is how long the one has waited who has waited longest.
+func (r *Replica) longestWait() (longest time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.cfg.Now()
+	for _, w := range r.queue {
+		longest = max(longest, now.Sub(w.since))
+	}
+	return longest
 }
 
 func (r *Replica) lastAppend() time.Duration {

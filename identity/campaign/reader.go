@@ -14,12 +14,18 @@ import (
 type reader struct {
 	store Store
 
+	last int // how many entries the last readOn has found
+
 	mu  sync.RWMutex
 	log *Log
 }
 
 const (
-	// scanAfter is how many entries are looked up one by one before the rest is
+	// lookUpAtOnce is how many entries are looked up at the same time, once it shows
+	// that there are more: a replica that was idle is behind by what all others have
+	// appended since its last tick, and each entry is a round trip.
+	lookUpAtOnce = 16
+	// scanAfter is how many entries are looked up before the rest is
 	// read in one scan.
 	scanAfter = 200
 	// scanTimeout bounds that scan: a server without an index for it may read the
@@ -76,45 +82,77 @@ func (r *reader) scan(ctx context.Context, campaign, from int64) error {
 }
 
 // readOn adds what follows in the store, to the end of the log as it was when
-// readOn began or later.
+// readOn began or later. One call at a time.
 func (r *reader) readOn(ctx context.Context) error {
-	for found := 1; ; found++ {
-		e, err := r.nextEntry(ctx)
-		if errors.Is(err, ErrNoEntry) {
+	end := map[entryKey]bool{} // where it has found no entry since it began
+	// Each look is a round trip: it looks for as many as there were the last time,
+	// and for the end.
+	found, sum, atOnce := 0, 0, min(r.last+1, lookUpAtOnce)
+	for {
+		first, known := r.nextKey(end)
+		if !known {
+			r.last = sum
 			return nil
 		}
-		if err != nil {
+		n, err := r.lookUp(ctx, first, atOnce)
+		if errors.Is(err, ErrNoEntry) {
+			end[entryKey{first.campaign, first.seq + int64(n)}] = true
+		} else if err != nil {
 			return err
 		}
-		if err := r.add(e); err != nil {
-			return err
+		sum += n
+		if atOnce = r.last + 1 - sum; atOnce <= 0 {
+			atOnce = 2 * n
 		}
-		if found%scanAfter == 0 {
+		atOnce = min(max(atOnce, 1), lookUpAtOnce)
+		if found += n; found >= scanAfter {
+			found = 0
 			bounded, cancel := context.WithTimeout(ctx, scanTimeout)
-			_ = r.scan(bounded, e.Campaign, e.Seq+1) // what it does not bring is looked up
+			_ = r.scan(bounded, first.campaign, first.seq+int64(n)) // what it does not bring is looked up
 			cancel()
 		}
 	}
 }
 
-// nextEntry looks up an entry that the log could grow by.
-func (r *reader) nextEntry(ctx context.Context) (Entry, error) {
-	type id struct{ campaign, seq int64 }
-	var next []id
+// entryKey is where in the logs an entry is.
+type entryKey struct{ campaign, seq int64 }
+
+// nextKey is where the log could grow, but for some places, and whether there is
+// such a one.
+func (r *reader) nextKey(but map[entryKey]bool) (entryKey, bool) {
 	r.mu.RLock()
+	defer r.mu.RUnlock()
 	for _, f := range r.log.folds() {
-		next = append(next, id{f.campaign, f.seq() + 1})
-	}
-	if following, free := r.log.following(); free {
-		next = append(next, id{following, 0})
-	}
-	r.mu.RUnlock()
-	for _, at := range next {
-		if e, err := r.store.Entry(ctx, at.campaign, at.seq); !errors.Is(err, ErrNoEntry) {
-			return e, err
+		if next := (entryKey{f.campaign, f.seq() + 1}); !but[next] {
+			return next, true
 		}
 	}
-	return Entry{}, ErrNoEntry
+	if following, free := r.log.following(); free {
+		next := entryKey{following, 0}
+		return next, !but[next]
+	}
+	return entryKey{}, false
+}
+
+// lookUp adds n entries of a campaign at most, from first on. It returns how many
+// there were, and why there were not more: ErrNoEntry at the end of the log.
+func (r *reader) lookUp(ctx context.Context, first entryKey, n int) (int, error) {
+	entries, errs := make([]Entry, n), make([]error, n)
+	var all sync.WaitGroup
+	for i := 1; i < n; i++ {
+		all.Go(func() { entries[i], errs[i] = r.store.Entry(ctx, first.campaign, first.seq+int64(i)) })
+	}
+	entries[0], errs[0] = r.store.Entry(ctx, first.campaign, first.seq)
+	all.Wait()
+	for i, e := range entries {
+		if errs[i] != nil {
+			return i, errs[i]
+		}
+		if err := r.add(e); err != nil {
+			return i, err
+		}
+	}
+	return n, nil
 }
 
 // add adds an entry, unless it is there.

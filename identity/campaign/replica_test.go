@@ -108,9 +108,9 @@ func (m readOnly) Apply(context.Context, campaign.Batch) (campaign.MirrorState, 
 	return campaign.MirrorState{}, errors.New("read only")
 }
 
-func (m readOnly) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
+func (m readOnly) Turn(ctx context.Context, me string, at campaign.Place, waited time.Duration) (campaign.TurnAnswer, error) {
 	*m.turns++
-	return m.Mirror.Turn(ctx, me, at)
+	return m.Mirror.Turn(ctx, me, at, waited)
 }
 
 // A look at the mirror is enough to know that it is another database's, also

@@ -51,10 +51,11 @@ type Mirror interface {
 	State(ctx context.Context) (MirrorState, error)
 	// Apply brings the mirror forward by a batch, and returns what it holds then.
 	Apply(ctx context.Context, b Batch) (MirrorState, error)
-	// Turn asks for the turn to append, as me, for 200 ms. It is given when
-	// nobody else has it and the mirror is not ahead of at. It is a hint: it
-	// makes appends cheap, and the log is right without it.
-	Turn(ctx context.Context, me string, at Place) (TurnAnswer, error)
+	// Turn asks for the turn to append, as me, for 200 ms. It is given when the
+	// mirror is not ahead of at, nobody else has it, and of those who have asked in
+	// the last 100 ms nobody has waited longer. It is a hint: it makes appends cheap
+	// and their delay fair, and the log is right without it.
+	Turn(ctx context.Context, me string, at Place, waited time.Duration) (TurnAnswer, error)
 	// Seize takes the turn from whoever has it, as me, for a second.
 	Seize(ctx context.Context, me string) error
 	// Release gives the turn back if me has it.
@@ -122,8 +123,9 @@ type TurnAnswer string
 // The answers of Turn.
 const (
 	TurnGiven  TurnAnswer = "given"
-	TurnTaken  TurnAnswer = "taken"  // somebody else has it
-	TurnBehind TurnAnswer = "behind" // the mirror is ahead of the asker, who must read on first
+	TurnNext   TurnAnswer = "next"   // somebody else has it, and the asker is next
+	TurnTaken  TurnAnswer = "taken"  // somebody else is next
+	TurnBehind TurnAnswer = "behind" // the asker is next and the mirror is ahead of it: it must read on, also while another has the turn
 )
 
 func isTaken(err error) bool { return errors.Is(err, ErrTaken) }

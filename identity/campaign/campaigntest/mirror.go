@@ -50,6 +50,9 @@ type held struct {
 	stream     []mirror.Logged
 	turn       string
 	turnEnds   time.Time
+	next       string // who gets it next
+	nextWaited time.Duration
+	nextEnds   time.Time
 	newestEver campaign.Place // in this stream, also when it is there no more
 }
 
@@ -406,14 +409,19 @@ func (h *held) add(e campaign.Entry) {
 }
 
 // Turn implements campaign.Mirror.
-func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
+func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place, waited time.Duration) (campaign.TurnAnswer, error) {
 	return run(ctx, m, "turn", func(h *held) campaign.TurnAnswer {
-		switch {
-		case h.holder() != "" && h.holder() != me:
+		if h.next != me && time.Now().Before(h.nextEnds) && h.nextWaited >= waited {
 			return campaign.TurnTaken
+		}
+		h.next, h.nextWaited, h.nextEnds = me, waited, time.Now().Add(100*time.Millisecond)
+		switch {
 		case at.Before(h.summary.Place):
 			return campaign.TurnBehind
+		case h.holder() != "" && h.holder() != me:
+			return campaign.TurnNext
 		}
+		h.nextEnds = time.Time{}
 		h.turn, h.turnEnds = me, time.Now().Add(200*time.Millisecond)
 		return campaign.TurnGiven
 	})

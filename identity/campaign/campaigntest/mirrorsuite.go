@@ -2,7 +2,6 @@ package campaigntest
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,8 +29,8 @@ const (
 	firstBeat   = 1_800_000_000_000
 )
 
-// History is a log of entries for tests, which chain by hash, but not as
-// campaign.Fold demands.
+// History is a log of entries for tests. They chain as campaign.Fold demands;
+// whether it allows what they decide is up to the test.
 type History struct {
 	Origin   string
 	Campaign int64
@@ -64,12 +63,7 @@ func (h *History) Add(e campaign.Entry) campaign.Entry {
 	} else {
 		e.By = "suite"
 	}
-	text, err := e.MarshalJSON()
-	if err != nil {
-		panic(err)
-	}
-	prev := h.hash(e.Seq - 1)
-	e.Hash = sha256.Sum256(append(prev[:], text...))
+	e = chained(h.hash(e.Seq-1), e)
 	h.Entries = append(h.Entries, e)
 	return e
 }
@@ -125,7 +119,7 @@ func RunMirror(t *testing.T, newMirror func(t *testing.T) campaign.Mirror) {
 		"writes are repeatable": testRepeat, "missing": testMissing, "ahead": testAhead, "diverged": testDiverged, "newer": testNewer,
 		"foreign": testForeign, "not intact": testNotIntact, "not intact only for who knows it all": testNotIntactBehind,
 		"epoch of an accept": testAccept, "next campaign": testNextCampaign, "next campaign's end": testNextEnd,
-		"voids": testVoids, "beat": testBeat, "turn": testTurn, "seize": testSeize, "release with a batch": testReleaseWithBatch,
+		"voids": testVoids, "beat": testBeat, "turn": testTurn, "turns are fair": testTurnFair, "seize": testSeize, "release with a batch": testReleaseWithBatch,
 		"clear": testClear, "entries": testManyEntries, "outage": testOutage, "many fillers": testFillers,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -569,7 +563,7 @@ func testBeat(t *testing.T, s *mirrorSuite) {
 
 func (s *mirrorSuite) turn(me string, at campaign.Place, want campaign.TurnAnswer) {
 	s.t.Helper()
-	if got, err := s.m.Turn(s.t.Context(), me, at); err != nil || got != want {
+	if got, err := s.m.Turn(s.t.Context(), me, at, 0); err != nil || got != want {
 		s.t.Errorf("turn of %s: %q, %v; want %q", me, got, err, want)
 	}
 }
@@ -595,9 +589,10 @@ func testTurn(t *testing.T, s *mirrorSuite) {
 		began := time.Now()
 		s.turn("me", h.At(), campaign.TurnGiven)
 		s.turn("me", h.At(), campaign.TurnGiven)
-		answer, err := s.m.Turn(t.Context(), "you", campaign.Place{Epoch: h.Epoch, Seq: 1000})
+		s.turn("you", behind, campaign.TurnBehind) // who waits keeps up
+		answer, err := s.m.Turn(t.Context(), "you", campaign.Place{Epoch: h.Epoch, Seq: 1000}, 0)
 		s.must(err)
-		if answer == campaign.TurnTaken {
+		if answer == campaign.TurnNext {
 			break
 		}
 		if time.Since(began) < 190*time.Millisecond || time.Now().After(deadline) {
@@ -611,10 +606,39 @@ func testTurn(t *testing.T, s *mirrorSuite) {
 	s.awaitTurn("me", h.At()) // after 200 ms it is free
 }
 
+// Who has waited longest is next, if they go on asking.
+func testTurnFair(t *testing.T, s *mirrorSuite) {
+	h := suiteHistory()
+	s.apply(h.All(), campaign.AnswerOK)
+	ask := func(who string, waited time.Duration) campaign.TurnAnswer {
+		t.Helper()
+		answer, err := s.m.Turn(t.Context(), who, h.At(), waited)
+		s.must(err)
+		return answer
+	}
+	// A busy machine may take the 100 ms for it that the next one may be silent.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		s.must(s.m.Seize(t.Context(), "first"))
+		began := time.Now()
+		answers := []campaign.TurnAnswer{ask("short", 10*time.Millisecond), ask("long", 90*time.Millisecond), ask("short", 20*time.Millisecond)}
+		s.must(s.m.Release(t.Context(), "first"))
+		answers = append(answers, ask("first", 0), ask("short", 30*time.Millisecond), ask("long", 100*time.Millisecond))
+		if fmt.Sprint(answers) == "[next next taken taken taken given]" {
+			break
+		}
+		if time.Since(began) < 90*time.Millisecond || time.Now().After(deadline) {
+			t.Fatalf("answers %v", answers)
+		}
+		s.must(s.m.Release(t.Context(), "short"))
+	}
+	s.must(s.m.Release(t.Context(), "long"))
+	s.turn("short", h.At(), campaign.TurnGiven) // the one who had waited longest has had it
+}
+
 func (s *mirrorSuite) awaitTurn(me string, at campaign.Place) {
 	s.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		answer, err := s.m.Turn(s.t.Context(), me, at)
+		answer, err := s.m.Turn(s.t.Context(), me, at, 0)
 		s.must(err)
 		if answer == campaign.TurnGiven {
 			return
@@ -645,7 +669,7 @@ func testReleaseWithBatch(t *testing.T, s *mirrorSuite) {
 	b := h.Batch(0, 2)
 	b.Release = "you"
 	s.apply(b, campaign.AnswerOK)
-	s.turn("you", h.At(), campaign.TurnTaken)
+	s.turn("you", h.At(), campaign.TurnNext)
 	b.Release = "me"
 	s.apply(b, campaign.AnswerOK)
 	s.turn("you", h.At(), campaign.TurnGiven)
@@ -672,7 +696,7 @@ func testClear(t *testing.T, s *mirrorSuite) {
 	cleared(suiteOrigin, campaign.Place{Epoch: h.Epoch - 1, Seq: h.At().Seq}, false)
 	s.holds(h, len(h.Entries))
 	cleared(suiteOrigin, h.At(), true)
-	s.turn("you", h.At(), campaign.TurnTaken) // whoever restores keeps the turn
+	s.turn("you", h.At(), campaign.TurnNext) // whoever restores keeps the turn
 	testEmpty(t, s)
 	other := NewHistory("ANOTHER", 1, 3)
 	s.apply(other.All(), campaign.AnswerOK)
@@ -700,7 +724,7 @@ func testOutage(t *testing.T, s *mirrorSuite) {
 	h := suiteHistory()
 	_, stateErr := s.m.State(ctx)
 	_, applyErr := s.m.Apply(ctx, h.All())
-	_, turnErr := s.m.Turn(ctx, "me", h.At())
+	_, turnErr := s.m.Turn(ctx, "me", h.At(), 0)
 	_, clearErr := s.m.Clear(ctx, suiteOrigin, h.At())
 	errs := map[string]error{
 		"State": stateErr, "Apply": applyErr, "Turn": turnErr, "Clear": clearErr,

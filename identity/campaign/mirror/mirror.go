@@ -13,6 +13,7 @@
 //	earlybird:{earlybird}:voided     set: user ids whose place was voided
 //	earlybird:{earlybird}:log        stream: each entry as JSON, its id is <epoch>-<seq + 1>
 //	earlybird:{earlybird}:turn       string: who has the turn to append
+//	earlybird:{earlybird}:next       string: who gets it next, and how long somebody has waited there
 package mirror
 
 import (
@@ -40,10 +41,11 @@ const (
 	KeyVoided   = "earlybird:{earlybird}:voided"
 	KeyLog      = "earlybird:{earlybird}:log"
 	KeyTurn     = "earlybird:{earlybird}:turn"
+	KeyNext     = "earlybird:{earlybird}:next"
 	keyOutbox   = "earlybird:{earlybird}:outbox" // of builds before the log, removed
 )
 
-var keys = []string{KeyCampaign, KeyArrivals, KeyVoided, KeyLog, KeyTurn, keyOutbox}
+var keys = []string{KeyCampaign, KeyArrivals, KeyVoided, KeyLog, KeyTurn, keyOutbox, KeyNext}
 
 var (
 	//go:embed lua/read.lua
@@ -74,6 +76,7 @@ var (
 const (
 	turnFor  = 200 * time.Millisecond // how long a turn is given for
 	seizeFor = time.Second            // and how long it is taken for
+	nextFor  = 100 * time.Millisecond // for how long the next one may be silent: it may read on first
 	// callTimeout bounds a call for which the Config names no time.
 	callTimeout = 2 * time.Second
 	// streamPage is how many entries of the stream one read takes.
@@ -242,9 +245,10 @@ func phaseAfter(kind campaign.Kind) campaign.Phase {
 }
 
 // Turn implements campaign.Mirror.
-func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place) (answer campaign.TurnAnswer, err error) {
+func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place, waited time.Duration) (answer campaign.TurnAnswer, err error) {
 	err = m.call(ctx, "ask for the turn", func(ctx context.Context) error {
-		text, err := turnScript.Run(ctx, m.redis, keys, me, at.Epoch, at.Seq, turnFor.Milliseconds()).Text()
+		text, err := turnScript.Run(ctx, m.redis, keys,
+			me, at.Epoch, at.Seq, turnFor.Milliseconds(), waited.Milliseconds(), nextFor.Milliseconds()).Text()
 		answer = campaign.TurnAnswer(text)
 		return err
 	})

@@ -280,7 +280,7 @@ func TestMirrorLeavesRedisAlone(t *testing.T) {
 		Redis: connect(t, withUser(t, server, "edge", edgeRights)), Timeout: 5 * time.Second, Breaker: breaker,
 	})
 	at := campaign.Place{Seq: -1}
-	if _, err := m.Turn(t.Context(), "me", at); !outage.Is(err) || !strings.Contains(err.Error(), "NOPERM") {
+	if _, err := m.Turn(t.Context(), "me", at, 0); !outage.Is(err) || !strings.Contains(err.Error(), "NOPERM") {
 		t.Fatalf("a call without the right to it: %v", err)
 	}
 	if _, err := m.State(t.Context()); err != nil {
@@ -295,7 +295,7 @@ func TestMirrorLeavesRedisAlone(t *testing.T) {
 	for name, err := range map[string]error{
 		"State":    errOf(m.State(t.Context())),
 		"Apply":    errOf(m.Apply(t.Context(), campaign.Batch{Origin: origin})),
-		"Turn":     errOf(m.Turn(t.Context(), "me", at)),
+		"Turn":     errOf(m.Turn(t.Context(), "me", at, 0)),
 		"Seize":    m.Seize(t.Context(), "me"),
 		"Release":  m.Release(t.Context(), "me"),
 		"Clear":    errOf(m.Clear(t.Context(), origin, at)),

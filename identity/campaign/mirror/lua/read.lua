@@ -1,4 +1,4 @@
--- KEYS: campaign, arrivals, voided, log, turn, outbox (of an earlier build).
+-- KEYS: campaign, arrivals, voided, log, turn, outbox (of an earlier build), next.
 -- Nothing here writes. Each other script begins with this one.
 
 -- read returns what the mirror holds. A campaign without an origin is not of
