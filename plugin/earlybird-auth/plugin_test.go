@@ -385,13 +385,7 @@ func TestRedisThatLosesItsPart(t *testing.T) {
 		{"rolled back", back},
 		{"a user is gone", func() { b.must(t, b.campaign.Redis.ZRem(ctx, mirror.KeyArrivals, "winner").Err()) }},
 		{"the log is gone", func() { b.must(t, b.campaign.Redis.Del(ctx, mirror.KeyLog).Err()) }},
-		{"another database's", func() {
-			b.must(t, b.campaign.Redis.FlushAll(ctx).Err())
-			foreign := plugintest.NewCampaign(t, b.redisURL)
-			foreign.Start(t, 5)
-			foreign.Placed(t, "other")
-			foreign.Stop()
-		}},
+		{"another database's", func() { b.takeOver(t) }},
 	} {
 		right("before it is " + loss.name)
 		b.campaign.Stop()
@@ -406,6 +400,16 @@ func TestRedisThatLosesItsPart(t *testing.T) {
 		b.campaign = plugintest.NewCampaignOf(t, b.redisURL, b.campaign.Database)
 		right(loss.name + ", and filled")
 	}
+}
+
+// takeOver fills Redis from another database.
+func (b *bench) takeOver(t testing.TB) {
+	t.Helper()
+	b.must(t, b.campaign.Redis.FlushAll(t.Context()).Err())
+	foreign := plugintest.NewCampaign(t, b.redisURL)
+	foreign.Start(t, 5)
+	foreign.Placed(t, "other")
+	foreign.Stop()
 }
 
 // snapshot returns what brings the mirror back to how it is now.

@@ -2,6 +2,10 @@ package settings_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,5 +68,37 @@ func TestParse(t *testing.T) {
 	}
 	if _, err := settings.ParseAuth([]byte(`{"issuer":7}`), nil); err == nil {
 		t.Error("a wrong type must be an error")
+	}
+}
+
+// The table of fields in deploy/docs/edge.md has each field of the schemas once,
+// with its default. Checked by leaving a row out, and by another default.
+func TestFieldsInTheDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../deploy/docs/edge.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, defaults := map[string]string{}, map[string]string{}
+	for name, s := range settings.Schemas() {
+		for _, f := range s.Config().Fields {
+			of[f.Name] += strings.TrimPrefix(name, "earlybird-")
+			defaults[f.Name] = "none"
+			if f.Spec.Default != nil {
+				defaults[f.Name] = fmt.Sprintf("`%v`", f.Spec.Default)
+			}
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (auth|tag|both) \\| ([^|]+) \\|").FindAllStringSubmatch(string(page), -1) {
+		field, plugin := row[1], of[row[1]]
+		if len(plugin) > len("auth") {
+			plugin = "both"
+		}
+		if plugin != row[2] || defaults[field] != row[3] {
+			t.Errorf("the page says of %s: of %s, by default %s; it is of %q, by default %s", field, row[2], row[3], plugin, defaults[field])
+		}
+		delete(of, field)
+	}
+	for field := range of {
+		t.Errorf("no row for %s", field)
 	}
 }
