@@ -425,7 +425,11 @@ func TestMongoFromAnOlderBackup(t *testing.T) {
 	if err := entries.FindOneAndDelete(t.Context(), bson.D{{Key: "_id", Value: campaign.EntryID(1, second.place.Seq)}}).Decode(&lost); err != nil {
 		t.Fatal(err)
 	}
-	i.until(t, "/readyz", 503)
+	eventually(t, "readyz says degraded, and not unready as all replicas would", func() bool {
+		said := i.until(t, "/readyz", 200)
+		checks, _ := said["checks"].(map[string]any)
+		return said["status"] == "degraded" && checks["places"] == "down" && checks["campaign"] == "up"
+	})
 	if got := i.told(t, "p-2"); got.status != "retry" {
 		t.Errorf("a login meanwhile: %s", got.status)
 	} else if _, standing := i.rank(t, got.token); !strings.HasPrefix(standing, "503") {
@@ -445,7 +449,7 @@ func TestMongoFromAnOlderBackup(t *testing.T) {
 	if _, err := entries.InsertOne(t.Context(), lost); err != nil {
 		t.Fatal(err)
 	}
-	i.until(t, "/readyz", 200)
+	eventually(t, "readyz says ready", func() bool { return i.until(t, "/readyz", 200)["status"] == "ready" })
 	if rank, standing := i.rank(t, i.told(t, "p-2").token); rank != 3 {
 		t.Errorf("afterwards: rank %d %s, want 3", rank, standing)
 	}
