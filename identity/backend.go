@@ -262,7 +262,9 @@ type revocations struct {
 }
 
 // checks are what /readyz looks at. Redis is optional: edges hear of new places
-// later without it.
+// later without it. So are places: a log that is damaged or lacks entries is the
+// same for all replicas, and must not take them all out; logins go on and are told
+// to retry.
 func (b *backend) checks() []httpapi.Check {
 	return []httpapi.Check{
 		{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {
@@ -285,6 +287,12 @@ func (b *backend) checks() []httpapi.Check {
 		}},
 		{Name: "campaign", Probe: func(context.Context) error {
 			if r := b.campaign.Load(); r != nil {
+				return logIsRead(r)
+			}
+			return errNotThere
+		}},
+		{Name: "places", Optional: true, Probe: func(context.Context) error {
+			if r := b.campaign.Load(); r != nil {
 				return r.Ready()
 			}
 			return errNotThere
@@ -294,6 +302,16 @@ func (b *backend) checks() []httpapi.Check {
 }
 
 var errNotThere = errors.New("not there yet")
+
+// logIsRead reports whether the campaign's log was read once and this process's
+// clock is right, without which its tokens are wrong as well.
+func logIsRead(r *campaign.Replica) error {
+	s := r.Stats()
+	if s.Skew.Abs() <= campaign.MaxSkew && (s.Behind || s.Damaged) {
+		return nil
+	}
+	return r.Ready()
+}
 
 // close closes the connections, once nothing uses them any more.
 func (b *backend) close(ctx context.Context) error {

@@ -221,6 +221,58 @@ func TestPlacedBeforeItIsAnswered(t *testing.T) {
 	}
 }
 
+// Twelve people log in at both replicas at the same time, for eight slots: each
+// has one place, the places are 1 to 12, eight of them granted, and both replicas
+// say the same of each.
+func TestTwoReplicasAtOnce(t *testing.T) {
+	redis, mongo := testserver.Redis(t), testserver.Mongo(t)
+	given := map[string]string{"redis-url": redis.URL(), "mongo-url": mongo, "address-limit": "off"}
+	one, two := begin(t, given), begin(t, given)
+	one.until(t, "/readyz", 200)
+	two.until(t, "/readyz", 200)
+	people := names("p", 12)
+	one.register(t, people...)
+	operator := newConsole(t, mongo, redis.URL())
+	operator.start(t, 8, 100)
+	answers := make([]told, 2*len(people))
+	begun, all := make(chan struct{}), sync.WaitGroup{}
+	for n := range answers {
+		all.Go(func() {
+			<-begun
+			var err error
+			if answers[n], err = []*instance{one, two}[n%2].tryLogin(people[n/2]); err != nil {
+				t.Errorf("login of %s: %v", people[n/2], err)
+			}
+		})
+	}
+	close(begun)
+	all.Wait()
+	f := operator.log(t)
+	if f.Last() != int64(len(people)) || f.Granted() != 8 {
+		t.Errorf("%d places and %d grants, want 12 and 8", f.Last(), f.Granted())
+	}
+	seen := map[int64]string{}
+	for _, said := range answers {
+		if said.token == "" {
+			continue
+		}
+		position := f.Position(subject(t, said.token))
+		if other, taken := seen[position]; position == 0 || taken && other != said.name {
+			t.Errorf("%s has position %d, as %q has", said.name, position, other)
+		}
+		seen[position] = said.name
+		want := int(position)
+		if want > 8 {
+			want = 0
+		}
+		for _, i := range []*instance{one, two} {
+			if rank, standing := i.rank(t, said.token); said.status != "pending" || rank != want {
+				t.Errorf("%s: %s, position %d, rank %d %s", said.name, said.status, position, rank, standing)
+			}
+		}
+	}
+}
+
 // Without Redis a login is placed all the same, and GET /promotion tells it;
 // readyz says degraded. Redis has it all within seconds of coming back.
 func TestPlacedWithoutRedis(t *testing.T) {
@@ -373,7 +425,11 @@ func TestMongoFromAnOlderBackup(t *testing.T) {
 	if err := entries.FindOneAndDelete(t.Context(), bson.D{{Key: "_id", Value: campaign.EntryID(1, second.place.Seq)}}).Decode(&lost); err != nil {
 		t.Fatal(err)
 	}
-	i.until(t, "/readyz", 503)
+	eventually(t, "readyz says degraded, and not unready as all replicas would", func() bool {
+		said := i.until(t, "/readyz", 200)
+		checks, _ := said["checks"].(map[string]any)
+		return said["status"] == "degraded" && checks["places"] == "down" && checks["campaign"] == "up"
+	})
 	if got := i.told(t, "p-2"); got.status != "retry" {
 		t.Errorf("a login meanwhile: %s", got.status)
 	} else if _, standing := i.rank(t, got.token); !strings.HasPrefix(standing, "503") {
@@ -393,7 +449,7 @@ func TestMongoFromAnOlderBackup(t *testing.T) {
 	if _, err := entries.InsertOne(t.Context(), lost); err != nil {
 		t.Fatal(err)
 	}
-	i.until(t, "/readyz", 200)
+	eventually(t, "readyz says ready", func() bool { return i.until(t, "/readyz", 200)["status"] == "ready" })
 	if rank, standing := i.rank(t, i.told(t, "p-2").token); rank != 3 {
 		t.Errorf("afterwards: rank %d %s, want 3", rank, standing)
 	}
@@ -503,8 +559,14 @@ func seedEarlierDesign(t *testing.T, mongoURL string, client redis.UniversalClie
 	now := time.Now()
 	for collection, doc := range map[string]bson.D{
 		"campaigns": {
-			{Key: "_id", Value: "1:1"}, {Key: "number", Value: 1}, {Key: "version", Value: 1}, {Key: "name", Value: "Early Bird"},
-			{Key: "discount", Value: 30}, {Key: "slots", Value: 100}, {Key: "waitlist", Value: 10000}, {Key: "status", Value: "open"},
+			{Key: "_id", Value: "1:1"},
+			{Key: "number", Value: 1},
+			{Key: "version", Value: 1},
+			{Key: "name", Value: "Early Bird"},
+			{Key: "discount", Value: 30},
+			{Key: "slots", Value: 100},
+			{Key: "waitlist", Value: 10000},
+			{Key: "status", Value: "open"},
 		},
 		"grants":    {{Key: "_id", Value: "1:U"}, {Key: "campaign", Value: "1"}, {Key: "user_id", Value: "U"}, {Key: "rank", Value: 1}, {Key: "granted_at", Value: now}},
 		"waiting":   {{Key: "_id", Value: "1:V"}, {Key: "campaign", Value: "1"}, {Key: "user_id", Value: "V"}, {Key: "position", Value: 2}, {Key: "at", Value: now}},

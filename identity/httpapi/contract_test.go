@@ -214,7 +214,7 @@ func (s *service) tokens(t *testing.T, good string) []attempt {
 
 // attempts lists what is sent to an operation.
 func (c *contract) attempts(t *testing.T, s *service, operation map[string]any, fresh func() (id, raw string, valid map[string]any)) []func() attempt {
-	_, guarded := operation["security"]
+	guarded := at(operation["security"].([]any)[0], "bearer") != nil
 	schema := c.resolved(at(operation, "requestBody", "content", "application/json", "schema"))
 	var all []func() attempt
 	// Each is made anew with an account of its own: one may end another's token.

@@ -24,6 +24,7 @@ var docsFiles = []string{
 // every operation is described.
 func (a *API) addDocs(mux *http.ServeMux) error {
 	a.describePages()
+	a.finish()
 	description, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {
 		return fmt.Errorf("describe the api: %w", err)

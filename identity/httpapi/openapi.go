@@ -31,7 +31,29 @@ application/json with a message, and its 503 has no Retry-After.
 Every answer has an X-Request-Id, which is also in the logs.`
 )
 
-var bearerSecurity = []map[string][]string{{bearerScheme: {}}}
+// What an operation asks for: a token, or nothing. An empty requirement says that
+// it is left open on purpose.
+var (
+	bearerSecurity = []map[string][]string{{bearerScheme: {}}}
+	openSecurity   = []map[string][]string{{}}
+)
+
+// finish completes the description once every operation is in it: it marks those
+// that need no token, and leaves out the schemas of huma's own errors, which are
+// never answered.
+func (a *API) finish() {
+	description := a.huma.OpenAPI()
+	for _, path := range description.Paths {
+		for _, operation := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
+			if operation != nil && operation.Security == nil {
+				operation.Security = openSecurity
+			}
+		}
+	}
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} {
+		delete(description.Components.Schemas.Map(), unused)
+	}
+}
 
 // The statuses that the check of a body, or of a token, answers with.
 var (
@@ -51,6 +73,14 @@ func describe(version string) huma.Config {
 			Info: &huma.Info{
 				Title: apiTitle, Version: version, Description: apiText,
 				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Servers: []*huma.Server{{URL: "/", Description: "Where this description was read: the gateway, or the service itself."}},
+			Tags: []*huma.Tag{
+				{Name: "accounts", Description: "Create an account, log in and out, change the password."},
+				{Name: "promotion", Description: "The discount that a user holds, or why there is none."},
+				{Name: "keys", Description: "The public keys that verify tokens."},
+				{Name: "health", Description: "For gateways and orchestrators; not routed through the gateway."},
+				{Name: "docs", Description: "This description, and a page to try it."},
 			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +21,10 @@ import (
 
 type described struct {
 	OpenAPI string
+	Servers []struct{ URL string }
+	Tags    []struct{ Name string }
 	Paths   map[string]map[string]struct {
+		Tags      []string
 		Security  []map[string][]string
 		Responses map[string]struct {
 			Description string
@@ -52,16 +56,24 @@ func describe(t *testing.T, s *service) described {
 }
 
 func TestDescriptionHasEveryRoute(t *testing.T) {
-	d := describe(t, start(t))
+	s := start(t)
+	d := describe(t, s)
 	if !strings.HasPrefix(d.OpenAPI, "3.1") {
 		t.Errorf("openapi %q", d.OpenAPI)
 	}
 	if b := d.Components.SecuritySchemes["bearer"]; b.Type != "http" || b.Scheme != "bearer" {
 		t.Errorf("security schemes %+v", d.Components.SecuritySchemes)
 	}
+	if len(d.Servers) != 1 || d.Servers[0].URL != "/" || d.Tags[0].Name != "accounts" {
+		t.Errorf("servers %v, tags %v: want the one that is asked, and accounts first", d.Servers, d.Tags)
+	}
+	text := s.get(t, "/openapi.json").body
 	for name, schema := range d.Components.Schemas {
 		if schema.Properties["$schema"] != nil {
 			t.Errorf("schema %s has $schema", name)
+		}
+		if !strings.Contains(text, `"#/components/schemas/`+name+`"`) {
+			t.Errorf("nothing uses the schema %s", name)
 		}
 	}
 	for path, want := range map[string]struct {
@@ -77,8 +89,11 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 		if !ok {
 			t.Errorf("%s %s is not described", want.method, path)
 		}
-		if (len(op.Security) > 0) != want.guarded {
+		if len(op.Security) != 1 || (op.Security[0]["bearer"] != nil) != want.guarded {
 			t.Errorf("%s: security %v", path, op.Security)
+		}
+		if len(op.Tags) != 1 || !slices.ContainsFunc(d.Tags, func(tag struct{ Name string }) bool { return tag.Name == op.Tags[0] }) {
+			t.Errorf("%s: tags %v, described are %v", path, op.Tags, d.Tags)
 		}
 		for status, answer := range op.Responses {
 			if answer.Description == "" {

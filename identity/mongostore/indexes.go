@@ -104,10 +104,10 @@ func (s *Store) prepareIndex(ctx context.Context, i index) error {
 			{Key: "index", Value: bson.D{{Key: "name", Value: i.name}, {Key: "expireAfterSeconds", Value: int32(i.after.Seconds())}}},
 		}).Err()
 	case refused.HasErrorCode(indexKeySpecsConflict):
-		err := indexes.DropOne(ctx, i.name)
-		gone := errors.As(err, &refused) && refused.HasErrorCode(indexNotFound) // another replica was faster
-		if err != nil && !gone {
-			return err
+		dropErr := indexes.DropOne(ctx, i.name)
+		gone := errors.As(dropErr, &refused) && refused.HasErrorCode(indexNotFound) // another replica was faster
+		if dropErr != nil && !gone {
+			return dropErr
 		}
 		_, err = indexes.CreateOne(ctx, mongo.IndexModel{Keys: i.keys, Options: opts})
 	}
