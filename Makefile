@@ -6,15 +6,17 @@ GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 # The race detector needs a C compiler; on a machine with Go alone the tests run without it.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
 
-# The local stack is a module of its own, so that its embedded servers never enter the product.
-MODULES := . deploy/local deploy/browser
+# The local stack is a module of its own, so that its embedded servers never enter the product;
+# so is the generator of assembly, for its library.
+MODULES := . deploy/local deploy/browser identity/password/argon2id/gen
 
 GOBUILD := CGO_ENABLED=0 $(GO)
 
-# How long each fuzz target runs, and which: what parses bytes from outside.
+# How long each fuzz target runs, and which: what parses bytes from outside, and what is written in assembly.
 FUZZTIME ?= 20s
 FUZZ := ./identity/token:FuzzVerify ./identity/token:FuzzVerifySigned ./identity/token:FuzzParseAuthorization \
-	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzParseEvent ./plugin/pluginserver:FuzzReplies ./plugin/pluginserver:FuzzCalls
+	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./kong:FuzzValidate ./plugin/pluginserver:FuzzCalls \
+	./identity/password/argon2id:FuzzIDKey ./identity/password/argon2id:FuzzCompress
 
 .DEFAULT_GOAL := help
 
@@ -41,13 +43,14 @@ secrets: ## Make the passwords, keys and certificate that docker compose takes; 
 .PHONY: test
 test: ## Run every test (EARLYBIRD_REQUIRE_REAL=1: a missing server fails instead of skipping)
 	@for m in $(MODULES); do $(GO) -C $$m test $(RACE) -timeout 20m ./... || exit 1; done
+	$(GO) test -tags purego ./identity/password/argon2id
 
 .PHONY: e2e
 e2e: ## Run the journey against GATEWAY_URL, or against a local stack of its own
 	$(GO) test -count=1 -timeout 15m -v ./deploy/e2e
 
 .PHONY: fuzz
-fuzz: ## Fuzz what reads tokens, keys, usernames, bodies and frames, FUZZTIME (20s) each
+fuzz: ## Fuzz what reads tokens, keys, usernames, bodies, frames kong.yml, and Argon2id, FUZZTIME (20s) each
 	@for target in $(FUZZ); do $(GO) test $${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) || exit 1; done
 
 .PHONY: bench-edge
@@ -59,11 +62,24 @@ bench-claim: ## Measure claims on a real redis-server beside a script that does 
 	$(GO) test ./deploy/bench/claim -run '^$$' -bench Claim -benchtime 1x -timeout 20m
 
 .PHONY: bench-login
-bench-login: ## Measure logins, registrations and reads beside raw argon2id (deploy/bench/README.md)
+bench-login: ## Measure logins, registrations and reads beside x/crypto's argon2id (deploy/bench/README.md)
 	$(GO) test ./deploy/bench/login -run '^$$' -bench Login -benchtime 1x -timeout 60m
 
+.PHONY: generate
+generate: ## Write Argon2id's assembly anew
+	$(GO) generate ./identity/password/argon2id
+
+# The first line of a generated file names the command, with the folder it wrote to.
+.PHONY: generated
+generated:
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cd identity/password/argon2id && \
+	$(GO) -C gen run . -pkg argon2id -out "$$dir/compress_amd64.s" -stubs "$$dir/compress_amd64.go" && \
+	for f in compress_amd64.s compress_amd64.go; do \
+	  sed 1d "$$dir/$$f" >"$$dir/made" && sed 1d $$f | cmp - "$$dir/made" || { echo "argon2id/$$f is not what gen makes: make generate"; exit 1; }; \
+	done
+
 .PHONY: check
-check: ## Formatting, lint, tidy modules: what CI runs before the tests
+check: generated ## Formatting, lint, tidy modules, generated code: what CI runs before the tests
 	@for m in $(MODULES); do \
 	  $(GO) -C $$m mod tidy -diff && $(GO) -C $$m vet ./... && (cd $$m && $(GOLANGCI_LINT) run ./...) || exit 1; \
 	done

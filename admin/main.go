@@ -6,14 +6,13 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/earlybird/earlybird/admin/command"
+	"github.com/earlybird/earlybird/identity/signals"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signals.NotifyContext(context.Background())
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program whatever it is about
 	status := command.Run(ctx, os.Args, command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	stop()

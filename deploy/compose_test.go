@@ -2,13 +2,16 @@ package deploy_test
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -23,12 +26,19 @@ const root = ".."
 // compose loads docker-compose.yml as docker compose does.
 func compose(t *testing.T) *types.Project {
 	t.Helper()
+	return composeWith(t, nil)
+}
+
+// composeWith loads it with variables of an operator's.
+func composeWith(t *testing.T, variables types.Mapping) *types.Project {
+	t.Helper()
 	dir, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	project, err := loader.LoadWithContext(context.Background(), types.ConfigDetails{
 		WorkingDir:  dir,
+		Environment: variables,
 		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(dir, "docker-compose.yml")}},
 	}, func(o *loader.Options) {
 		o.SetProjectName("earlybird", true)
@@ -73,6 +83,9 @@ func TestComposeHardens(t *testing.T) {
 			if s.Build == nil && (s.User == "" || strings.HasPrefix(s.User, "0")) {
 				t.Errorf("runs as %q", s.User)
 			}
+			if s.Logging == nil || s.Logging.Options["max-size"] == "" || s.Logging.Options["max-file"] == "" {
+				t.Error("its log grows without a bound")
+			}
 			if (name == "kong") != (len(s.Ports) > 0) {
 				t.Errorf("publishes %v", s.Ports)
 			}
@@ -86,7 +99,9 @@ func TestComposeStartOrder(t *testing.T) {
 		"kong":         {"identity": types.ServiceConditionHealthy, "redis": types.ServiceConditionHealthy},
 		"identity":     {"mongodb-init": types.ServiceConditionCompletedSuccessfully, "redis": types.ServiceConditionHealthy},
 		"mongodb-init": {"mongodb": types.ServiceConditionHealthy},
-		"earlybird":    {"identity": types.ServiceConditionHealthy},
+		// earlybird waits for nothing: `docker compose run` starts what a service
+		// depends on, sets its replicas back to what a command line last said
+		// (docker/compose#4803), and refuses when that is unhealthy.
 	}
 	for name, s := range project.Services {
 		if len(s.DependsOn) != len(want[name]) {
@@ -103,21 +118,36 @@ func TestComposeStartOrder(t *testing.T) {
 	}
 }
 
-// TestComposeNetworks: Kong alone is reachable, and cannot reach MongoDB.
+// TestComposeNetworks: Kong alone is reachable, and cannot reach MongoDB. Two
+// services that talk share one network: by a name that they share several by,
+// Docker gives the address on the alphabetically first of them, so that Kong
+// reached identity from outside --trusted-proxies and all clients shared one limit.
 func TestComposeNetworks(t *testing.T) {
 	project := compose(t)
 	want := map[string][]string{
-		"kong": {"claims", "edge", "service"}, "identity": {"claims", "data", "service"}, "mongodb": {"data"},
-		"mongodb-init": {"data"}, "redis": {"claims"}, "earlybird": {"claims", "data", "service"},
+		"kong": {"edge", "mirror", "service"}, "identity": {"claims", "data", "service"}, "mongodb": {"data"},
+		"mongodb-init": {"data"}, "redis": {"claims", "mirror"}, "earlybird": {"claims", "data", "service"},
 	}
+	on := map[string][]string{}
 	for name, s := range project.Services {
-		var on []string
-		for network := range s.Networks {
-			on = append(on, network)
+		on[name] = slices.Sorted(maps.Keys(s.Networks))
+		if !slices.Equal(on[name], want[name]) {
+			t.Errorf("%s is on %v, want %v", name, on[name], want[name])
 		}
-		slices.Sort(on)
-		if !slices.Equal(on, want[name]) {
-			t.Errorf("%s is on %v, want %v", name, on, want[name])
+	}
+	for _, talk := range []struct{ from, to, by string }{
+		{"kong", "identity", "service"},
+		{"kong", "redis", "mirror"},
+		{"identity", "redis", "claims"},
+		{"identity", "mongodb", "data"},
+		{"mongodb-init", "mongodb", "data"},
+		{"earlybird", "kong", "service"},
+		{"earlybird", "mongodb", "data"},
+		{"earlybird", "redis", "claims"},
+	} {
+		both := slices.DeleteFunc(slices.Clone(on[talk.from]), func(n string) bool { return !slices.Contains(on[talk.to], n) })
+		if !slices.Equal(both, []string{talk.by}) {
+			t.Errorf("%s and %s share %v, want %s alone", talk.from, talk.to, both, talk.by)
 		}
 	}
 	for name, n := range project.Networks {
@@ -125,9 +155,71 @@ func TestComposeNetworks(t *testing.T) {
 			t.Errorf("network %s: internal is %v", name, n.Internal)
 		}
 	}
-	trusted := netip.MustParsePrefix(environment(project.Services["identity"])["EARLYBIRD_TRUSTED_PROXIES"])
-	if subnet := netip.MustParsePrefix(project.Networks["service"].Ipam.Config[0].Subnet); subnet != trusted {
-		t.Errorf("identity trusts %s, Kong is on %s", trusted, subnet)
+}
+
+// TestComposeVariables: the network that identity trusts is the one that Kong
+// comes from, wherever an operator puts it, and outside what clouds and Docker use
+// by themselves; the replicas are the file's.
+func TestComposeVariables(t *testing.T) {
+	tests := []struct {
+		name      string
+		variables types.Mapping
+		subnet    string
+		replicas  int
+		retention string
+	}{
+		{"nothing set", nil, "10.213.81.0/24", 1, "400d"},
+		{"all set", types.Mapping{"EARLYBIRD_SERVICE_SUBNET": "192.0.2.0/24", "EARLYBIRD_REPLICAS": "3", "EARLYBIRD_AUDIT_RETENTION": "800d"}, "192.0.2.0/24", 3, "800d"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			project := composeWith(t, tt.variables)
+			identity := project.Services["identity"]
+			trusted := environment(identity)["EARLYBIRD_TRUSTED_PROXIES"]
+			if subnet := project.Networks["service"].Ipam.Config[0].Subnet; subnet != tt.subnet || trusted != tt.subnet {
+				t.Errorf("identity trusts %s, Kong is on %s, want %s", trusted, subnet, tt.subnet)
+			}
+			for _, taken := range []string{"172.16.0.0/12", "192.168.0.0/16"} { // Docker's pools; AWS's default VPC is in the first
+				if netip.MustParsePrefix(taken).Overlaps(netip.MustParsePrefix(trusted)) {
+					t.Errorf("%s is in %s", trusted, taken)
+				}
+			}
+			if identity.GetScale() != tt.replicas {
+				t.Errorf("%d replicas, want %d", identity.GetScale(), tt.replicas)
+			}
+			for _, name := range []string{"identity", "earlybird"} { // who sets it, and whose doctor compares
+				if got := environment(project.Services[name])["EARLYBIRD_AUDIT_RETENTION"]; got != tt.retention {
+					t.Errorf("%s: retention %s, want %s", name, got, tt.retention)
+				}
+			}
+		})
+	}
+}
+
+// TestComposeTmpfs: runc before 1.1.8 gives a tmpfs the mode of the folder that it
+// covers, also when that folder is one it made itself before a restart
+// (opencontainers/runc#3911). So either the image's folder has the mode that is
+// asked for, or the user that writes there owns it.
+func TestComposeTmpfs(t *testing.T) {
+	kongImage := read(t, "kong/Dockerfile")
+	for name, s := range compose(t).Services {
+		for _, mount := range s.Tmpfs {
+			path, options, _ := strings.Cut(mount, ":")
+			switch {
+			case path == "/tmp": // 1777 in every image
+				if options != "mode=1777" {
+					t.Errorf("%s: %s", name, mount)
+				}
+			case s.User == "999:999":
+				if options != "uid=999,gid=999,mode=0700" {
+					t.Errorf("%s: %s is not the user's who writes there", name, mount)
+				}
+			default: // of the image's user, whose number it does not promise
+				if options != "mode=1777" || !strings.Contains(kongImage, " -m 1777 "+path+"\n") {
+					t.Errorf("%s: %s has another mode in the image", name, mount)
+				}
+			}
+		}
 	}
 }
 
@@ -135,6 +227,57 @@ func TestComposeScalesIdentity(t *testing.T) {
 	s := compose(t).Services["identity"]
 	if s.ContainerName != "" || len(s.Ports) > 0 || s.Hostname != "" || len(s.Volumes) > 0 {
 		t.Errorf("a second replica would collide: name %q, ports %v, host name %q, volumes %v", s.ContainerName, s.Ports, s.Hostname, s.Volumes)
+	}
+}
+
+// TestComposeStopsInTime: a replica that stops serves until Kong has noticed, and
+// ends by itself before it is killed.
+func TestComposeStopsInTime(t *testing.T) {
+	s := compose(t).Services["identity"]
+	delay, err := time.ParseDuration(environment(s)["EARLYBIRD_SHUTDOWN_DELAY"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	active := kongYML(t).Upstreams[0].Healthchecks.Active
+	notices := time.Duration(float64(active.Unhealthy.HTTPFailures) * active.Healthy.Interval * float64(time.Second))
+	if delay <= notices {
+		t.Errorf("a replica serves for %s after it is told to stop, Kong sends requests for up to %s", delay, notices)
+	}
+	const grace = 15 * time.Second // identity's own default
+	if s.StopGracePeriod == nil || time.Duration(*s.StopGracePeriod) < delay+grace+5*time.Second {
+		t.Errorf("it is killed after %v, before it can have finished", s.StopGracePeriod)
+	}
+}
+
+// TestComposeMetrics: all that alerts.yml looks at is served, from ports of the
+// containers' own.
+func TestComposeMetrics(t *testing.T) {
+	project, conf := compose(t), kongConf(t)
+	kongImage := strings.Fields(strings.Join(dockerfile(t, "kong/Dockerfile").last["EXPOSE"], " "))
+	for _, name := range []string{"auth", "tag"} {
+		command := conf["pluginserver_earlybird_"+name+"_start_cmd"]
+		_, address, _ := strings.Cut(command, "-metrics-listen 0.0.0.0:")
+		if address == "" || !slices.Contains(kongImage, address) {
+			t.Errorf("earlybird-%s serves metrics on %q, the image exposes %v", name, address, kongImage)
+		}
+	}
+	identity := project.Services["identity"]
+	_, port, _ := strings.Cut(environment(identity)["EARLYBIRD_METRICS_LISTEN"], ":")
+	if port == "" || !slices.Contains(identity.Expose, port) {
+		t.Errorf("identity serves metrics on %q, exposes %v", port, identity.Expose)
+	}
+}
+
+// TestKongHasAWorkerForEachCore: auto counts the host's, and each takes some
+// 100 MiB of the container's memory.
+func TestKongHasAWorkerForEachCore(t *testing.T) {
+	workers, err := strconv.Atoi(kongConf(t)["nginx_worker_processes"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := compose(t).Services["kong"].Deploy.Resources.Limits
+	if float32(workers) != limits.NanoCPUs.Value() || types.UnitBytes(workers*250<<20) > limits.MemoryBytes {
+		t.Errorf("%d workers, limits of %v cores and %d bytes", workers, limits.NanoCPUs.Value(), limits.MemoryBytes)
 	}
 }
 
@@ -232,5 +375,45 @@ func TestRedisKeepsWhatItWasTold(t *testing.T) {
 	}
 	if !strings.Contains(read(t, "deploy/compose/redis-start.sh"), "/run/redis/password.conf") {
 		t.Error("redis-start.sh does not write what redis.conf includes")
+	}
+}
+
+// TestMongoRights: identity's user may do what the documentation lists, collMod
+// included, which readWrite lacks: without it a longer --audit-retention is
+// ignored. The list names every collection there is.
+func TestMongoRights(t *testing.T) {
+	init, doc := read(t, "deploy/compose/mongodb-init.js"), read(t, "deploy/docs/operations.md")
+	for _, want := range []string{
+		`{ resource: { db: "earlybird", collection: "logins" }, actions: ["collMod"] }`, `roles: [{ role: "readWrite", db: "earlybird" }]`,
+		`roles: [{ role: "earlybird", db: "earlybird" }]`,
+	} {
+		if !strings.Contains(init, want) {
+			t.Errorf("mongodb-init.js lacks %s", want)
+		}
+	}
+	_, rights, _ := strings.Cut(doc, "## What identity and the command line may do in MongoDB\n")
+	rights, _, _ = strings.Cut(rights, "\n## ")
+	if !strings.Contains(rights, "`collMod`") {
+		t.Error("operations.md does not name collMod")
+	}
+	replaced := []string{"campaigns", "expected", "grants", "waiting", "conflicts"} // by campaign_log
+	files, err := filepath.Glob(filepath.Join(root, "identity/mongostore/*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, use := range regexp.MustCompile(`db\.Collection\("(\w+)"\)`).FindAllSubmatch(text, -1) {
+			name := string(use[1])
+			if !slices.Contains(replaced, name) && !strings.Contains(rights, "| `"+name+"` |") {
+				t.Errorf("operations.md does not say what may be done with %s", name)
+			}
+		}
 	}
 }

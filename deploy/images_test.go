@@ -2,12 +2,15 @@ package deploy_test
 
 import (
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/compose-spec/compose-go/v2/types"
 )
 
 // image is what a Dockerfile says, as far as the tests need it.
@@ -187,5 +190,32 @@ func TestKongImageHasWhatKongConfNames(t *testing.T) {
 	info, err := os.Stat(filepath.Join(root, "kong", "entrypoint.sh"))
 	if err != nil || info.Mode()&0o111 == 0 {
 		t.Errorf("kong/entrypoint.sh cannot be executed: %v", err)
+	}
+}
+
+// TestImagesKnowTheirVersion: an image is built without git, so that its programs
+// would say (devel).
+func TestImagesKnowTheirVersion(t *testing.T) {
+	text := read(t, "deploy/images/identity.Dockerfile")
+	_, setting, ok := strings.Cut(text, "\nENV GOFLAGS=")
+	setting, _, _ = strings.Cut(setting, "\n")
+	if !ok || !strings.Contains(text, "\nARG VERSION=\n") || !strings.HasSuffix(setting, "$VERSION") {
+		t.Fatal("the Dockerfile passes no VERSION to the build")
+	}
+	for _, name := range []string{"identity", "earlybird"} {
+		build := composeWith(t, types.Mapping{"EARLYBIRD_VERSION": "v1.2.3"}).Services[name].Build
+		if given := build.Args["VERSION"]; given == nil || *given != "v1.2.3" {
+			t.Errorf("docker-compose.yml builds %s without its version", name)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "earlybird")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", file, "./admin")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+strings.TrimSuffix(setting, "$VERSION")+"v1.2.3")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	if said := run(t, file, "--version"); !strings.Contains(said, "v1.2.3") {
+		t.Errorf("--version says %s", said)
 	}
 }

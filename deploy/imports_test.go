@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 		embedded  = "github.com/FerretDB/"
 		miniredis = "github.com/alicebob/miniredis"
 	)
-	everywhere := []string{embedded, miniredis, "testing", pdkServer}
+	everywhere := []string{embedded, miniredis, "testing", pdkServer, "deploy"}
 	plugins := append(everywhere, driver,
 		"identity/mongostore", "identity/httpapi", "identity/password", "identity/account", "identity/keyring", "admin")
 	cases := []struct {
@@ -67,6 +67,19 @@ func TestImports(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSignalsAreTheSame: a program that leaves this package out dies with the
+// reader of its log, and on SIGHUP without draining.
+func TestSignalsAreTheSame(t *testing.T) {
+	for _, pkg := range []string{"./identity", "./admin", "./plugin/earlybird-auth", "./plugin/earlybird-tag"} {
+		if !slices.Contains(deps(t, pkg), "identity/signals") {
+			t.Errorf("%s does not use identity/signals", pkg)
+		}
+	}
+	if !strings.Contains(read(t, "deploy/local/main.go"), "signals.NotifyContext(") { // a module of its own
+		t.Error("deploy/local does not use identity/signals")
 	}
 }
 

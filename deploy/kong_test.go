@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -158,19 +159,44 @@ func TestKongConfBoundsAHungPlugin(t *testing.T) {
 	}
 }
 
-// TestKongConfSaysWhomToTrust: what `kong render` writes for https refers to a
-// setting that kong.conf explains.
-func TestKongConfSaysWhomToTrust(t *testing.T) {
+// TestIdentityOverHTTPS: the block of edge.md has the three settings that a Kong
+// needed for it, for one file of authorities and the commands of kong.conf, and
+// `kong render` and kong.conf lead there.
+func TestIdentityOverHTTPS(t *testing.T) {
+	_, section, found := strings.Cut(read(t, "deploy/docs/edge.md"), "\n## identity over https\n")
+	if !found {
+		t.Fatal("edge.md has no such section")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	block := map[string]string{}
+	for line := range strings.Lines(section) {
+		if line, isCode := strings.CutPrefix(line, "    "); isCode && !strings.HasPrefix(line, "#") {
+			name, value, _ := strings.Cut(line, " = ")
+			block[name] = strings.TrimSpace(value)
+		}
+	}
+	conf, ca := kongConf(t), block["nginx_proxy_proxy_ssl_trusted_certificate"]
+	want := map[string]string{
+		"nginx_proxy_proxy_ssl_verify":              "on",
+		"nginx_proxy_proxy_ssl_trusted_certificate": ca,
+		"lua_ssl_trusted_certificate":               conf["lua_ssl_trusted_certificate"] + "," + ca,
+	}
+	for _, name := range []string{"pluginserver_earlybird_auth_start_cmd", "pluginserver_earlybird_tag_start_cmd"} {
+		want[name] = "/usr/bin/env SSL_CERT_FILE=" + ca + " " + conf[name]
+	}
+	if !strings.HasPrefix(ca, "/") || !maps.Equal(block, want) {
+		t.Errorf("the block is %v, want %v", block, want)
+	}
 	out, err := kong.Render(kong.Options{IdentityURL: "https://identity.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const setting = "nginx_proxy_proxy_ssl_trusted_certificate"
-	if !strings.Contains(string(out), "    tls_verify: true\n") || !strings.Contains(string(out), setting) {
-		t.Error("rendered for https, kong.yml does not verify, or does not say whom to trust")
-	}
-	if !strings.Contains(read(t, "kong/kong.conf"), "\n#"+setting+" = /") {
-		t.Errorf("kong.conf does not tell of %s", setting)
+	for name, text := range map[string]string{"kong render": string(out), "kong.conf": read(t, "kong/kong.conf")} {
+		for _, what := range []string{"nginx_proxy_proxy_ssl_verify", "nginx_proxy_proxy_ssl_trusted_certificate", "lua_ssl_trusted_certificate", "SSL_CERT_FILE", "deploy/docs/edge.md"} {
+			if !strings.Contains(text, what) {
+				t.Errorf("%s does not name %s", name, what)
+			}
+		}
 	}
 }
 
@@ -248,9 +274,15 @@ func TestKongGetsItsRedisURL(t *testing.T) {
 		{"TLS", "rediss://redis:6380", "abc\n", "rediss://:abc@redis:6380", ""},
 		{"no password", env[variable], "", "", "letters, digits"},
 		{"a password that is no part of a URL", env[variable], "a@b", "", "letters, digits"},
-		{"a user already", "redis://:x@redis", "abc", "", "already names a user"},
+		{"a user", "redis://kong@redis:6379/0", "abc", "redis://kong:abc@redis:6379/0", ""},
+		{"an @ that is no user's", "redis://redis/0?client_name=a@b", "abc", "redis://:abc@redis/0?client_name=a@b", ""},
+		{"Sentinel", "redis+sentinel://kong@a:26379,b/0?master=m", "abc", "redis+sentinel://kong:abc@a:26379,b/0?master=m", ""},
+		{"Cluster with TLS", "rediss+cluster://a,b:6380", "abc", "rediss+cluster://:abc@a,b:6380", ""},
+		{"a password already", "redis://:hunter2@redis", "abc", "", "already has a password"},
+		{"a user and a password already", "redis://kong:hunter2@redis", "abc", "", "already has a password"},
 		{"no URL", "", "abc", "", "set EARLYBIRD_REDIS_URL"},
-		{"not a URL", "redis:6379", "abc", "", "must begin with"},
+		{"not a URL", "redis:6379", "abc", "", "must begin with redis://, redis+sentinel:// or redis+cluster://"},
+		{"another scheme", "http://redis", "abc", "", "must begin with"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := os.WriteFile(password, []byte(tt.password), 0o600); err != nil {
@@ -259,7 +291,7 @@ func TestKongGetsItsRedisURL(t *testing.T) {
 			cmd := exec.Command("sh", filepath.Join(root, "kong", "entrypoint.sh"), "-c", `printf %s "$`+variable+`"`)
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "KONG_ENTRYPOINT=sh", variable + "=" + tt.url, "EARLYBIRD_REDIS_PASSWORD_FILE=" + password}
 			out, err := cmd.CombinedOutput()
-			if (err == nil) != (tt.want != "") || (tt.want != "" && string(out) != tt.want) || !strings.Contains(string(out), tt.says) {
+			if (err == nil) != (tt.want != "") || (tt.want != "" && string(out) != tt.want) || !strings.Contains(string(out), tt.says) || strings.Contains(string(out), "hunter2") {
 				t.Errorf("%v, %q; want %q or an error that says %q", err, out, tt.want, tt.says)
 			}
 			if tt.want == "" {
@@ -275,7 +307,7 @@ func TestKongGetsItsRedisURL(t *testing.T) {
 }
 
 func TestKongYMLIsValid(t *testing.T) {
-	if err := kong.Validate([]byte(read(t, "kong/kong.yml"))); err != nil {
+	if err := kong.Validate("kong.yml", []byte(read(t, "kong/kong.yml"))); err != nil {
 		t.Error(err)
 	}
 }

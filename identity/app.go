@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/earlybird/earlybird/identity/password/argon2id"
+	"github.com/earlybird/earlybird/identity/version"
 )
 
 // Exit statuses.
@@ -38,7 +38,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:           "accounts, logins and tokens of Earlybird",
 		UsageText:       "earlybird-identity [flags]\nearlybird-identity [flags] healthcheck",
 		Description:     "Every flag can be set by the environment variable shown with it; a flag wins.",
-		Version:         version(),
+		Version:         version.String(),
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		HideHelpCommand: true,
@@ -58,12 +58,24 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return run(c.Context, settings, stderr, nil)
 		},
 		Commands: []*cli.Command{{
-			Name:         "healthcheck",
-			Usage:        "ask the service at --listen whether it is ready; exit 0 if it is, 1 if not",
-			Flags:        []cli.Flag{&cli.BoolFlag{Name: "live", Usage: "ask whether it runs, ready or not"}},
+			Name:  "healthcheck",
+			Usage: "ask the service at --listen whether it is ready; exit 0 if it is, 1 if not",
+			Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "live", Usage: "ask whether it runs, ready or not (/livez)"},
+				&cli.BoolFlag{Name: "serving", Usage: "ask whether it has started and is not stopping, whatever the stores do (/servingz)"},
+			},
 			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 			Action: func(c *cli.Context) error {
-				return healthcheck(c.Context, c.String("listen"), c.Bool("live"))
+				path := "/readyz"
+				switch {
+				case c.Bool("live") && c.Bool("serving"):
+					return usage(errors.New("--live and --serving are two questions: ask one"))
+				case c.Bool("live"):
+					path = "/livez"
+				case c.Bool("serving"):
+					path = "/servingz"
+				}
+				return healthcheck(c.Context, c.String("listen"), path)
 			},
 		}},
 	}
@@ -86,7 +98,7 @@ func shareCores(c *config) {
 const (
 	// memoryBase is what Go may have for everything that no setting bounds. A burst
 	// of 2,000 logins, each on a connection of its own, needs most of it.
-	memoryBase = 96 << 20
+	memoryBase = 80 << 20
 	// rememberedSize is what a token or a user takes that is remembered.
 	rememberedSize = 512
 )
@@ -98,14 +110,10 @@ func limitMemory(c config) {
 	}
 }
 
-// memoryLimit is the bound: what hashes need is not in it, where it is kept
-// apart.
+// memoryLimit is the bound, with the memory of the hashes.
 func memoryLimit(c config) int64 {
-	limit := memoryBase + rememberedSize*int64(c.TokenCacheSize+c.UserCacheSize)
-	if !argon2id.Apart {
-		limit += int64(c.Hash.Concurrency) * int64(c.Hash.Params.MemoryKiB) << 10
-	}
-	return limit
+	hashes := int64(c.Hash.Concurrency) * int64(c.Hash.Params.MemoryKiB) << 10
+	return memoryBase + rememberedSize*int64(c.TokenCacheSize+c.UserCacheSize) + hashes
 }
 
 // flags makes a flag of every setting. All are texts: urfave/cli stops at the
@@ -122,12 +130,4 @@ func flags() []cli.Flag {
 
 func envName(flag string) string {
 	return "EARLYBIRD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// version is what the Go toolchain stamped into the binary.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "dev"
 }

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/identity/oldcampaign/keeper"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/redisdb"
@@ -46,9 +46,10 @@ type backend struct {
 	metrics  *telemetry.Metrics
 	tracing  *telemetry.Tracing
 
-	store atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
-	ring  atomic.Pointer[keyring.Ring]     // nil until the keys have been read
-	users *usercache.Cache                 // nil until the store is there
+	store    atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
+	campaign atomic.Pointer[campaign.Replica] // nil until then, too
+	ring     atomic.Pointer[keyring.Ring]     // nil until the keys have been read
+	users    *usercache.Cache                 // nil until the store is there
 }
 
 // newBackend makes what needs no connection.
@@ -73,15 +74,16 @@ func newBackend(c config, log *slog.Logger, registry prometheus.Registerer, trac
 // run opens everything, hands it to api, and keeps the keys and the campaign
 // going until ctx ends.
 func (b *backend) run(ctx context.Context, api *httpapi.API) error {
+	b.metrics.HashForm(b.hasher.Form())
+	b.log.InfoContext(ctx, "hashing passwords", "argon2id_form", b.hasher.Form())
 	if err := b.open(ctx, api); err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop while it started
 		}
 		return err
 	}
-	keeper := b.keeper()
 	err := telemetry.RegisterState(b.registry, telemetry.State{
-		Hashes: b.hasher.Load, Keys: b.ring.Load().Stats, Users: b.users.Stats, Backlog: keeper.Backlog,
+		Hashes: b.hasher.Load, Keys: b.ring.Load().Stats, Users: b.users.Stats, Campaign: b.campaign.Load().Stats,
 	})
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
@@ -89,7 +91,7 @@ func (b *backend) run(ctx context.Context, api *httpapi.API) error {
 	b.log.InfoContext(ctx, "serving accounts, logins and promotions")
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.ring.Load().Run(running) })
-	group.Go(func() error { return keeper.Run(running) })
+	group.Go(func() error { return b.campaign.Load().Run(running) })
 	group.Go(func() error { return b.revoked.Run(running) })
 	group.Go(func() error { return b.publisher().Run(running) })
 	group.Go(func() error { return b.pruneAudit(running) })
@@ -193,12 +195,13 @@ func (b *backend) services() (httpapi.Backend, error) {
 		Issuer: b.config.Issuer, Leeway: clockLeeway, Keys: ring, Now: time.Now,
 	})
 	tokens, tokensErr := token.NewCache(token.CacheConfig[struct{}]{Verifier: verifier, Size: b.config.TokenCacheSize})
-	promotions := campaign.NewPromotions(campaign.PromotionsConfig{
-		Ledger: b.store.Load(), Board: campaign.NewBoard(b.redis),
-	})
+	b.campaign.Store(campaign.NewReplica(campaign.ReplicaConfig{
+		Store: b.store.Load(), Mirror: mirror.New(mirror.Config{Redis: b.redis}), Log: b.log,
+		Placed: b.metrics.Placed, Appended: b.metrics.Appended,
+	}))
 	return httpapi.Backend{
 		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Audience: b.config.Audience, Verifier: tokens, Revocations: revocations{b.revoked, writer},
-		PasswordIssuer: passwordIssuer, Promotions: promotions, Keys: publicKeys{ring},
+		PasswordIssuer: passwordIssuer, Promotions: b.campaign.Load(), Keys: publicKeys{ring},
 	}, errors.Join(cacheErr, accountErr, issuerErr, passwordErr, verifierErr, tokensErr)
 }
 
@@ -238,12 +241,6 @@ func (l limiter) Take(ctx context.Context, name, address string) (account.Pass, 
 // clockLeeway is how far the clocks of two replicas may differ, as at the edge.
 const clockLeeway = 5 * time.Second
 
-// keeper keeps ledger and Redis in step.
-func (b *backend) keeper() *keeper.Keeper {
-	claimer := campaign.NewClaimer(campaign.ClaimerConfig{Redis: b.redis, Replicas: b.config.RedisReplicas, Log: b.log})
-	return keeper.New(keeper.Config{Ledger: b.store.Load(), Redis: b.redis, Claimer: claimer, Log: b.log})
-}
-
 // publisher gives Redis the revocations that it lacks, and the feed what
 // MongoDB has.
 func (b *backend) publisher() *revocation.Publisher {
@@ -258,11 +255,11 @@ type revocations struct {
 	*revocation.Writer
 }
 
-// checks are what /readyz looks at. Redis is optional: a login that it cannot
-// count is counted later.
+// checks are what /readyz looks at. Redis is optional: edges hear of new places
+// later without it.
 func (b *backend) checks() []httpapi.Check {
 	return []httpapi.Check{
-		{Name: "mongodb", Probe: func(ctx context.Context) error {
+		{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {
 			if store := b.store.Load(); store != nil {
 				return store.Ping(ctx)
 			}
@@ -280,7 +277,13 @@ func (b *backend) checks() []httpapi.Check {
 			}
 			return nil
 		}},
-		{Name: "redis", Optional: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
+		{Name: "campaign", Probe: func(context.Context) error {
+			if r := b.campaign.Load(); r != nil {
+				return r.Ready()
+			}
+			return errNotThere
+		}},
+		{Name: "redis", Optional: true, Remote: true, Probe: func(ctx context.Context) error { return b.redis.Ping(ctx).Err() }},
 	}
 }
 

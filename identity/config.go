@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/days"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
@@ -26,9 +27,8 @@ type config struct {
 	OTLPEndpoint   string // empty: what OTEL_EXPORTER_OTLP_ENDPOINT says
 	TrustedProxies []netip.Prefix
 
-	Mongo         mongostore.Config
-	Redis         redisdb.Config
-	RedisReplicas int
+	Mongo mongostore.Config
+	Redis redisdb.Config
 
 	Issuer, Audience, ClientID string
 	Secret, OldSecret          [keyring.SecretSize]byte // OldSecret is zero when there is none
@@ -70,7 +70,6 @@ var settingsTable = []setting{
 	{"redis-url", "redis://127.0.0.1:6479/0", "`URL` of Redis: redis://host:port/db, redis+sentinel://host:port,host:port/db?master=name or redis+cluster://host:port,host:port; rediss in place of redis for TLS", func(c *config, v string) error { return setText(&c.Redis.URL, v) }},
 	{"redis-password-file", "", "`FILE` with the Redis password", func(c *config, v string) error { c.Redis.PasswordFile = v; return nil }},
 	{"redis-ca-file", "", "`FILE` with the PEM certificates that Redis's is signed by, for rediss://", func(c *config, v string) error { c.Redis.CAFile = v; return nil }},
-	{"redis-replicas", "0", "`NUMBER` of replicas that must hold a grant before it is told, 0 to 5", func(c *config, v string) error { return setNumber(&c.RedisReplicas, v, 0, 5) }},
 	{"issuer", "https://earlybird.example", "`URL` that names this service in tokens (iss)", func(c *config, v string) error { return setIssuer(&c.Issuer, v) }},
 	{"audience", "earlybird", "`NAME` of whom tokens are for (aud)", func(c *config, v string) error { return setText(&c.Audience, v) }},
 	{"client-id", "earlybird", "`NAME` of the client in tokens (client_id)", func(c *config, v string) error { return setText(&c.ClientID, v) }},
@@ -211,21 +210,9 @@ func setNumber[T int | uint32 | uint8](to *T, text string, least, most int) erro
 	return nil
 }
 
-// setDays reads a long duration: in days, such as 90d, or as any other.
-func setDays(to *time.Duration, text string) error {
-	const most = 10 * 365 * 24 * time.Hour
-	d, err := time.ParseDuration(text)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		n = max(min(n, 1<<16), 0)
-		d = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || d < time.Hour || d > most {
-		return errors.New("must be a duration from 1h to 3650d, such as 90d")
-	}
-	*to = d
-	return nil
+func setDays(to *time.Duration, text string) (err error) {
+	*to, err = days.Parse(text)
+	return err
 }
 
 func setRate(to *limit.Rate, text string) error {
@@ -252,6 +239,13 @@ func setProxies(c *config, text string) error {
 		prefix, err := netip.ParsePrefix(part)
 		if err != nil {
 			return errors.New("must be CIDRs with commas between them, such as 10.0.0.0/8,::1/128")
+		}
+		// Addresses are compared as IPv4 when they are mapped (RFC 4291 section 2.5.5.2).
+		if prefix.Addr().Is4In6() {
+			if prefix.Bits() < 96 {
+				return errors.New("of mapped IPv4 addresses (::ffff:0:0/96) must not name more than those: name IPv4 and IPv6 apart")
+			}
+			prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
 		}
 		if prefix.Bits() == 0 {
 			return errors.New("must not be every address: whoever sends an X-Forwarded-For would choose the one they are limited by")

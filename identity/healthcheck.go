@@ -10,16 +10,12 @@ import (
 	"time"
 )
 
-// healthcheck asks the service that listens on an address whether it is ready,
-// or just alive. It is for container images that have no curl.
-func healthcheck(ctx context.Context, listen string, live bool) error {
+// healthcheck asks the service that listens on an address for one of its health
+// paths. It is for container images that have no curl.
+func healthcheck(ctx context.Context, listen, path string) error {
 	var address string
 	if err := setAddress(&address, listen); err != nil {
 		return usage(fmt.Errorf("--listen: %w", err))
-	}
-	path := "/readyz"
-	if live {
-		path = "/livez"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

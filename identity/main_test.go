@@ -83,13 +83,40 @@ func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
 	}
 }
 
-// Trusting everybody would undo the limits by address.
+// Trusting everybody would undo the limits by address, and a prefix that fits no
+// address would trust nobody.
 func TestTrustedProxies(t *testing.T) {
-	for proxies, ok := range map[string]bool{"": true, "10.0.0.0/8, ::1/128": true, "0.0.0.0/0": false, "10.0.0.0/8,::/0": false} {
-		_, err := load(values(map[string]string{"key-secret-file": secretFile(t), "trusted-proxies": proxies}))
-		if (err == nil) != ok {
-			t.Errorf("%q: %v", proxies, err)
-		}
+	tests := []struct {
+		name, proxies string
+		want          string // what is trusted; an error otherwise
+		fails         bool
+	}{
+		{name: "nobody"},
+		{name: "both kinds", proxies: "10.0.0.0/8, ::1/128", want: "10.0.0.0/8 ::1/128"},
+		{name: "masked", proxies: "10.1.2.3/8", want: "10.0.0.0/8"},
+		{name: "mapped", proxies: "::ffff:127.0.0.0/104", want: "127.0.0.0/8"},
+		{name: "mapped, one address", proxies: "::ffff:10.1.2.3/128", want: "10.1.2.3/32"},
+		{name: "mapped in hexadecimal", proxies: "::ffff:a00:0/104", want: "10.0.0.0/8"},
+		{name: "every IPv4 address", proxies: "0.0.0.0/0", fails: true},
+		{name: "every IPv6 address", proxies: "10.0.0.0/8,::/0", fails: true},
+		{name: "every mapped address", proxies: "::ffff:0:0/96", fails: true},
+		{name: "more than every mapped address", proxies: "::ffff:10.0.0.0/64", fails: true},
+		{name: "no prefix", proxies: "10.0.0.1", fails: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := load(values(map[string]string{"key-secret-file": secretFile(t), "trusted-proxies": tt.proxies}))
+			if (err != nil) != tt.fails {
+				t.Fatalf("error %v", err)
+			}
+			var got []string
+			for _, p := range c.TrustedProxies {
+				got = append(got, p.String())
+			}
+			if !tt.fails && strings.Join(got, " ") != tt.want {
+				t.Errorf("trusts %v, want %s", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -103,15 +130,16 @@ func TestLoadDefaults(t *testing.T) {
 	}
 }
 
-// TestShareCores: as many hashes at once as there are cores, and for each a
-// processor beside them, unless somebody said otherwise.
+// TestShareCores: as many hashes at once as there are cores, and one processor
+// more than that, unless a setting or GOMAXPROCS says otherwise.
 func TestShareCores(t *testing.T) {
 	cores := runtime.GOMAXPROCS(0)
 	for name, c := range map[string]struct {
 		set, hashes, wantHashes, wantProcessors int
 	}{
-		"nothing said": {0, 0, cores, 2 * cores},
-		"hashes":       {0, 5, 5, cores + 5},
+		"nothing said": {0, 0, cores, cores + 1},
+		"more hashes":  {0, cores + 3, cores + 3, cores + 4},
+		"one hash":     {0, 1, 1, max(cores, 2)},
 		"GOMAXPROCS":   {cores, 0, cores, cores},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,19 +158,28 @@ func TestShareCores(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit: who lets more be remembered gets the room for it, else the
-// garbage collector would never rest.
+// TestMemoryLimit: the limit grows with what settings allow to be held, else
+// the garbage collector would never rest.
 func TestMemoryLimit(t *testing.T) {
-	limit := func(name string) int64 {
-		c, err := load(values(map[string]string{"key-secret-file": secretFile(t), name: "1000000"}))
+	limit := func(name, value string) int64 {
+		c, err := load(values(map[string]string{"key-secret-file": secretFile(t), "hash-concurrency": "2", name: value}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return memoryLimit(c)
 	}
-	for _, name := range []string{"token-cache-size", "user-cache-size"} {
-		if got := limit(name); got < 500<<20 {
-			t.Errorf("with a --%s of a million the limit is %d MiB", name, got>>20)
+	before := limit("hash-concurrency", "2")
+	for _, test := range []struct {
+		name, value string
+		want        int64 // more
+	}{
+		{"token-cache-size", "1000000", 450 << 20},
+		{"user-cache-size", "1000000", 450 << 20},
+		{"hash-concurrency", "10", 8 * 19 << 20},
+		{"argon2-memory-kib", "65536", 2 * (64 - 19) << 20},
+	} {
+		if got := limit(test.name, test.value) - before; got < test.want {
+			t.Errorf("with --%s %s the limit grows by %d MiB, want %d at least", test.name, test.value, got>>20, test.want>>20)
 		}
 	}
 }
@@ -161,6 +198,7 @@ func TestCommandLine(t *testing.T) {
 		"flag wins":        {[]string{"--log-level=info"}, map[string]string{"EARLYBIRD_LOG_LEVEL": "loud"}, 2, "--key-secret-file"},
 		"check, nobody":    {[]string{"--listen", "127.0.0.1:1", "healthcheck"}, nil, 1, "health check"},
 		"check, bad flag":  {[]string{"healthcheck", "--nope"}, nil, 2, "nope"},
+		"check, two":       {[]string{"healthcheck", "--live", "--serving"}, nil, 2, "--live and --serving"},
 		"check, bad place": {[]string{"--listen", "x", "healthcheck"}, nil, 2, "--listen"},
 	}
 	for name, c := range cases {
@@ -321,12 +359,12 @@ func TestRunJourney(t *testing.T) {
 	if status, own := second.do(t, "GET", "/users/"+id, "", token); status != 200 {
 		t.Errorf("after a restart the token opens nothing: %d %v", status, own)
 	}
-	if err := healthcheck(t.Context(), second.addr, false); err != nil {
+	if err := healthcheck(t.Context(), second.addr, "/readyz"); err != nil {
 		t.Errorf("health check: %v", err)
 	}
 	redis.Stop()
 	if said := second.until(t, "/readyz", 200); said["status"] == "ready" {
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(20 * time.Second)
 		for said["status"] != "degraded" && time.Now().Before(deadline) {
 			said = second.until(t, "/readyz", 200)
 		}
@@ -360,11 +398,13 @@ func TestMongoComesUpLater(t *testing.T) {
 	if status, said := i.do(t, "POST", "/users", alice, ""); status != 503 {
 		t.Errorf("POST /users: %d %v, want 503", status, said)
 	}
-	if err := healthcheck(t.Context(), i.addr, true); err != nil {
+	if err := healthcheck(t.Context(), i.addr, "/livez"); err != nil {
 		t.Errorf("it is alive: %v", err)
 	}
-	if err := healthcheck(t.Context(), i.addr, false); err == nil {
-		t.Error("the health check says that it is ready")
+	for _, path := range []string{"/readyz", "/servingz"} {
+		if err := healthcheck(t.Context(), i.addr, path); err == nil {
+			t.Errorf("%s says that it is there", path)
+		}
 	}
 	later.open()
 	i.until(t, "/readyz", 200)

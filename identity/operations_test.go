@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/password/argon2id"
 )
 
 // freeAddress returns an address that nobody listens on.
@@ -66,6 +67,9 @@ func TestMetrics(t *testing.T) {
 	i.do(t, "POST", "/login", `{"username":"alice","password":"wrong"}`, "")
 	i.do(t, "POST", "/login", `{"username":"nobody","password":"wrong"}`, "")
 
+	if want := `"argon2id_form":"` + argon2id.Forms()[0] + `"`; !strings.Contains(i.logs.String(), want) {
+		t.Errorf("the log is without %s", want)
+	}
 	_, text := read(t, "http://"+operations+"/metrics")
 	for _, want := range []string{
 		`earlybird_logins_total{outcome="success"} 1`,
@@ -75,6 +79,7 @@ func TestMetrics(t *testing.T) {
 		`earlybird_logins_unaudited_total{outcome="busy"} 0`,
 		`earlybird_password_hash_seconds_count 4`,
 		`earlybird_password_wait_seconds_count 4`,
+		fmt.Sprintf(`earlybird_password_hash_form{form="%s"} 1`, argon2id.Forms()[0]),
 		`earlybird_password_queue 0`,
 		`earlybird_password_hashing 0`,
 		`earlybird_keys_published 1`,

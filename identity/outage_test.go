@@ -112,7 +112,7 @@ func TestMongoKilledAndBack(t *testing.T) {
 	people.until(t, "POST /users", 503, 2)
 	people.until(t, "POST /login", 503, 2)
 	i.until(t, "/readyz", 503)
-	for path, want := range map[string]int{"/livez": 200, "/.well-known/jwks.json": 200, fmt.Sprint("/users/", user["id"]): 503} {
+	for path, want := range map[string]int{"/livez": 200, "/servingz": 200, "/.well-known/jwks.json": 200, fmt.Sprint("/users/", user["id"]): 503} {
 		if got := i.send(t, "GET", path, "", token); got != want {
 			t.Errorf("without MongoDB GET %s: %d, want %d", path, got, want)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
+	"github.com/earlybird/earlybird/identity/version"
 )
 
 // Time limits of the server. The idle one is longer than the 60 s for which
@@ -37,7 +38,7 @@ const (
 // nil, is told the address.
 func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)) error {
 	log := slog.New(httpapi.LogHandler(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: c.LogLevel})))
-	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: version(), Log: log})
+	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: version.String(), Log: log})
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	registry.MustRegister(revocation.Metrics(func() []revocation.Stats { return []revocation.Stats{b.revoked.Stats()} })...)
 	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
 	api, err := httpapi.New(httpapi.Config{
-		Health: health, TrustedProxies: c.TrustedProxies, Version: version(), Metrics: registry, Log: log,
+		Health: health, TrustedProxies: c.TrustedProxies, Version: version.String(), Metrics: registry, Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("http api: %w", err)
@@ -59,7 +60,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version())
+	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version.String())
 	if listening != nil {
 		listening(listener.Addr())
 	}
@@ -71,6 +72,10 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	serve(running, group, c, newServer(tracing.Handler(closing(health, api)), log), listener, health, served)
 	serveMetrics(running, group, c.MetricsListen, registry, log)
 	group.Go(func() error { return b.run(serving, api) })
+	group.Go(func() error {
+		health.Run(serving)
+		return nil
+	})
 	err = errors.Join(group.Wait(), b.close(context.WithoutCancel(ctx)))
 	stopTracing(context.WithoutCancel(ctx), tracing, log)
 	log.InfoContext(ctx, "stopped")

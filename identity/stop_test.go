@@ -57,7 +57,7 @@ func startProgram(t *testing.T, address string, args ...string) (*exec.Cmd, *log
 func TestTerminatedUnderLoad(t *testing.T) {
 	redis, mongo, address := testserver.Redis(t), testserver.Mongo(t), freeAddress(t)
 	program, said := startProgram(t, address, "--mongo-url", mongo, "--redis-url", redis.URL(),
-		"--hash-concurrency", "1", "--shutdown-delay", "300ms")
+		"--hash-concurrency", "1", "--shutdown-delay", "300ms", "--address-limit", "off")
 	i := &instance{url: "http://" + address, addr: address, logs: said}
 	awaitReady(t, i)
 
@@ -129,7 +129,7 @@ func TestTerminatedUnderLoad(t *testing.T) {
 func awaitReady(t *testing.T, i *instance) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
-	for healthcheck(t.Context(), i.addr, false) != nil {
+	for healthcheck(t.Context(), i.addr, "/readyz") != nil {
 		if time.Now().After(deadline) {
 			t.Fatalf("the program does not become ready\n%s", i.logs)
 		}

@@ -7,183 +7,268 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// parse returns the top-level mapping of the one YAML document in data.
-func parse(data []byte) (*yaml.Node, error) {
-	var doc, second yaml.Node
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	if err := decoder.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+// parse returns the top-level mapping of a declarative file. As in Kong, a name
+// that ends in json says that the file is JSON and nothing else, one that ends
+// in yml or yaml that it is YAML; with any other name it may be either.
+func parse(name string, data []byte) (*yaml.Node, error) {
+	var top *yaml.Node
+	var err error
+	switch {
+	case strings.HasSuffix(name, "json"):
+		top, err = parseJSON(data)
+	case strings.HasSuffix(name, "yml"), strings.HasSuffix(name, "yaml"):
+		top, err = parseYAML(data)
+	default:
+		if top, err = parseJSON(data); err != nil {
+			top, err = parseYAML(data)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is a second document in it: remove it, with the line --- before it")
-	}
-	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+	if resolve(top) == nil || resolve(top).Kind != yaml.MappingNode {
 		return nil, errors.New("not a mapping at the top")
 	}
-	return doc.Content[0], nil
+	return top, settle(top)
+}
+
+// parseYAML reads YAML as libyaml 0.2.5 does, which Kong has. The reader here
+// comes from an older one: what it refuses is read again with what has been added
+// since, the escape \/, %YAML 1.2, and question marks in plain scalars between
+// brackets.
+func parseYAML(data []byte) (*yaml.Node, error) {
+	top, err := firstDocument(data)
+	if err == nil {
+		return top, nil
+	}
+	const mark = "\uE000" // a question mark, meanwhile
+	older := bytes.ReplaceAll(data, []byte(`\/`), []byte(`\x2F`))
+	older = yaml12.ReplaceAll(older, []byte("%YAML 1.1"))
+	older = question.ReplaceAll(older, []byte("${1}"+mark))
+	top, again := firstDocument(older)
+	if again != nil {
+		return nil, err
+	}
+	restore(top, mark, "?")
+	return top, nil
+}
+
+var (
+	yaml12   = regexp.MustCompile(`(?m)^%YAML 1\.2\b`)
+	question = regexp.MustCompile(`([^\s?])\?`)
+)
+
+func restore(n *yaml.Node, mark, by string) {
+	if n == nil {
+		return
+	}
+	n.Value = strings.ReplaceAll(n.Value, mark, by)
+	for _, item := range n.Content {
+		restore(item, mark, by)
+	}
+}
+
+// firstDocument returns the first document. Kong ignores others, but all of them
+// must be YAML.
+func firstDocument(data []byte) (*yaml.Node, error) {
+	var first *yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var doc yaml.Node
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return first, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if first == nil && len(doc.Content) == 1 {
+			first = doc.Content[0]
+		}
+	}
+}
+
+// parseJSON returns JSON as the YAML nodes that mean the same, with the lines
+// they are on.
+func parseJSON(data []byte) (*yaml.Node, error) {
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(data, new(json.RawMessage)); errors.As(err, &syntax) {
+		return nil, fmt.Errorf("json: line %d: %w", lineAt(data, syntax.Offset), err)
+	} else if err != nil {
+		return nil, fmt.Errorf("json: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	return jsonNode(decoder, data)
+}
+
+func lineAt(data []byte, offset int64) int {
+	return 1 + bytes.Count(data[:min(offset, int64(len(data)))], []byte("\n"))
+}
+
+func jsonNode(decoder *json.Decoder, data []byte) (*yaml.Node, error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, err // cannot happen: the whole is valid
+	}
+	n := &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(token), Line: lineAt(data, decoder.InputOffset())}
+	switch token {
+	case json.Delim('{'):
+		n.Kind = yaml.MappingNode
+	case json.Delim('['):
+		n.Kind = yaml.SequenceNode
+	case nil:
+		n.Value = "null"
+	}
+	if _, isText := token.(string); isText {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	if n.Kind == yaml.ScalarNode {
+		return n, nil
+	}
+	for decoder.More() {
+		member, err := jsonNode(decoder, data)
+		if err != nil {
+			return nil, err
+		}
+		n.Content = append(n.Content, member)
+	}
+	_, err = decoder.Token() // the bracket that closes it
+	return n, err
+}
+
+// settle makes of each mapping what Kong's YAML reader, lyaml, makes of it: merge
+// keys are replaced by what they merge in, which never replaces another member,
+// and of two equal keys the last wins. It finds what lyaml refuses and the reader
+// here does not. Like lyaml it goes through the text once: an anchor stands for
+// what has been read of it.
+func settle(n *yaml.Node) error {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		if !tagFits(n) {
+			return fmt.Errorf("line %d: the value does not fit its tag %s", n.Line, n.ShortTag())
+		}
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			if err := settle(item); err != nil {
+				return err
+			}
+		}
+	case yaml.MappingNode:
+		return settleMapping(n)
+	}
+	return nil
+}
+
+func settleMapping(n *yaml.Node) error {
+	written := n.Content
+	n.Content = nil
+	at := map[string]int{}
+	put := func(key, value *yaml.Node, replace bool) {
+		if i, known := at[key.Value]; !known {
+			at[key.Value] = len(n.Content)
+			n.Content = append(n.Content, key, value)
+		} else if replace {
+			n.Content[i], n.Content[i+1] = key, value
+		}
+	}
+	for i := 0; i+1 < len(written); i += 2 {
+		key, value := resolve(written[i]), resolve(written[i+1])
+		if err := errors.Join(settle(written[i]), settle(written[i+1])); err != nil {
+			return err
+		}
+		switch isMerge := key.Value == "<<" || key.ShortTag() == "!!merge"; {
+		case key.Kind != yaml.ScalarNode: // nothing of Kong's
+		case !isMerge:
+			put(key, value, true)
+		case value.Kind == yaml.ScalarNode:
+			return fmt.Errorf("line %d: << takes a mapping or a list of mappings", value.Line)
+		default:
+			merged := []*yaml.Node{value}
+			if value.Kind == yaml.SequenceNode {
+				merged = items(value)
+			}
+			for _, from := range merged {
+				for _, m := range members(from) {
+					put(m.key, m.value, false)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // get follows keys from one mapping to the next. It returns nil when one is
 // missing, and looks through aliases.
 func get(n *yaml.Node, keys ...string) *yaml.Node {
 	for _, key := range keys {
-		n = child(n, key)
+		var found *yaml.Node
+		for _, m := range members(n) {
+			if m.key.Value == key {
+				found = m.value
+			}
+		}
+		n = found
 	}
 	return n
 }
 
-// child returns a mapping's value for one key, or nil.
-func child(n *yaml.Node, key string) *yaml.Node {
-	for k, v := range pairs(n) {
-		if k.Value == key {
-			return resolve(v)
-		}
+// text returns a string that get finds, and "" for anything else.
+func text(n *yaml.Node, keys ...string) string {
+	found := get(n, keys...)
+	if found == nil || found.Kind != yaml.ScalarNode {
+		return ""
 	}
-	return nil
+	value, _ := scalar(found).(string)
+	return value
 }
 
-// pairs yields the keys and values of a mapping, and nothing for other nodes.
-func pairs(n *yaml.Node) func(yield func(k, v *yaml.Node) bool) {
-	return func(yield func(k, v *yaml.Node) bool) {
-		n = resolve(n)
-		if n == nil || n.Kind != yaml.MappingNode {
-			return
-		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if !yield(n.Content[i], n.Content[i+1]) {
-				return
-			}
-		}
+type member struct{ key, value *yaml.Node }
+
+// members returns a mapping's keys and values, and nothing for other nodes.
+func members(n *yaml.Node) []member {
+	if n = resolve(n); n == nil || n.Kind != yaml.MappingNode {
+		return nil
 	}
+	all := make([]member, 0, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		all = append(all, member{n.Content[i], resolve(n.Content[i+1])})
+	}
+	return all
 }
 
 // items returns the elements of a list, and nothing for other nodes.
 func items(n *yaml.Node) []*yaml.Node {
-	n = resolve(n)
-	if n == nil || n.Kind != yaml.SequenceNode {
+	if n = resolve(n); n == nil || n.Kind != yaml.SequenceNode {
 		return nil
 	}
-	return n.Content
-}
-
-// first returns the first element of a list, or nil.
-func first(n *yaml.Node) *yaml.Node {
-	for _, v := range items(n) {
-		return resolve(v)
+	all := make([]*yaml.Node, len(n.Content))
+	for i, item := range n.Content {
+		all[i] = resolve(item)
 	}
-	return nil
+	return all
 }
 
-// named returns the element of a list whose name is name, or nil.
-func named(list *yaml.Node, name string) *yaml.Node {
-	for _, v := range items(list) {
-		if n := get(v, "name"); n != nil && n.Value == name {
-			return resolve(v)
+// texts returns the strings in a list.
+func texts(n *yaml.Node) []string {
+	var all []string
+	for _, item := range items(n) {
+		if value, ok := scalar(item).(string); ok {
+			all = append(all, value)
 		}
 	}
-	return nil
+	return all
 }
 
 // resolve returns what an alias stands for.
 func resolve(n *yaml.Node) *yaml.Node {
-	if n != nil && n.Kind == yaml.AliasNode {
-		return n.Alias
+	for n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
 	}
 	return n
-}
-
-// pluginNodes returns every plugin of a document: global ones and those of
-// services and routes, nested or not.
-func pluginNodes(doc *yaml.Node) []*yaml.Node {
-	found := slices.Clone(items(get(doc, "plugins")))
-	for _, s := range items(get(doc, "services")) {
-		found = append(found, items(get(s, "plugins"))...)
-	}
-	for _, r := range routeNodes(doc) {
-		found = append(found, items(get(r, "plugins"))...)
-	}
-	return found
-}
-
-// routeNodes returns every route of a document, those within services too.
-func routeNodes(doc *yaml.Node) []*yaml.Node {
-	found := slices.Clone(items(get(doc, "routes")))
-	for _, s := range items(get(doc, "services")) {
-		found = append(found, items(get(s, "routes"))...)
-	}
-	return found
-}
-
-// edit replaces scalars in a YAML text and leaves every other byte alone:
-// encoding the nodes again would lose blank lines and layout.
-type edit struct {
-	text    []byte
-	changes []change
-}
-
-type change struct {
-	node  *yaml.Node
-	value string
-	below []string
-}
-
-// set notes that n is to have a new value, and what lines are to follow its
-// line with the same indentation.
-func (e *edit) set(n *yaml.Node, value string, below ...string) {
-	e.changes = append(e.changes, change{n, value, below})
-}
-
-// apply returns the changed text.
-func (e *edit) apply() ([]byte, error) {
-	lines := bytes.SplitAfter(e.text, []byte("\n"))
-	for _, c := range e.changes {
-		if c.node == nil || c.node.Kind != yaml.ScalarNode {
-			return nil, errors.New("kong.yml no longer has a field that is to be set")
-		}
-		line := lines[c.node.Line-1]
-		at := c.node.Column - 1
-		old := source(c.node.Value, c.node.Style)
-		if !bytes.HasPrefix(line[at:], []byte(old)) {
-			return nil, fmt.Errorf("kong.yml line %d: a value that is to be set is not written on one line without escapes", c.node.Line)
-		}
-		changed := slices.Concat(line[:at], []byte(quote(c.value)), line[at+len(old):])
-		indent := changed[:len(changed)-len(bytes.TrimLeft(changed, " "))]
-		for _, below := range c.below {
-			changed = slices.Concat(changed, indent, []byte(below+"\n"))
-		}
-		lines[c.node.Line-1] = changed
-	}
-	return slices.Concat(lines...), nil
-}
-
-// source is how a scalar stands in the text if nothing in it is escaped.
-func source(value string, style yaml.Style) string {
-	switch style {
-	case yaml.DoubleQuotedStyle:
-		return `"` + value + `"`
-	case yaml.SingleQuotedStyle:
-		return "'" + value + "'"
-	default:
-		return value
-	}
-}
-
-// plain matches what YAML reads as itself without quotes.
-var plain = regexp.MustCompile(`^([a-z][a-z0-9._-]*(://[A-Za-z0-9._/-]+(:[0-9]+)?[A-Za-z0-9._/-]*|:[0-9]+)?|[1-9][0-9]*)$`)
-
-// quote writes a scalar for YAML. JSON's strings are YAML's double-quoted ones.
-func quote(value string) string {
-	if plain.MatchString(value) {
-		return value
-	}
-	quoted, err := json.Marshal(value)
-	if err != nil {
-		return value // cannot happen for a string
-	}
-	return string(quoted)
 }

@@ -1,183 +1,239 @@
 package kong
 
-import "github.com/earlybird/earlybird/plugin/schema"
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 
-// What Kong 3.9 takes for the fields of its entities, held against
-// kong/db/schema/entities of its source. What refers to another entity, and the
-// lists of entities within entities, are checked by the checker itself.
+	"go.yaml.in/yaml/v3"
+)
 
-// protocols are those of Kong without an enterprise licence.
-var protocols = []string{"http", "https", "grpc", "grpcs", "tcp", "tls", "tls_passthrough", "udp"}
-
-// httpProtocols are those of plugins that read requests.
-var httpProtocols = []string{"grpc", "grpcs", "http", "https"}
-
-func field(name string, spec schema.Spec) schema.Field { return schema.Field{Name: name, Spec: spec} }
-
-func ofType(kind string) schema.Spec { return schema.Spec{Type: kind} }
-
-func required(spec schema.Spec) schema.Spec {
-	spec.Required = true
-	return spec
+// file is what Earlybird has to know of a declarative file: which plugins apply
+// where, and which route a request takes.
+type file struct {
+	top      *yaml.Node
+	services []*entity
+	routes   []*entity
+	plugins  []*entity
 }
 
-func described(description string, spec schema.Spec) schema.Spec {
-	spec.Description = description
-	return spec
+// entity is a service, a route or a plugin.
+type entity struct {
+	node *yaml.Node
+	path string // such as services.identity.routes.login
+	name string
+	// service and route are what a route or a plugin belongs to; nil: to all.
+	service, route *entity
+	others         bool // a plugin that is for some consumers alone
 }
 
-func oneOf(choices ...string) schema.Spec {
-	spec := ofType("string")
-	for _, c := range choices {
-		spec.OneOf = append(spec.OneOf, c)
+func collect(top *yaml.Node) *file {
+	f := &file{top: top}
+	for i, n := range items(get(top, "services")) {
+		s := newEntity(n, "services", i)
+		f.services = append(f.services, s)
+		f.collectRoutes(s, n, s.path+".")
+		f.collectPlugins(entity{service: s}, n, s.path+".")
 	}
-	return spec
+	f.collectRoutes(nil, top, "")
+	f.collectPlugins(entity{}, top, "")
+	for i, n := range slices.Concat(items(get(top, "consumers")), items(get(top, "consumer_groups"))) {
+		f.collectPlugins(entity{others: true}, n, fmt.Sprintf("consumers[%d].", i))
+	}
+	return f
 }
 
-func integer(least, greatest int64) schema.Spec {
-	return schema.Spec{Type: "integer", Between: []int64{least, greatest}}
+func newEntity(n *yaml.Node, path string, i int) *entity {
+	e := &entity{node: n, name: text(n, "name"), path: path + "[" + strconv.Itoa(i) + "]"}
+	if e.name != "" {
+		e.path = path + "." + e.name
+	}
+	return e
 }
 
-func number(least, greatest int64) schema.Spec {
-	return schema.Spec{Type: "number", Between: []int64{least, greatest}}
+func (f *file) collectRoutes(service *entity, in *yaml.Node, path string) {
+	for i, n := range items(get(in, "routes")) {
+		r := newEntity(n, path+"routes", i)
+		r.service = service
+		if service == nil {
+			r.service = find(f.services, get(n, "service"))
+		}
+		f.routes = append(f.routes, r)
+		f.collectPlugins(entity{service: r.service, route: r}, n, r.path+".")
+	}
 }
 
-// text is a string that valid has nothing to say about.
-func text(valid func(string) string) schema.Spec {
-	return schema.Spec{Type: "string", CustomValidator: func(v any) string { return valid(v.(string)) }}
+// collectPlugins collects the plugins of one entity. Those at the top may name
+// what they are for.
+func (f *file) collectPlugins(of entity, in *yaml.Node, path string) {
+	for i, n := range items(get(in, "plugins")) {
+		p := newEntity(n, path+"plugins", i)
+		p.service, p.route = of.service, of.route
+		p.others = of.others || given(n, "consumer") || given(n, "consumer_group")
+		if given(n, "service") && p.service == nil {
+			p.service = find(f.services, get(n, "service"))
+			p.others = p.others || p.service == nil
+		}
+		if given(n, "route") && p.route == nil {
+			p.route = find(f.routes, get(n, "route"))
+			p.others = p.others || p.route == nil
+		}
+		f.plugins = append(f.plugins, p)
+	}
 }
 
-func setOf(elements schema.Spec) schema.Spec { return schema.Spec{Type: "set", Elements: &elements} }
-
-func arrayOf(elements schema.Spec) schema.Spec {
-	return schema.Spec{Type: "array", Elements: &elements}
+func given(n *yaml.Node, key string) bool {
+	found := get(n, key)
+	return found != nil && scalar(found) != nil
 }
 
-func record(fields ...schema.Field) schema.Spec { return schema.Spec{Type: "record", Fields: fields} }
-
-// headers maps names to lists of values.
-func headers(name func(string) string) schema.Spec {
-	keys, values := text(name), arrayOf(ofType("string"))
-	return schema.Spec{Type: "map", Keys: &keys, Values: &values}
+// find returns the entity that a reference is to: a name, an id, or a mapping
+// with one of the two.
+func find(all []*entity, ref *yaml.Node) *entity {
+	if ref == nil {
+		return nil
+	}
+	wanted := []string{text(ref, "id"), text(ref, "name")}
+	if ref.Kind == yaml.ScalarNode {
+		wanted = []string{ref.Value}
+	}
+	for _, e := range all {
+		for _, name := range []string{e.name, text(e.node, "id")} {
+			if name != "" && slices.Contains(wanted, name) {
+				return e
+			}
+		}
+	}
+	return nil
 }
 
-// entity is a record with the fields that all entities have.
-func entity(rules func(v any) string, fields ...schema.Field) schema.Spec {
-	spec := record(append(fields,
-		field("id", text(uuid)), field("created_at", ofType("number")), field("updated_at", ofType("number")),
-		field("tags", setOf(text(tag))), field("_comment", ofType("string")), field("_ignore", ofType("array")))...)
-	spec.CustomValidator = rules
-	return spec
+// plugin returns the plugin of this name that runs on a route, which is the most
+// specific of those that could; nil when none does.
+func (f *file) plugin(route *entity, name string) *entity {
+	var best *entity
+	for _, p := range f.plugins {
+		if p.name != name || p.others || !p.enabled() {
+			continue
+		}
+		if (p.route == nil || p.route == route) && (p.service == nil || p.service == route.service) {
+			if best == nil || p.scope() > best.scope() {
+				best = p
+			}
+		}
+	}
+	return best
 }
 
-// maxMilliseconds is the longest timeout.
-const maxMilliseconds = 1<<31 - 2
+func (e *entity) enabled() bool {
+	n := get(e.node, "enabled")
+	return n == nil || scalar(n) != false
+}
 
-var serviceEntity = entity(serviceRules,
-	field("name", text(entityName)),
-	field("url", text(serviceURL)),
-	field("protocol", oneOf(protocols...)),
-	field("host", described("a host name or the name of an upstream", text(host))),
-	field("port", integer(0, 65535)),
-	field("path", text(urlPath)),
-	field("retries", integer(0, 32767)),
-	field("connect_timeout", described("milliseconds", integer(1, maxMilliseconds))),
-	field("write_timeout", described("milliseconds", integer(1, maxMilliseconds))),
-	field("read_timeout", described("milliseconds", integer(1, maxMilliseconds))),
-	field("client_certificate", ofType("foreign")),
-	field("tls_verify", ofType("boolean")),
-	field("tls_verify_depth", integer(0, 64)),
-	field("ca_certificates", arrayOf(text(uuid))),
-	field("enabled", ofType("boolean")),
-)
+func (e *entity) scope() int {
+	n := 0
+	if e.route != nil {
+		n += 2
+	}
+	if e.service != nil {
+		n++
+	}
+	return n
+}
 
-// Kong's default router has neither expression nor priority.
-var routeEntity = entity(routeRules,
-	field("name", text(entityName)),
-	field("protocols", schema.Spec{Type: "set", Elements: new(oneOf(protocols...)), LenMin: new(1)}),
-	field("methods", setOf(described("in capitals, such as GET", text(method)))),
-	field("hosts", arrayOf(text(wildcardHost))),
-	field("paths", arrayOf(text(routePath))),
-	field("headers", headers(routeHeader)),
-	field("snis", setOf(text(wildcardHost))),
-	field("sources", setOf(peer)),
-	field("destinations", setOf(peer)),
-	field("https_redirect_status_code", schema.Spec{Type: "integer", OneOf: []any{426, 301, 302, 307, 308}}),
-	field("regex_priority", ofType("integer")),
-	field("strip_path", ofType("boolean")),
-	field("path_handling", oneOf("v0", "v1")),
-	field("preserve_host", ofType("boolean")),
-	field("request_buffering", ofType("boolean")),
-	field("response_buffering", ofType("boolean")),
-	field("service", ofType("foreign")),
-)
+// http reports whether a route takes HTTP requests.
+func (e *entity) http() bool {
+	protocols := texts(get(e.node, "protocols"))
+	return len(protocols) == 0 || slices.ContainsFunc(protocols, func(p string) bool { return strings.HasPrefix(p, "http") || strings.HasPrefix(p, "grpc") })
+}
 
-var peer = record(field("ip", text(addressOrNetwork)), field("port", integer(0, 65535)))
+// answers returns the routes that a request may take. Which one Kong takes also
+// depends on the host, the headers and the server name, which are not known
+// here: of the routes that ask for the same ones, the best match is returned, or
+// several that match equally well.
+func answers(routes []*entity, method, path string) []*entity {
+	type candidate struct {
+		*entity
+		rank rank
+		asks string
+	}
+	var matching []candidate
+	for _, r := range routes {
+		if rank, ok := r.match(method, path); ok {
+			matching = append(matching, candidate{r, rank, r.asks()})
+		}
+	}
+	var best []*entity
+	for _, c := range matching {
+		beaten := slices.ContainsFunc(matching, func(other candidate) bool {
+			return other.asks == c.asks && slices.Compare(other.rank[:], c.rank[:]) > 0
+		})
+		if !beaten {
+			best = append(best, c.entity)
+		}
+	}
+	return best
+}
 
-var pluginEntity = entity(nil,
-	field("name", required(ofType("string"))),
-	field("instance_name", text(entityName)),
-	field("config", ofType("record")), // its fields are the plugin's own; see checker.plugin
-	field("enabled", ofType("boolean")),
-	field("protocols", setOf(oneOf(protocols...))),
-	field("service", ofType("foreign")),
-	field("route", ofType("foreign")),
-	field("consumer", ofType("foreign")),
-)
+// asks are a route's conditions beside methods and paths.
+func (e *entity) asks() string {
+	s := fmt.Sprint(texts(get(e.node, "hosts")), texts(get(e.node, "snis")))
+	for _, m := range members(get(e.node, "headers")) {
+		s += fmt.Sprint(m.key.Value, texts(m.value))
+	}
+	return s
+}
 
-var hashOn = oneOf("none", "consumer", "ip", "header", "cookie", "path", "query_arg", "uri_capture")
+// rank says which of several routes Kong takes, the first difference deciding:
+// the number of conditions, a regular expression before a prefix, its priority,
+// the longer path.
+type rank [4]int
 
-var upstreamEntity = entity(upstreamRules,
-	field("name", required(described("the name that a service's host refers to", text(upstreamHost)))),
-	field("algorithm", oneOf("consistent-hashing", "least-connections", "round-robin", "latency")),
-	field("hash_on", hashOn),
-	field("hash_fallback", hashOn),
-	field("hash_on_header", text(headerName)),
-	field("hash_fallback_header", text(headerName)),
-	field("hash_on_cookie", ofType("string")),
-	field("hash_on_cookie_path", text(urlPath)),
-	field("hash_on_query_arg", ofType("string")),
-	field("hash_fallback_query_arg", ofType("string")),
-	field("hash_on_uri_capture", ofType("string")),
-	field("hash_fallback_uri_capture", ofType("string")),
-	field("slots", integer(10, 1<<16)),
-	field("healthchecks", healthchecks),
-	field("host_header", text(hostPort)),
-	field("client_certificate", ofType("foreign")),
-	field("use_srv_name", ofType("boolean")),
-)
+// prefix is what a path without a tilde is; in files older than 3.0, anything
+// else is a regular expression.
+var prefix = regexp.MustCompile(`^[a-zA-Z0-9._~/%-]*$`)
 
-var (
-	checkType = oneOf("tcp", "http", "https", "grpc", "grpcs")
-	statuses  = arrayOf(integer(100, 999))
-	count     = integer(0, 255)
-	seconds   = described("seconds", number(0, 65535))
-)
+// match reports whether a route takes requests of this method and path. A
+// regular expression that Go cannot read is Kong's, and taken for no match.
+func (e *entity) match(method, path string) (best rank, ok bool) {
+	methods, paths := texts(get(e.node, "methods")), texts(get(e.node, "paths"))
+	if !e.http() || len(methods) > 0 && !slices.Contains(methods, method) {
+		return rank{}, false
+	}
+	var conditions int
+	if len(methods) > 0 {
+		conditions++
+	}
+	if len(paths) == 0 {
+		return rank{conditions, 0, 0, 0}, true
+	}
+	priority, _ := scalarOf(e.node, "regex_priority").(float64)
+	for _, p := range paths {
+		expression, isRegex := strings.CutPrefix(p, "~")
+		one, matches := rank{conditions + 1, 0, 0, len(p)}, strings.HasPrefix(path, p)
+		if isRegex || !prefix.MatchString(p) {
+			re, err := regexp.Compile("^(?:" + expression + ")")
+			one, matches = rank{conditions + 1, 1, int(priority), len(p)}, err == nil && re.MatchString(path)
+		}
+		if matches && (!ok || slices.Compare(one[:], best[:]) > 0) {
+			best, ok = one, true
+		}
+	}
+	return best, ok
+}
 
-var healthchecks = record(
-	field("active", record(
-		field("type", checkType),
-		field("timeout", seconds),
-		field("concurrency", integer(1, 1<<31)),
-		field("http_path", text(urlPath)),
-		field("https_sni", text(wildcardHost)),
-		field("https_verify_certificate", ofType("boolean")),
-		field("headers", headers(headerName)),
-		field("healthy", record(field("interval", seconds), field("http_statuses", statuses), field("successes", count))),
-		field("unhealthy", record(field("interval", seconds), field("http_statuses", statuses),
-			field("tcp_failures", count), field("timeouts", count), field("http_failures", count))),
-	)),
-	field("passive", record(
-		field("type", checkType),
-		field("healthy", record(field("http_statuses", statuses), field("successes", count))),
-		field("unhealthy", record(field("http_statuses", statuses),
-			field("tcp_failures", count), field("timeouts", count), field("http_failures", count))),
-	)),
-	field("threshold", number(0, 100)),
-)
+func scalarOf(n *yaml.Node, key string) any {
+	if found := get(n, key); found != nil {
+		return scalar(found)
+	}
+	return nil
+}
 
-var targetEntity = entity(nil,
-	field("target", required(described("a host and port, such as identity:8081", text(hostPort)))),
-	field("weight", integer(0, 65535)),
-	field("upstream", ofType("foreign")),
-)
+// takesAny reports whether a route takes paths that identity does not have.
+func (e *entity) takesAny() bool {
+	method := append(texts(get(e.node, "methods")), "GET")[0]
+	_, one := e.match(method, "/another")
+	_, two := e.match(method, "/another/path")
+	return one || two
+}

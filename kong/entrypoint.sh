@@ -18,17 +18,29 @@ if [ -n "${EARLYBIRD_REDIS_PASSWORD_FILE:-}" ]; then
     ;;
   esac
   url=${EARLYBIRD_REDIS_URL:?earlybird: set EARLYBIRD_REDIS_URL to the address without a password, such as redis://redis:6379/0}
-  case $url in
-  *@*)
-    echo "earlybird: EARLYBIRD_REDIS_URL already names a user; leave that out or do not set EARLYBIRD_REDIS_PASSWORD_FILE" >&2
-    exit 1
-    ;;
-  *://*) EARLYBIRD_REDIS_URL="${url%%://*}://:$password@${url#*://}" ;;
+  scheme=${url%%://*}
+  case $scheme in
+  redis | rediss | redis+sentinel | rediss+sentinel | redis+cluster | rediss+cluster) ;;
   *)
-    echo "earlybird: EARLYBIRD_REDIS_URL must begin with redis:// or rediss://" >&2
+    echo "earlybird: EARLYBIRD_REDIS_URL must begin with redis://, redis+sentinel:// or redis+cluster://, or the same with rediss for TLS" >&2
     exit 1
     ;;
   esac
+  rest=${url#*://}
+  authority=${rest%%[/?#]*} # user@host:port
+  tail=${rest#"$authority"}
+  user=
+  case $authority in
+  *:*@*)
+    echo "earlybird: EARLYBIRD_REDIS_URL already has a password; leave it out, as in redis://user@redis:6379/0, or do not set EARLYBIRD_REDIS_PASSWORD_FILE" >&2
+    exit 1
+    ;;
+  *@*)
+    user=${authority%@*}
+    authority=${authority##*@}
+    ;;
+  esac
+  EARLYBIRD_REDIS_URL="$scheme://$user:$password@$authority$tail"
   export EARLYBIRD_REDIS_URL
 fi
 

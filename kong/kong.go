@@ -1,20 +1,16 @@
-// Package kong carries Earlybird's declarative configuration for Kong, puts
-// other addresses into it ([Render]) and says what is wrong with such a file
-// before Kong does ([Validate]).
+// Package kong carries Earlybird's declarative configuration for Kong, writes
+// the addresses of an installation into it ([Render]), and checks of such a file
+// what Earlybird knows better than Kong ([Validate]).
 package kong
 
 import (
 	_ "embed" // for kong.yml
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/earlybird/earlybird/plugin/schema"
 	"github.com/earlybird/earlybird/plugin/settings"
 )
 
@@ -47,139 +43,112 @@ type Options struct {
 // Render returns kong.yml for the given installation, comments and all. The
 // error lists every option that is wrong and never holds a Redis password.
 func Render(o Options) ([]byte, error) {
-	doc, err := parse(declarative)
+	changes, err := o.changes(declarative)
 	if err != nil {
-		return nil, fmt.Errorf("the kong.yml of this program: %w", err)
-	}
-	e := &edit{text: declarative}
-	errs := []error{
-		o.setIdentity(doc, e),
-		o.setRedis(doc, e),
-		setEverywhere(doc, e, "issuer", o.Issuer),
-		o.setAudience(doc, e),
-	}
-	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return e.apply()
+	out, err := apply(declarative, changes)
+	if err != nil {
+		return nil, err
+	}
+	return out, o.verify(out)
 }
 
-// setIdentity points the service, its upstream and the plugins' JWKS at
-// o.IdentityURL.
-func (o Options) setIdentity(doc *yaml.Node, e *edit) error {
-	if o.IdentityURL == "" {
-		return nil
+// verify reads a rendered file again, as Kong will.
+func (o Options) verify(out []byte) error {
+	if err := Validate("kong.yml", out); err != nil {
+		return fmt.Errorf("the rendered kong.yml is wrong: %w", err)
 	}
-	at, err := parseIdentity(o.IdentityURL)
+	again, err := o.changes(out)
 	if err != nil {
 		return err
 	}
-	service := named(get(doc, "services"), serviceName)
-	upstream := named(get(doc, "upstreams"), upstreamName)
-	var verify []string
-	if at.protocol == "https" {
-		verify = []string{trustNote, "tls_verify: true"}
-	}
-	e.set(get(service, "protocol"), at.protocol, verify...)
-	e.set(get(service, "port"), at.port)
-	e.set(get(upstream, "healthchecks", "active", "type"), at.protocol)
-	e.set(get(first(get(upstream, "targets")), "target"), net.JoinHostPort(at.host, at.port))
-	return setEverywhere(doc, e, "jwks_url", at.base+jwksPath)
-}
-
-// trustNote stands above tls_verify.
-const trustNote = "# Whom to trust is nginx_proxy_proxy_ssl_trusted_certificate in kong.conf."
-
-// setRedis points the plugins at o.RedisURL.
-func (o Options) setRedis(doc *yaml.Node, e *edit) error {
-	if o.RedisURL == "" {
-		return nil
-	}
-	if err := checkRedis(o.RedisURL); err != nil {
-		return err
-	}
-	return setEverywhere(doc, e, "redis_url", o.RedisURL)
-}
-
-// setAudience gives the plugins o.Audience, and the route that changes a
-// password the audience of one-time passwords, which is made of it.
-func (o Options) setAudience(doc *yaml.Node, e *edit) error {
-	if o.Audience == "" {
-		return nil
-	}
-	for _, p := range pluginNodes(doc) {
-		if also := get(p, "config", "also_audience"); also != nil {
-			e.set(also, o.Audience+strings.TrimPrefix(also.Value, get(p, "config", "audience").Value))
+	for _, c := range again {
+		if got := scalar(c.node); fmt.Sprint(got) != c.value || c.isNumber == isText(got) {
+			return fmt.Errorf("the rendered kong.yml is wrong: line %d is read as something else", c.node.Line)
 		}
-	}
-	return setEverywhere(doc, e, "audience", o.Audience)
-}
-
-// setEverywhere gives a config field of the project's own plugins a value,
-// unless it is empty.
-func setEverywhere(doc *yaml.Node, e *edit, field, value string) error {
-	if value == "" {
-		return nil
-	}
-	for _, p := range pluginNodes(doc) {
-		if name := get(p, "name"); name == nil || !own(name.Value) {
-			continue
-		}
-		e.set(get(p, "config", field), value)
 	}
 	return nil
 }
 
-// own reports whether name is one of the project's plugins.
-func own(name string) bool { return name == settings.AuthName || name == settings.TagName }
-
-// address is an identity URL, taken apart.
-type address struct {
-	protocol, host, port string
-	base                 string // without a trailing slash
+func isText(v any) bool {
+	_, ok := v.(string)
+	return ok
 }
 
-// parseIdentity takes an identity URL apart.
-func parseIdentity(raw string) (address, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return address{}, errors.New("identity URL: not a URL; give one such as http://identity:8081")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return address{}, fmt.Errorf("identity URL: the scheme is %q; use http or https, as in http://identity:8081", u.Scheme)
-	case u.Hostname() == "":
-		return address{}, errors.New("identity URL: there is no host in it; give one such as http://identity:8081")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
-		return address{}, errors.New("identity URL: only scheme, host and port are allowed, as in http://identity:8081")
-	case u.Scheme == "https" && net.ParseIP(u.Hostname()) != nil:
-		return address{}, errors.New("identity URL: with https give a host name, as in https://identity:8443: Kong holds the certificate against a name, not against an address")
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return address{}, errors.New("identity URL: the port must be a number between 1 and 65535")
-	}
-	return address{protocol: u.Scheme, host: u.Hostname(), port: port, base: u.Scheme + "://" + u.Host}, nil
+// tlsNote follows the service's protocol when that is https.
+var tlsNote = []string{
+	"# https needs three settings more on Kong's side; deploy/docs/edge.md has them as one block:",
+	"# nginx_proxy_proxy_ssl_verify with nginx_proxy_proxy_ssl_trusted_certificate for requests,",
+	"# lua_ssl_trusted_certificate for health checks, SSL_CERT_FILE for the two plugins.",
+	"tls_verify: true",
 }
 
-// checkRedis refuses what can be neither a Redis URL nor a vault reference.
-// It never repeats raw, which may hold a password.
-func checkRedis(raw string) error {
-	if schema.IsReference(raw) {
-		return nil
+// changes are what o sets in a kong.yml.
+func (o Options) changes(text []byte) ([]change, error) {
+	doc, err := parse("kong.yml", text)
+	if err != nil {
+		return nil, fmt.Errorf("the kong.yml of this program: %w", err)
 	}
-	u, err := url.Parse(raw)
-	switch {
-	case strings.HasPrefix(raw, "{vault://"):
-		return errors.New("redis URL: a reference must name a vault and a secret, as in {vault://env/earlybird-redis-url}")
-	case err != nil:
-		return errors.New("redis URL: not a URL (a password must be percent-encoded); give one such as redis://redis:6379/0")
-	case u.Scheme != "redis" && u.Scheme != "rediss":
-		return errors.New("redis URL: use redis://, rediss:// for TLS, or a reference such as {vault://env/earlybird-redis-url}")
-	case u.Hostname() == "":
-		return errors.New("redis URL: there is no host in it; give one such as redis://redis:6379/0")
+	var all []change
+	var errs []error
+	own := ownConfigs(doc)
+	everywhere := func(field, value string) {
+		for _, config := range own {
+			all = append(all, change{node: get(config, field), value: value})
+		}
+	}
+	if o.IdentityURL != "" {
+		at, err := parseIdentity(o.IdentityURL)
+		errs = append(errs, err)
+		service, upstream := named(get(doc, "services"), serviceName), named(get(doc, "upstreams"), upstreamName)
+		protocol := change{node: get(service, "protocol"), value: at.scheme}
+		if at.scheme == "https" {
+			protocol.below = tlsNote
+		}
+		all = append(all, protocol,
+			change{node: get(service, "port"), value: at.port, isNumber: true},
+			change{node: get(upstream, "healthchecks", "active", "type"), value: at.scheme},
+			change{node: get(items(get(upstream, "targets"))[0], "target"), value: at.hostPort()})
+		everywhere("jwks_url", at.base+jwksPath)
+	}
+	if o.RedisURL != "" {
+		errs = append(errs, checkRedis(o.RedisURL))
+		everywhere("redis_url", o.RedisURL)
+	}
+	if o.Issuer != "" {
+		errs = append(errs, checkIssuer(o.Issuer))
+		everywhere("issuer", o.Issuer)
+	}
+	if o.Audience != "" {
+		errs = append(errs, checkText("audience", o.Audience))
+		for _, config := range own { // the audience of one-time passwords is made of it
+			if also := get(config, "also_audience"); also != nil {
+				all = append(all, change{node: also, value: o.Audience + strings.TrimPrefix(also.Value, get(config, "audience").Value)})
+			}
+		}
+		everywhere("audience", o.Audience)
+	}
+	return all, errors.Join(errs...)
+}
+
+// ownConfigs are the configs of Earlybird's plugins.
+func ownConfigs(doc *yaml.Node) []*yaml.Node {
+	var all []*yaml.Node
+	for _, p := range collect(doc).plugins {
+		if p.name == settings.AuthName || p.name == settings.TagName {
+			all = append(all, get(p.node, "config"))
+		}
+	}
+	return all
+}
+
+// named returns the element of a list whose name is name, or nil.
+func named(list *yaml.Node, name string) *yaml.Node {
+	for _, n := range items(list) {
+		if text(n, "name") == name {
+			return n
+		}
 	}
 	return nil
 }

@@ -2,20 +2,21 @@ package kong
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/schema"
 	"github.com/earlybird/earlybird/plugin/settings"
 )
 
-// Fault is one thing wrong with a declarative configuration.
+// Fault is one thing wrong with a declarative file.
 type Fault struct {
 	Line    int    // counted from 1
-	Field   string // the path to it, such as services.identity.routes.login.paths
+	Field   string // the path to it, such as services.identity.routes.login
 	Problem string // what is wrong and how to put it right
 }
 
@@ -26,7 +27,7 @@ func (f Fault) String() string {
 	return fmt.Sprintf("line %d: %s: %s", f.Line, f.Field, f.Problem)
 }
 
-// Faults is the error of [Validate]: everything that is wrong, by line.
+// Faults is everything that is wrong with a file, by line.
 type Faults []Fault
 
 func (fs Faults) Error() string {
@@ -37,260 +38,216 @@ func (fs Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// formatVersion is the one version of Kong's format that is understood: in
-// older ones a path means something else.
-const formatVersion = "3.0"
+// Unchecked says what Validate leaves to Kong.
+const Unchecked = "everything else is Kong's to judge, and \"kong start\" is what judges it"
 
-// Result is what a check found, and what it did not look at.
-type Result struct {
-	Faults Faults
-	// Unchecked names parts of the file that only Kong can judge, such as
-	// the config of a plugin that this project does not use.
-	Unchecked []string
-}
-
-// Validate is Check with the schemas of earlybird-auth and earlybird-tag. The
-// error is Faults, or says why data is not YAML.
-func Validate(data []byte) error {
-	result, err := Check(data, settings.Schemas())
-	if err == nil && len(result.Faults) > 0 {
-		err = result.Faults
-	}
-	return err
-}
-
-// Check holds a kong.yml against what Kong 3.9 with the plugins of the given
-// schemas accepts: its version, its entities with the types and ranges of their
-// fields, what refers to what, and the config of these plugins and of the
-// bundled ones that the project uses. The error says why data is not YAML.
-// Neither it nor a fault repeats a URL or a header.
-func Check(data []byte, plugins map[string]schema.Schema) (Result, error) {
-	doc, err := parse(data)
+// Validate checks what Earlybird knows of a declarative file: that it is YAML or
+// JSON as Kong reads it, by the file's name; that the config of earlybird-auth
+// and earlybird-tag is what these take; and, if it has one of the two or a route
+// to identity, what Earlybird needs:
+//
+//   - identity's routes that take a token carry earlybird-auth, and the login
+//     route earlybird-tag;
+//   - the global scope and every route without earlybird-auth remove a client's
+//     own Earlybird header;
+//   - all agree on issuer and audience.
+//
+// The error is Faults, or says why Kong cannot read the file. It repeats no
+// value, since that may hold a password.
+func Validate(name string, data []byte) error {
+	top, err := parse(name, data)
 	if err != nil {
-		return Result{}, fmt.Errorf("not a declarative configuration: %w", err)
+		return fmt.Errorf("not a declarative configuration: %w", err)
 	}
-	c := &checker{known: map[string]map[string]bool{}, plugins: plugins}
-	c.duplicates(doc, "")
-	c.version(doc)
-	c.top(doc)
-	c.learn(doc)
-	c.entities(doc)
-	slices.SortStableFunc(c.faults, func(a, b Fault) int { return a.Line - b.Line })
-	return Result{Faults: c.faults, Unchecked: c.unchecked}, nil
-}
-
-// checker collects faults, and knows the names and ids of each kind of entity.
-type checker struct {
-	faults    Faults
-	unchecked []string
-	known     map[string]map[string]bool
-	plugins   map[string]schema.Schema
-}
-
-// skip notes what is not checked.
-func (c *checker) skip(what string) {
-	if !slices.Contains(c.unchecked, what) {
-		c.unchecked = append(c.unchecked, what)
+	v := &validator{file: collect(top)}
+	v.configs()
+	if identity := v.identity(); len(v.own) > 0 || len(identity) > 0 {
+		v.needs(identity)
 	}
+	slices.SortStableFunc(v.faults, func(a, b Fault) int { return a.Line - b.Line })
+	if len(v.faults) > 0 {
+		return v.faults
+	}
+	return nil
 }
 
-func (c *checker) fault(n *yaml.Node, field, format string, args ...any) {
-	c.faults = append(c.faults, Fault{n.Line, field, fmt.Sprintf(format, args...)})
+type validator struct {
+	*file
+	own    []*entity // the enabled plugins of Earlybird
+	faults Faults
 }
 
-// duplicates finds keys that are given twice in one mapping: the last would
-// win without a word.
-func (c *checker) duplicates(n *yaml.Node, path string) {
-	seen := map[string]int{}
-	for k, v := range pairs(n) {
-		at := join(path, k.Value)
-		if line, twice := seen[k.Value]; twice {
-			c.fault(k, at, "given before, on line %d; remove one of the two", line)
+func (v *validator) fault(n *yaml.Node, field, format string, args ...any) {
+	v.faults = append(v.faults, Fault{n.Line, field, fmt.Sprintf(format, args...)})
+}
+
+// configs holds every config of the two plugins against its schema.
+func (v *validator) configs() {
+	schemas := settings.Schemas()
+	for _, p := range v.plugins {
+		s, isOwn := schemas[p.name]
+		if !isOwn {
+			continue
 		}
-		seen[k.Value] = k.Line
-		if v.Kind != yaml.AliasNode {
-			c.duplicates(v, at)
+		if p.enabled() {
+			v.own = append(v.own, p)
 		}
-	}
-	for i, v := range items(n) {
-		if v.Kind != yaml.AliasNode {
-			c.duplicates(v, fmt.Sprintf("%s[%d]", path, i))
+		config := get(p.node, "config")
+		at, values := p.node, map[string]any{}
+		if config != nil {
+			at = config
 		}
-	}
-}
-
-func (c *checker) version(doc *yaml.Node) {
-	v := get(doc, "_format_version")
-	switch {
-	case v == nil:
-		c.fault(doc, "_format_version", `required field missing; add _format_version: "3.0"`)
-	case v.Value != formatVersion:
-		c.fault(v, "_format_version", `%q is not understood; write "3.0" (in older versions a path means something else)`, v.Value)
-	case v.Tag != "!!str":
-		c.fault(v, "_format_version", `expected a string; write "3.0" in quotes`)
-	}
-}
-
-// top finds top-level members that Kong does not know, and those that are not
-// checked here.
-func (c *checker) top(doc *yaml.Node) {
-	for k, v := range pairs(doc) {
-		switch {
-		case !slices.Contains(topLevel, k.Value):
-			c.fault(k, k.Value, "unknown field; remove it, or use one of: %s", strings.Join(topLevel, ", "))
-		case slices.Contains(judged, k.Value):
-		case resolve(v).Kind != yaml.ScalarNode && len(resolve(v).Content) > 0:
-			c.skip(k.Value)
+		empty := config == nil || scalar(config) == nil || config.Kind == yaml.SequenceNode && len(config.Content) == 0 // which are one in Lua
+		if !empty && config.Kind != yaml.MappingNode {
+			v.fault(at, p.path+".config", "expected a mapping of fields to values")
+			continue
+		}
+		lines := map[string]*yaml.Node{}
+		for _, m := range members(config) {
+			values[m.key.Value], lines[m.key.Value] = scalar(m.value), m.key
+		}
+		for _, f := range schema.Validate(s, values) {
+			n := at
+			if lines[f.Field] != nil {
+				n = lines[f.Field]
+			}
+			v.fault(n, p.path+".config."+f.Field, "%s", advice(f))
 		}
 	}
 }
 
-// entity holds one entity against its schema. The members named apart are
-// checked elsewhere.
-func (c *checker) entity(n *yaml.Node, path string, spec schema.Spec, apart ...string) {
-	values, problem := decode(n)
-	if problem != "" {
-		c.fault(n, path, "%s", problem)
-		return
-	}
-	for _, name := range apart {
-		delete(values, name)
-	}
-	c.record(n, path, spec, values)
-}
-
-// record adds the faults of a record that stands at n.
-func (c *checker) record(n *yaml.Node, path string, spec schema.Spec, values map[string]any) {
-	for _, f := range schema.Check(spec, values) {
-		at := path
-		if f.Field != "" {
-			at = join(path, f.Field)
-		}
-		c.fault(locate(n, f.Field), at, "%s", advice(f))
-	}
-}
-
-// advice adds to a schema's fault what to do about it.
 func advice(f schema.Fault) string {
-	switch {
-	case f.Message == schema.UnknownField:
+	if f.Message == schema.UnknownField {
 		return f.Message + "; remove it, or use one of: " + f.Hint
-	case f.Hint != "":
-		return f.Message + " (" + f.Hint + ")"
 	}
-	return f.Message
+	return f.Message + " (" + f.Hint + ")"
 }
 
-// learn remembers what can be referred to, and finds names given twice.
-func (c *checker) learn(doc *yaml.Node) {
-	lists := map[string][]*yaml.Node{
-		"services": items(get(doc, "services")), "routes": routeNodes(doc),
-		"upstreams": items(get(doc, "upstreams")), "consumers": items(get(doc, "consumers")),
+// protected are requests that need a token.
+var protected = []string{
+	"GET /promotion", "GET /users/me", "GET /users/01JZX3V5W6Y7Z8A9B0CDEFGHJK", "POST /logout",
+	"PUT /users/me/password", "PUT /users/01JZX3V5W6Y7Z8A9B0CDEFGHJK/password",
+}
+
+const login = "POST /login"
+
+func (f *file) answering(request string, routes []*entity) []*entity {
+	method, path, _ := strings.Cut(request, " ")
+	return answers(routes, method, path)
+}
+
+// identity returns the routes to the identity service: those of the services
+// that have the login or the promotion, and of others at the same address.
+func (v *validator) identity() []*entity {
+	var services []*entity
+	for _, s := range v.services {
+		routes := v.of(s)
+		tagged := slices.ContainsFunc(routes, func(r *entity) bool { return v.plugin(r, settings.TagName) != nil })
+		// A route for any path says nothing.
+		routes = slices.DeleteFunc(routes, (*entity).takesAny)
+		if tagged || len(v.answering(login, routes)) > 0 && len(v.answering(protected[0], routes)) > 0 {
+			services = append(services, s)
+		}
 	}
-	for kind, list := range lists {
-		c.known[kind] = map[string]bool{}
-		for _, n := range list {
-			for _, key := range []string{"name", "username", "id"} {
-				v := get(n, key)
-				if v == nil {
-					continue
-				}
-				if c.known[kind][v.Value] {
-					c.fault(v, kind+"."+v.Value, "another of the %s has this %s; give each its own", kind, key)
-				}
-				c.known[kind][v.Value] = true
+	var routes []*entity
+	for _, s := range v.services {
+		if slices.ContainsFunc(services, func(known *entity) bool { return known == s || known.target() == s.target() }) {
+			routes = append(routes, v.of(s)...)
+		}
+	}
+	return routes
+}
+
+func (f *file) of(service *entity) []*entity {
+	var all []*entity
+	for _, r := range f.routes {
+		if r.service == service {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// target is where a service's requests go.
+func (e *entity) target() string {
+	return fmt.Sprint(text(e.node, "url"), text(e.node, "host"), scalarOf(e.node, "port"))
+}
+
+func (v *validator) needs(identity []*entity) {
+	missing := map[string]bool{}
+	carry := func(request, plugin, why string) {
+		for _, r := range v.answering(request, identity) {
+			if v.plugin(r, plugin) == nil && !missing[r.path+plugin] {
+				missing[r.path+plugin] = true
+				v.fault(r.node, r.path, "%s comes here, and %s does not run: add the plugin to this route; %s", request, plugin, why)
 			}
 		}
 	}
+	for _, request := range protected {
+		carry(request, settings.AuthName, "without it no token is checked here")
+	}
+	carry(login, settings.TagName, "without it no login is told its place")
+	v.header()
+	v.agree()
 }
 
-// entities checks every entity, where it stands.
-func (c *checker) entities(doc *yaml.Node) {
-	c.each(doc, "", "upstreams", c.upstream)
-	c.each(doc, "", "targets", func(n *yaml.Node, path string) {
-		c.entity(n, path, targetEntity)
-		c.refers(n, path, "upstream", "upstreams", true)
+const clearing = `kong.service.request.clear_header("Earlybird")`
+
+// header wants a client's own Earlybird header removed wherever earlybird-auth
+// does not replace it.
+func (v *validator) header() {
+	global := v.plugin(&entity{}, "pre-function")
+	if global == nil || !clears(global) {
+		v.fault(v.top, "plugins", "no global pre-function removes a client's own Earlybird header: add one with the line %s under config.access", clearing)
+	}
+	for _, r := range v.routes {
+		own := v.plugin(r, "pre-function")
+		if own != global && !clears(own) && r.http() && v.plugin(r, settings.AuthName) == nil {
+			v.fault(own.node, own.path, "it runs on %s in the place of the global one, and lets a client's own Earlybird header through: add the line %s under config.access", r.path, clearing)
+		}
+	}
+}
+
+var (
+	luaComment  = regexp.MustCompile(`(?s)--\[\[.*?\]\]|--[^\n]*`)
+	clearHeader = regexp.MustCompile(`kong\.service\.request\.clear_header\s*\(?\s*(?:"|'|\[\[)(?i:earlybird)(?:"|'|\]\])`)
+)
+
+// clears reports whether a pre-function removes the header, as far as can be
+// seen without running it.
+func clears(p *entity) bool {
+	return slices.ContainsFunc(texts(get(p.node, "config", "access")), func(code string) bool {
+		return clearHeader.MatchString(luaComment.ReplaceAllString(code, ""))
 	})
-	c.each(doc, "", "services", c.service)
-	c.each(doc, "", "routes", func(n *yaml.Node, path string) {
-		c.route(n, path)
-		c.refers(n, path, "service", "services", false)
-	})
-	c.each(doc, "", "plugins", func(n *yaml.Node, path string) {
-		c.plugin(n, path)
-		c.refers(n, path, "service", "services", false)
-		c.refers(n, path, "route", "routes", false)
-		c.refers(n, path, "consumer", "consumers", false)
-	})
 }
 
-// each calls check for every element of the list that n has under kind.
-func (c *checker) each(n *yaml.Node, path, kind string, check func(n *yaml.Node, path string)) {
-	list := get(n, kind)
-	if list == nil {
-		return
-	}
-	at := join(path, kind)
-	if list.Kind != yaml.SequenceNode {
-		c.fault(list, at, "expected a list; begin each element with a dash")
-		return
-	}
-	for i, item := range list.Content {
-		item = resolve(item)
-		label := at + "[" + strconv.Itoa(i) + "]"
-		if item.Kind != yaml.MappingNode {
-			c.fault(item, label, "expected a mapping of fields to values")
-			continue
+// agree wants one issuer and one audience.
+func (v *validator) agree() {
+	first := map[string]*entity{}
+	for _, p := range v.own {
+		for field, flag := range map[string]string{"issuer": "--issuer", "audience": "--audience"} {
+			value := setting(p, field)
+			if value == "" {
+				continue // which is a fault of its own
+			}
+			if first[field] == nil {
+				first[field] = p
+			} else if setting(first[field], field) != value {
+				v.fault(p.node, p.path+".config."+field, "differs from that of %s on line %d; both must be what identity's %s says", first[field].path, first[field].node.Line, flag)
+			}
 		}
-		if name := get(item, "name"); name != nil {
-			label = join(at, name.Value)
-		}
-		check(item, label)
-	}
-}
-
-// refers checks that what n refers to under key is in the file.
-func (c *checker) refers(n *yaml.Node, path, key, kind string, required bool) {
-	ref := get(n, key)
-	if ref == nil {
-		if required {
-			c.fault(n, join(path, key), "required field missing; name one of the %s", kind)
-		}
-		return
-	}
-	name := ref
-	for _, k := range []string{"id", "name"} {
-		if v := get(ref, k); v != nil {
-			name = v
+		if also := setting(p, "also_audience"); also != "" && also != token.PasswordAudience(setting(p, "audience")) {
+			v.fault(get(p.node, "config", "also_audience"), p.path+".config.also_audience", "must be the audience with /password after it, which is what a one-time password is for")
 		}
 	}
-	if !c.known[kind][name.Value] {
-		c.fault(name, join(path, key), "there is no such element of %s in this file: %q", kind, name.Value)
+}
+
+// setting returns a string of a plugin's config, or its default.
+func setting(p *entity, field string) string {
+	if get(p.node, "config", field) != nil {
+		return text(p.node, "config", field)
 	}
-}
-
-func (c *checker) upstream(n *yaml.Node, path string) {
-	c.entity(n, path, upstreamEntity, "targets")
-	c.each(n, path, "targets", func(n *yaml.Node, path string) { c.entity(n, path, targetEntity) })
-}
-
-func (c *checker) service(n *yaml.Node, path string) {
-	c.entity(n, path, serviceEntity, "routes", "plugins")
-	if get(n, "url") == nil && get(n, "host") == nil {
-		c.fault(n, join(path, "host"), "required field missing; add it: a host name or the name of an upstream")
-	}
-	c.each(n, path, "routes", c.route)
-	c.each(n, path, "plugins", c.plugin)
-}
-
-func (c *checker) route(n *yaml.Node, path string) {
-	c.entity(n, path, routeEntity, "plugins")
-	c.each(n, path, "plugins", c.plugin)
-}
-
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
+	s := settings.Schemas()[p.name]
+	value, _ := schema.Fill(s, nil)[field].(string)
+	return value
 }

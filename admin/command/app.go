@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/admin/output"
+	"github.com/earlybird/earlybird/identity/version"
 )
 
 // Streams are where a command reads answers and writes what it has to say:
@@ -136,7 +136,7 @@ func newApp(s Streams) *cli.App {
 		Name:            "earlybird",
 		Usage:           "run Earlybird's campaigns and its edge",
 		Description:     "Flags may stand before or after arguments. Example:\n\n   earlybird campaign status --output json\n\n" + storeHelp(),
-		Version:         version(),
+		Version:         version.String(),
 		Reader:          s.In,
 		Writer:          s.Out,
 		ErrWriter:       s.Err,
@@ -183,14 +183,6 @@ func leaf(name, what, example string, run func(c *cli.Context) error, flags ...c
 		Flags:       flags,
 		Action:      run,
 	}
-}
-
-// version is what the Go toolchain stamped into the binary.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "dev"
 }
 
 // outputFlag chooses the format of results.

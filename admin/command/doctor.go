@@ -9,6 +9,7 @@ import (
 
 	"github.com/earlybird/earlybird/admin/doctor"
 	"github.com/earlybird/earlybird/admin/output"
+	"github.com/earlybird/earlybird/identity/days"
 )
 
 func doctorCommand() *cli.Command {
@@ -16,6 +17,7 @@ func doctorCommand() *cli.Command {
 		"earlybird doctor --gateway-url https://bank.example", runDoctor,
 		readFlags(
 			&cli.StringFlag{Name: "identity-url", Value: localIdentity, Usage: "`URL` of the identity service", EnvVars: []string{"EARLYBIRD_IDENTITY_URL"}},
+			&cli.StringFlag{Name: "audit-retention", Value: "400d", Usage: "identity's `DURATION` for which login attempts are kept, to compare with what MongoDB does", EnvVars: []string{"EARLYBIRD_AUDIT_RETENTION"}},
 			&cli.StringFlag{Name: "gateway-url", Value: localGateway, Usage: "`URL` of Kong", EnvVars: []string{"EARLYBIRD_GATEWAY_URL"}},
 		)...)
 }
@@ -28,12 +30,16 @@ func runDoctor(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
+	mongo := mongoConfig(c)
+	if mongo.AuditRetention, err = days.Parse(c.String("audit-retention")); err != nil {
+		return usage("--audit-retention (EARLYBIRD_AUDIT_RETENTION): %v", err)
+	}
 	web := doctor.Web{
 		Client:      &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		IdentityURL: strings.TrimRight(c.String("identity-url"), "/"),
 		GatewayURL:  strings.TrimRight(c.String("gateway-url"), "/"),
 	}
-	checks := append([]doctor.Check{mongoCheck(mongoConfig(c)), redisCheck(mongoConfig(c), redisConfig(c))}, web.Checks()...)
+	checks := append([]doctor.Check{mongoCheck(mongo), redisCheck(mongo, redisConfig(c))}, web.Checks()...)
 	for i := range checks {
 		checks[i].Target = shown(checks[i].Target)
 	}

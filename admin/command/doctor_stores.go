@@ -35,7 +35,7 @@ func mongoCheck(config mongostore.Config) doctor.Check {
 				return doctor.Clock(own, theirs, own.Sub(asked))
 			})},
 			{Name: "mongodb-indexes", Hint: "may this user list indexes?", Look: on(func(ctx context.Context, s *mongostore.Store) (string, error) {
-				missing, err := s.MissingIndexes(ctx)
+				missing, err := s.IndexFaults(ctx)
 				if err != nil {
 					return "", err
 				}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
@@ -52,6 +55,9 @@ func report(w io.Writer, err error, interrupted bool) int {
 	if err == nil {
 		return exitDone
 	}
+	if unread(err) {
+		return exitFailed
+	}
 	if interrupted && !errors.Is(err, errInterrupted) {
 		err = fmt.Errorf("%w: %w", errInterrupted, err)
 	}
@@ -74,6 +80,13 @@ func report(w io.Writer, err error, interrupted bool) int {
 func brief(err error) string {
 	text := err.Error()
 	return strings.TrimPrefix(text, campaign.ErrRefused.Error()+": ")
+}
+
+// unread reports that the reader of the output, such as head, has seen enough. It
+// needs no message.
+func unread(err error) bool {
+	var file *fs.PathError
+	return errors.Is(err, syscall.EPIPE) && errors.As(err, &file) && file.Path == os.Stdout.Name()
 }
 
 // hintFor is what to do about an error: what came with it, or what its kind

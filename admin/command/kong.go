@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -8,7 +9,6 @@ import (
 
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/kong"
-	"github.com/earlybird/earlybird/plugin/settings"
 )
 
 func kongCommand() *cli.Command {
@@ -30,7 +30,7 @@ func kongCommand() *cli.Command {
 }
 
 func kongValidateCommand() *cli.Command {
-	c := leaf("validate", "say what is wrong with a kong.yml before Kong does",
+	c := leaf("validate", "check what Earlybird needs of a kong.yml",
 		"earlybird kong validate kong.yml", kongValidate, outputFlag())
 	c.ArgsUsage = "FILE"
 	return c
@@ -66,37 +66,20 @@ func kongValidate(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
-	result, err := kong.Check(data, settings.Schemas())
-	if err != nil {
+	err = kong.Validate(name, data)
+	var faults kong.Faults
+	if err != nil && !errors.As(err, &faults) {
 		return usage("%s: %w", name, err)
 	}
-	if f != output.Table || len(result.Faults) > 0 {
-		if err := writeFaults(c, f, result.Faults); err != nil {
+	if f != output.Table || len(faults) > 0 {
+		if err := writeFaults(c, f, faults); err != nil {
 			return err
 		}
 	}
-	if len(result.Faults) > 0 {
-		return withHint(usage("%s is not valid (faults: %d)", name, len(result.Faults)), "put them right and run this again; Kong refuses to start with such a file")
+	if len(faults) > 0 {
+		return withHint(usage("%s is not what Earlybird needs (faults: %d)", name, len(faults)), "correct them and run this again; %s", kong.Unchecked)
 	}
-	return sayValid(c, f, name, result.Unchecked)
-}
-
-// sayValid says that a file has no faults, and what of it was not checked.
-func sayValid(c *cli.Context, f output.Format, name string, unchecked []string) error {
-	if f == output.Table && len(unchecked) == 0 {
-		_, err := fmt.Fprintf(c.App.Writer, "%s is valid\n", name)
-		return err
-	}
-	if f == output.Table {
-		if _, err := fmt.Fprintf(c.App.Writer, "%s: no faults in what was checked\n", name); err != nil {
-			return err
-		}
-	}
-	for _, what := range unchecked {
-		if _, err := fmt.Fprintf(c.App.ErrWriter, "not checked, Kong alone can judge it: %s\n", what); err != nil {
-			return err
-		}
-	}
+	say(c.App.ErrWriter, "%s has what Earlybird needs; %s.\n", name, kong.Unchecked)
 	return nil
 }
 

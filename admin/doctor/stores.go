@@ -12,17 +12,18 @@ import (
 )
 
 // Indexes judges what the store found of its indexes.
-func Indexes(missing []mongostore.Index) (string, error) {
-	if len(missing) == 0 {
-		return "all are there", nil
+func Indexes(faults []mongostore.IndexFault) (string, error) {
+	if len(faults) == 0 {
+		return "all are there, as they must be", nil
 	}
-	var names []string
-	for _, i := range missing {
-		names = append(names, i.Collection+"."+i.Name)
+	var all []string
+	for _, f := range faults {
+		all = append(all, f.Collection+"."+f.Name+" "+f.Problem)
 	}
 	return "", &Warning{
-		"missing: " + strings.Join(names, ", "),
-		"restart identity: it creates them, and its log says why it could not; the embedded server has no expiring indexes, and identity removes what is old itself",
+		strings.Join(all, "; "),
+		"restart identity: it mends them, and its log says why it could not, which may be a right that its user lacks; " +
+			"--audit-retention here must be identity's; the embedded server has no expiring indexes, and identity removes what is old itself",
 	}
 }
 

@@ -28,7 +28,8 @@ func wants(t *testing.T, got Result, level, detail, hint string) {
 
 func TestMongo(t *testing.T) {
 	wants(t, judged(Indexes(nil)), "ok", "all are there", "")
-	wants(t, judged(Indexes([]mongostore.Index{{Collection: "logins", Name: "retention"}})), "warning", "logins.retention", "restart identity")
+	faults := []mongostore.IndexFault{{Collection: "logins", Name: "attempts", Problem: "is missing"}, {Collection: "logins", Name: "retention", Problem: "deletes after 400d, not 800d"}}
+	wants(t, judged(Indexes(faults)), "warning", "logins.attempts is missing; logins.retention deletes after 400d, not 800d", "restart identity")
 
 	wants(t, judged(Replication(mongostore.Deployment{FerretDB: true})), "warning", "FerretDB", "replica set of three")
 	wants(t, judged(Replication(mongostore.Deployment{Version: "8.0.1"})), "warning", "a server alone", "replica set")

@@ -17,7 +17,22 @@ while (!admin.hello().isWritablePrimary) {
   sleep(200);
 }
 
-const user = { pwd: secret("mongo_password"), roles: [{ role: "readWrite", db: "earlybird" }] };
+// What identity and the command line may do, as deploy/docs/operations.md lists
+// it. readWrite lacks collMod, by which identity changes how long login attempts
+// are kept.
+const earlybird = db.getSiblingDB("earlybird");
+const role = {
+  privileges: [{ resource: { db: "earlybird", collection: "logins" }, actions: ["collMod"] }],
+  roles: [{ role: "readWrite", db: "earlybird" }],
+};
+try {
+  earlybird.createRole({ role: "earlybird", ...role });
+} catch (err) {
+  if (err.code !== 51002) throw err; // there is such a role
+  earlybird.updateRole("earlybird", role);
+}
+
+const user = { pwd: secret("mongo_password"), roles: [{ role: "earlybird", db: "earlybird" }] };
 try {
   admin.createUser({ user: "earlybird", ...user });
 } catch (err) {

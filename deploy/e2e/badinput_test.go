@@ -79,7 +79,7 @@ func (s *stack) badInput(t *testing.T) {
 		}
 	})
 	t.Run("no such route", func(t *testing.T) {
-		for _, path := range []string{"/", "/nothing", "/livez", "/readyz", "/users/../livez"} {
+		for _, path := range []string{"/", "/nothing", "/livez", "/readyz", "/servingz", "/users/../livez"} {
 			if a := s.mustDo(t, "GET", path, nil, ""); a.status != http.StatusNotFound {
 				t.Errorf("GET %s: answer %v, want 404", path, a)
 			}

@@ -10,6 +10,9 @@ COPY plugin plugin
 COPY kong kong
 COPY admin admin
 ENV CGO_ENABLED=0
+# There is no git here to read it from.
+ARG VERSION=
+ENV GOFLAGS=-ldflags=-X=github.com/earlybird/earlybird/identity/version.set=$VERSION
 RUN go build -trimpath -o /out/earlybird-identity ./identity \
  && go build -trimpath -o /out/earlybird ./admin
 
@@ -17,5 +20,5 @@ RUN go build -trimpath -o /out/earlybird-identity ./identity \
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/earlybird-identity /out/earlybird /usr/local/bin/
 USER 65532:65532
-EXPOSE 8081
+EXPOSE 8081 9541
 ENTRYPOINT ["/usr/local/bin/earlybird-identity"]

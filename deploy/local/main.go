@@ -8,19 +8,18 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/deploy/local/mongodb"
 	"github.com/earlybird/earlybird/deploy/local/stack"
+	"github.com/earlybird/earlybird/identity/signals"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signals.NotifyContext(context.Background())
 	err := run(ctx, os.Args, os.Stdout, os.Stderr)
 	stop()
 	if err == nil {

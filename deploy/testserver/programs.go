@@ -14,8 +14,8 @@ var packages = map[string][2]string{ // name: module, package
 	"earlybird-auth":     {".", "./plugin/earlybird-auth"},
 	"earlybird-tag":      {".", "./plugin/earlybird-tag"},
 	"earlybird-local":    {"deploy/local", "."},
-	"stock":              {".", "./deploy/bench/stock"},
-	"probe":              {".", "./deploy/bench/probe"},
+	"stock":              {".", "./deploy/bench/edge/stock"},
+	"probe":              {".", "./deploy/testserver/probe"},
 }
 
 // Programs builds programs of the project as make does, into a folder of the

@@ -57,11 +57,12 @@ const (
 
 // Limits of a campaign's settings.
 const (
-	MaxPlaces      = 500_000 // slots and waiting list together
-	maxName        = 100     // code points
-	maxDescription = 500     // code points
-	maxDiscount    = 100     // percent
-	maxUsers       = 500     // users in one arrive entry
+	DefaultWaitlist = 10_000
+	MaxPlaces       = 500_000 // slots and waiting list together
+	maxName         = 100     // code points
+	maxDescription  = 500     // code points
+	maxDiscount     = 100     // percent
+	maxUsers        = 500     // users in one arrive entry
 )
 
 // Settings are what an operator chooses for a campaign.

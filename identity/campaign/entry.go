@@ -29,6 +29,14 @@ const (
 	KindAccept    Kind = "accept"    // entries that a backup did not have were given up
 )
 
+func (k Kind) known() bool {
+	switch k {
+	case KindStart, KindOpen, KindArrive, KindChange, KindPause, KindResume, KindEnd, KindVoid, KindReinstate, KindAccept:
+		return true
+	}
+	return false
+}
+
 // Hash is the SHA-256 that chains an entry to the one before it.
 type Hash [sha256.Size]byte
 

@@ -286,6 +286,8 @@ func (f *Fold) limitAfter(e Entry) int64 {
 // follows reports why the entry cannot be the next one.
 func (f *Fold) follows(e Entry) error {
 	switch {
+	case !e.Kind.known():
+		return fmt.Errorf("is of a kind that this version does not know, %q: a newer version is at work", e.Kind)
 	case e.Campaign != f.campaign || e.Seq != f.seq()+1:
 		return fmt.Errorf("is not the next one after %s", EntryID(f.campaign, f.seq()))
 	case !e.At.Equal(e.At.Truncate(time.Millisecond)):
@@ -357,8 +359,6 @@ func (f *Fold) allows(e Entry) error {
 		if e.Epoch <= f.epoch || e.Lost == nil {
 			return refuse("an accept needs a later epoch and what it gives up")
 		}
-	default:
-		return fmt.Errorf("is of a kind that this version does not know, %q: a newer version is at work", e.Kind)
 	}
 	return nil
 }

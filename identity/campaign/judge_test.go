@@ -183,18 +183,15 @@ func (m *model) checkAnswer(all []campaign.Entry, t told) {
 // holdsAt reports whether the place that a login was told is where the log gives
 // the user one.
 func holdsAt(all []campaign.Entry, t told) bool {
-	epoch := map[int64]int64{}
+	number := int64(0) // the campaign that the place's epoch is of
 	for _, e := range all {
-		if e.Epoch > 0 {
-			epoch[e.Campaign] = e.Epoch
-		}
-		if slices.Contains(e.Users, t.user) {
-			if at := (campaign.Place{Epoch: epoch[e.Campaign], Seq: e.Seq}); at == t.place || at.Epoch == t.place.Epoch && at.Before(t.place) {
-				return true
-			}
+		if e.Epoch == t.place.Epoch {
+			number = e.Campaign
 		}
 	}
-	return false
+	return slices.ContainsFunc(all, func(e campaign.Entry) bool {
+		return e.Campaign == number && e.Seq <= t.place.Seq && slices.Contains(e.Users, t.user)
+	})
 }
 
 // checkOrder: who was answered before another began has the smaller position.

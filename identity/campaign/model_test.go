@@ -43,7 +43,7 @@ var ops = []string{
 	"login", "login", "login", "login", "login", "login", "login", "login", "promotion", "promotion",
 	"append", "append", "faults", "calm", "calm", "partition", "heal", "elect", "crash",
 	"pause", "resume", "resume", "extend", "void", "reinstate", "end", "start", "start", "clock",
-	"mirror", "mirror", "mirrorcalm",
+	"mirror", "mirror", "mirrorcalm", "backup", "disaster",
 }
 
 func drawSteps(rt *rapid.T) []step {
@@ -86,7 +86,8 @@ type model struct {
 	mirror  *campaigntest.Mirror
 	procs   [modelReplicas]*proc
 	calls   sync.WaitGroup
-	stepped bool // the database's clock is not ours
+	stepped bool                 // the database's clock is not ours
+	backup  *campaigntest.Backup // nil: none was made
 
 	mu     sync.Mutex
 	told   []told
@@ -259,7 +260,109 @@ func (m *model) step(s step) {
 		m.mirrorFault(s)
 	case "mirrorcalm":
 		m.mirror.Calm()
+	case "backup":
+		b := m.cluster.Backup()
+		m.backup = &b
+	case "disaster":
+		if m.backup != nil {
+			m.disaster(s)
+			m.backup = nil
+		}
 	}
+}
+
+// disaster brings the database back as it was at the last backup, while the
+// mirror, or what a replica remembers, has everything. Nothing may be appended
+// before the operator has put it back, or given it up.
+func (m *model) disaster(s step) {
+	ctx := m.t.Context()
+	m.calm()
+	time.Sleep(6 * time.Second) // commands and logins end, the mirror is filled
+	before := m.cluster.History()
+	if !m.mirrorHolds(before) || m.skewed() {
+		return
+	}
+	m.cluster.SetFaults(campaigntest.Faults{Refuse: true}) // a server that is restored was stopped
+	time.Sleep(3 * time.Second)
+	m.cluster.Restore(*m.backup)
+	m.cluster.SetFaults(campaigntest.Faults{})
+	backup := m.cluster.History()
+	if s.variant >= 4 { // only the replicas remember
+		m.mirror.Flush()
+	}
+	time.Sleep(2 * time.Second)
+	for i, p := range m.procs {
+		if len(backup) < len(before) {
+			if status := p.replica.Place(ctx, fmt.Sprintf("new%d", i)).Status; status != campaign.StatusRetry {
+				m.fault("while the log lacked entries replica %d told a login %s", i, status)
+			}
+		}
+	}
+	if got := len(m.cluster.History()); got != len(backup) {
+		m.fault("%d entries were appended while the log lacked some", got-len(backup))
+	}
+	a := campaign.NewAdmin(campaign.AdminConfig{Store: m.cluster.Client("admin"), Mirror: m.mirror, By: "admin"})
+	if s.variant%2 == 0 {
+		n, err := a.Restore(ctx, func(int) {})
+		if err != nil || n != len(before)-len(backup) {
+			m.fault("restore inserted %d entries of %d: %v", n, len(before)-len(backup), err)
+		}
+		time.Sleep(2 * time.Second)
+		if after := m.cluster.History(); len(after) < len(before) || !sameEntries(before, after[:len(before)]) { // the clock may have appended since
+			m.fault("after restore there are %d entries, before there were %d", len(after), len(before))
+		}
+		return
+	}
+	m.acceptLoss(a)
+}
+
+// acceptLoss gives up what the backup did not have: what clients were told
+// counts no more.
+func (m *model) acceptLoss(a *campaign.Admin) {
+	d, err := a.Compare(m.t.Context())
+	if err != nil || len(d.Missing) == 0 {
+		return
+	}
+	if _, err := a.AcceptLoss(m.t.Context(), d); err != nil {
+		if !errors.Is(err, campaign.ErrRefused) {
+			m.fault("the loss was not accepted: %v", err)
+			return
+		}
+		if _, err := a.Restore(m.t.Context(), func(int) {}); err != nil { // the log is empty: there is nothing to go on from
+			m.fault("restore: %v", err)
+		}
+		return
+	}
+	m.mu.Lock()
+	m.told, m.done, m.begun = nil, nil, nil
+	m.mu.Unlock()
+	time.Sleep(4 * time.Second)
+	for i, p := range m.procs {
+		if err := p.replica.Ready(); err != nil {
+			m.fault("after the loss was accepted replica %d is not ready: %v", i, err)
+		}
+	}
+}
+
+// mirrorHolds reports whether the mirror has all that the backup lacks.
+func (m *model) mirrorHolds(all []campaign.Entry) bool {
+	held := map[campaign.Hash]bool{}
+	for e := range m.mirror.Entries(m.t.Context()) {
+		held[e.Hash] = true
+	}
+	for _, e := range m.backup.History() {
+		held[e.Hash] = true
+	}
+	return !slices.ContainsFunc(all, func(e campaign.Entry) bool { return !held[e.Hash] })
+}
+
+// skewed reports whether a replica's clock is too far from the database's.
+func (m *model) skewed() bool {
+	return slices.ContainsFunc(m.procs[:], func(p *proc) bool { return p.replica.Stats().Skew.Abs() > campaign.MaxSkew })
+}
+
+func sameEntries(a, b []campaign.Entry) bool {
+	return slices.EqualFunc(a, b, func(x, y campaign.Entry) bool { return x.Hash == y.Hash })
 }
 
 func (m *model) mirrorFault(s step) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/earlybird/earlybird/identity/outage"
 )
@@ -17,9 +18,14 @@ type reader struct {
 	log *Log
 }
 
-// scanAfter is how many entries are looked up one by one before the rest is
-// read in one scan.
-const scanAfter = 16
+const (
+	// scanAfter is how many entries are looked up one by one before the rest is
+	// read in one scan.
+	scanAfter = 200
+	// scanTimeout bounds that scan: a server without an index for it may read the
+	// whole collection, and looking up goes on instead.
+	scanTimeout = time.Second
+)
 
 // load reads the log of the campaign in force and of those after it. On a
 // *DamageError the reader has everything before the damaged entry.
@@ -84,9 +90,9 @@ func (r *reader) readOn(ctx context.Context) error {
 			return err
 		}
 		if found%scanAfter == 0 {
-			if err := r.scan(ctx, e.Campaign, e.Seq+1); err != nil {
-				return err
-			}
+			bounded, cancel := context.WithTimeout(ctx, scanTimeout)
+			_ = r.scan(bounded, e.Campaign, e.Seq+1) // what it does not bring is looked up
+			cancel()
 		}
 	}
 }

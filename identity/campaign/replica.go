@@ -19,8 +19,8 @@ const (
 	placeTimeout  = 2 * time.Second        // the longest that a login waits for its place
 	appendTimeout = 2 * time.Second        // of one insert
 	readTimeout   = 2 * time.Second        // of reading on
+	loadTimeout   = 2 * time.Minute        // of reading the whole log
 	mirrorTimeout = 100 * time.Millisecond // of one call of the mirror
-	mirrorRest    = time.Second            // for which a mirror that failed is left alone
 
 	tickEvery  = 250 * time.Millisecond
 	checkEvery = time.Second            // between comparisons with the stores
@@ -103,7 +103,6 @@ type mirrorView struct {
 	state   MirrorState // as last seen
 	foreign bool        // it is another database's
 	err     error       // of the last call; nil: it answered
-	rest    time.Time   // until when it is left alone
 }
 
 // NewReplica returns a Replica.
@@ -145,7 +144,9 @@ func (r *Replica) Run(ctx context.Context) error {
 // goes.
 func (r *Replica) load(ctx context.Context) error {
 	began := r.cfg.Now()
-	reader, err := load(ctx, r.cfg.Store)
+	bounded, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	reader, err := load(bounded, r.cfg.Store)
 	var damage *DamageError
 	if err != nil && !errors.As(err, &damage) {
 		r.cfg.Log.WarnContext(ctx, "campaign log not read yet: logins are told to retry", "err", err)
@@ -396,40 +397,23 @@ func (r *Replica) mirrorState(ctx context.Context) (MirrorState, bool) {
 	return state, err == nil
 }
 
-// errResting says that the mirror failed within the last second and is not asked.
-var errResting = errors.New("the mirror is left alone: it has just failed")
-
-// callMirror makes one call of the mirror, bounded in time. After one that failed
-// the mirror is left alone for a second, and then a single call probes it.
+// callMirror makes one call of the mirror, bounded in time.
 func callMirror[T any](ctx context.Context, r *Replica, call func(context.Context) (T, error)) (T, error) {
-	var none T
-	r.mu.Lock()
-	now := r.cfg.Now()
-	if now.Before(r.mirror.rest) {
-		r.mu.Unlock()
-		return none, errResting
-	}
-	if r.mirror.err != nil {
-		r.mirror.rest = now.Add(mirrorRest) // others wait for this probe
-	}
-	r.mu.Unlock()
 	bounded, cancel := context.WithTimeout(ctx, mirrorTimeout)
 	defer cancel()
 	answer, err := call(bounded)
+	if ctx.Err() != nil {
+		return answer, ctx.Err()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch was := r.mirror.err; {
-	case err != nil && ctx.Err() == nil:
-		if was == nil {
-			r.cfg.Log.WarnContext(ctx, "redis does not answer: edges hear of new places later", "err", err)
-		}
-		r.mirror.err, r.mirror.rest = err, r.cfg.Now().Add(mirrorRest)
-	case err == nil:
-		if was != nil {
-			r.cfg.Log.InfoContext(ctx, "redis answers again")
-		}
-		r.mirror.err, r.mirror.rest = nil, time.Time{}
+	case err != nil && was == nil:
+		r.cfg.Log.WarnContext(ctx, "redis does not answer: edges hear of new places later", "err", err)
+	case err == nil && was != nil:
+		r.cfg.Log.InfoContext(ctx, "redis answers again")
 	}
+	r.mirror.err = err
 	return answer, err
 }
 

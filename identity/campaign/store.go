@@ -31,7 +31,8 @@ type Store interface {
 	Append(ctx context.Context, e Entry) error
 	// Entry returns one entry that a majority has, or ErrNoEntry. It is
 	// linearizable: it sees every entry that was acknowledged, anywhere, before
-	// the call. A document that is no entry is a *DamageError.
+	// the call. A document that is no entry is a *DamageError; an entry of a kind
+	// that this version does not know is returned as it is.
 	Entry(ctx context.Context, campaign, seq int64) (Entry, error)
 	// Entries yields the entries of a campaign from a sequence number on, in
 	// order, that a majority has; the last ones may be missing. It ends with the

@@ -1,16 +1,22 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/token"
@@ -353,6 +359,142 @@ func TestHealth(t *testing.T) {
 			}
 			if live := s.get(t, "/livez"); live.status != 200 {
 				t.Errorf("GET /livez: %d", live.status)
+			}
+		})
+	}
+}
+
+// TestServing: what a gateway asks does not hang on the stores, once all was
+// there.
+func TestServing(t *testing.T) {
+	s := start(t)
+	answers := func(status int, said string) {
+		t.Helper()
+		got := s.get(t, "/servingz")
+		if want := `{"status":"` + said + `"}`; got.status != status || strings.TrimSpace(got.body) != want {
+			t.Errorf("GET /servingz: %d %s, want %d %s", got.status, got.body, status, want)
+		}
+	}
+	mongodb := s.checks["mongodb"]
+	*mongodb = errors.New("not there yet")
+	answers(503, "starting")
+	*mongodb = nil
+	answers(200, "serving")
+	*mongodb = errors.New("gone")
+	answers(200, "serving")
+	s.health.Stop()
+	answers(503, "stopping")
+}
+
+// A dependency outside the process is up for 10 s after each answer, however
+// long that took.
+func TestRemoteDependencies(t *testing.T) {
+	var now atomic.Int64 // seconds
+	asked, answer := make(chan struct{}), make(chan error)
+	health := httpapi.NewHealth(httpapi.HealthConfig{
+		Every: time.Millisecond, Now: func() time.Time { return time.Unix(now.Load(), 0) },
+		Checks: []httpapi.Check{{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {
+			select {
+			case asked <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			select {
+			case err := <-answer:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}},
+	})
+	api, err := httpapi.New(httpapi.Config{Health: health})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		health.Run(ctx)
+		close(done)
+	}()
+	t.Cleanup(func() { stop(); <-done })
+	ready := func() int {
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		return w.Code
+	}
+	steps := []struct {
+		name   string
+		at     int64
+		answer error
+		want   int
+	}{
+		{"no answer yet", 0, errors.New("refused"), 503},
+		{"the first answer", 1, nil, 200},
+		{"a slow one is on its way", 11, nil, 200},
+		{"it has come", 20, nil, 200},
+		{"none for 10 s", 30, errors.New("refused"), 200},
+		{"none for longer", 31, errors.New("refused"), 503},
+		{"and back", 32, nil, 200},
+	}
+	<-asked
+	for _, step := range steps {
+		now.Store(step.at)
+		if step.answer != nil || step.name == "a slow one is on its way" {
+			if got := ready(); got != step.want {
+				t.Errorf("%s: %d, want %d", step.name, got, step.want)
+			}
+		}
+		answer <- step.answer
+		<-asked // so the answer has been noted
+		if got := ready(); got != step.want {
+			t.Errorf("%s: %d, want %d", step.name, got, step.want)
+		}
+	}
+}
+
+// TestStrangersAreWarnedOf: a gateway outside --trusted-proxies is worth a line
+// a minute.
+func TestStrangersAreWarnedOf(t *testing.T) {
+	gateway, trusted, client := "192.0.2.7:4711", "127.0.0.1:4711", "203.0.113.9"
+	tests := []struct {
+		name, peer, forwarded string
+		minutes               int
+		proxies               []netip.Prefix
+		want                  int
+	}{
+		{"a gateway that is not trusted", gateway, client, 1, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 1},
+		{"for three minutes", gateway, client, 3, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 3},
+		{"one that is trusted", trusted, client, 3, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 0},
+		{"a client of its own", gateway, "", 3, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 0},
+		{"nobody is trusted", gateway, client, 3, nil, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			log, now := &logBuffer{}, time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+			api, err := httpapi.New(httpapi.Config{
+				TrustedProxies: tt.proxies, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(log, nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range tt.minutes {
+				for range 60 {
+					r := httptest.NewRequest("GET", "/livez", nil)
+					r.RemoteAddr = tt.peer
+					if tt.forwarded != "" {
+						r.Header.Set("X-Forwarded-For", tt.forwarded)
+					}
+					api.ServeHTTP(httptest.NewRecorder(), r)
+					now = now.Add(time.Second)
+				}
+			}
+			said := log.String()
+			if got := strings.Count(said, "X-Forwarded-For ignored"); got != tt.want {
+				t.Errorf("warned %d times, want %d:\n%s", got, tt.want, said)
+			}
+			if tt.want > 0 && !strings.Contains(said, "peer=192.0.2.7") || strings.Contains(said, client) {
+				t.Errorf("the warning must name the peer, and no client: %s", said)
 			}
 		})
 	}

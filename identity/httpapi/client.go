@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
+	"time"
 )
 
 // clientOf returns the address a request came from. Each hop appends the
@@ -43,4 +45,45 @@ func isTrusted(address netip.Addr, trusted []netip.Prefix) bool {
 		}
 	}
 	return false
+}
+
+const (
+	// manyStrangers is how many requests from strangers are worth a warning: more
+	// than somebody who tries a header.
+	manyStrangers = 10
+	warnEvery     = time.Minute
+)
+
+// strangers counts the requests with an X-Forwarded-For that was ignored.
+type strangers struct {
+	mu    sync.Mutex
+	count int
+	next  time.Time // when to warn again at the earliest
+}
+
+// warnOfStranger logs, at most once a minute, that a peer which is not trusted
+// keeps naming its clients. Such a peer is most often the gateway, reached over
+// another network than the one that was meant to be trusted: then all its clients
+// share one address limit, and the audit names the gateway. Where nobody is
+// trusted, that is what was asked for.
+func (a *API) warnOfStranger(r *http.Request) {
+	if len(a.TrustedProxies) == 0 || r.Header.Get("X-Forwarded-For") == "" {
+		return
+	}
+	peer, ok := parseAddress(r.RemoteAddr)
+	if !ok || isTrusted(peer, a.TrustedProxies) {
+		return
+	}
+	s, now := &a.strangers, a.Now()
+	s.mu.Lock()
+	s.count++
+	count, due := s.count, s.count >= manyStrangers && !now.Before(s.next)
+	if due {
+		s.count, s.next = 0, now.Add(warnEvery)
+	}
+	s.mu.Unlock()
+	if due {
+		a.Log.WarnContext(r.Context(), "X-Forwarded-For ignored: the peer is not one of --trusted-proxies, so all its clients share one address limit",
+			"peer", peer.String(), "requests", count)
+	}
 }

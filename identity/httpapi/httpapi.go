@@ -16,14 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/linger"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/token"
 )
-
-// DefaultExpectTimeout is the time that a login spends at most on noting that
-// its arrival is to be counted.
-const DefaultExpectTimeout = 2 * time.Second
 
 // Accounts registers people and lets them in: *account.Service.
 type Accounts interface {
@@ -56,12 +52,12 @@ type Revocations interface {
 	Pending(jti string) bool
 }
 
-// Promotions knows who was among the first: *campaign.Promotions.
+// Promotions places users in the campaign: *campaign.Replica.
 type Promotions interface {
-	// Expect notes that a login is about to be answered at a time, so that it
-	// will be counted even when the edge cannot.
-	Expect(ctx context.Context, userID string, at time.Time) error
-	// Promotion returns the user's grant, campaign.ErrNoGrant, or an
+	// Place gives the user the next place, if there is one to have. It takes two
+	// seconds at most, and never fails.
+	Place(ctx context.Context, userID string) campaign.Placement
+	// Promotion returns the user's grant, a *campaign.NoGrantError, or an
 	// *outage.Error when that cannot be told.
 	Promotion(ctx context.Context, userID string) (campaign.Promotion, error)
 }
@@ -94,7 +90,6 @@ type Backend struct {
 type Config struct {
 	Health         *Health               // nil: always ready
 	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed
-	ExpectTimeout  time.Duration         // zero: DefaultExpectTimeout
 	Version        string                // of the program, shown in openapi.json; empty: "dev"
 	Metrics        prometheus.Registerer // nil: metrics are kept nowhere
 	Now            func() time.Time      // nil: time.Now
@@ -105,11 +100,11 @@ type Config struct {
 // health, description, and 503 for everything that needs a backend.
 type API struct {
 	Config
-	backend        atomic.Pointer[Backend]
-	handler        http.Handler
-	huma           huma.API
-	expectFailures prometheus.Counter
-	requests       *prometheus.HistogramVec
+	backend   atomic.Pointer[Backend]
+	handler   http.Handler
+	huma      huma.API
+	requests  *prometheus.HistogramVec
+	strangers strangers
 }
 
 // New returns an API without a backend.
@@ -160,9 +155,6 @@ func withDefaults(c Config) Config {
 	if c.Health == nil {
 		c.Health = NewHealth(HealthConfig{})
 	}
-	if c.ExpectTimeout == 0 {
-		c.ExpectTimeout = DefaultExpectTimeout
-	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
@@ -179,15 +171,11 @@ func withDefaults(c Config) Config {
 }
 
 func (a *API) addMetrics() error {
-	a.expectFailures = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "earlybird_login_expect_failures_total",
-		Help: "Logins that were answered without being noted for the promotion before.",
-	})
 	a.requests = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "earlybird_http_request_seconds", Help: "Time from a request's head to its answer, by route and status.",
 		Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})
-	return errors.Join(a.Metrics.Register(a.expectFailures), a.Metrics.Register(a.requests))
+	return a.Metrics.Register(a.requests)
 }
 
 // fail turns an error into the answer, and logs it if it is ours.

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 // credentials is the body of POST /login. A name or password that no account
@@ -28,6 +29,7 @@ type tokenBody struct {
 type loginOutput struct {
 	CacheControl string `header:"Cache-Control" doc:"no-store"`
 	ContentType  string `header:"Content-Type" hidden:"true"`
+	Earlybird    string `header:"Earlybird" doc:"How the login stands in the promotion; see the operation's description."`
 	Body         tokenBody
 }
 
@@ -35,10 +37,12 @@ func (a *API) addLogin() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "login", Method: http.MethodPost, Path: "/login",
 		Summary: "Log in",
-		Description: "Behind the gateway the answer also has the header Earlybird, a dictionary (RFC 9651) that says " +
-			"how the login stands in the promotion: status=granted with campaign, rank and discount, or " +
-			"status=full, none, paused, ended or pending. The token of a one-time password opens " +
-			"PUT /users/{id}/password alone and counts for no promotion.",
+		Description: "The header Earlybird is a dictionary (RFC 9651) that says how the login stands in the promotion: " +
+			"status=granted with campaign, rank and discount, or status=full, none, paused, ended, pending or retry. " +
+			"pending: the login counted, GET /promotion tells how; asked directly, without the gateway, every login that " +
+			"counted is pending, with a place for the gateway to look up. retry: it may not have counted; log in again, " +
+			"a few times, waiting one second and then twice as long each time, with jitter. " +
+			"The token of a one-time password opens PUT /users/{id}/password alone and counts for no promotion.",
 		Tags:             []string{"accounts"},
 		Responses:        a.answers(bodyStatuses, http.StatusUnauthorized, http.StatusServiceUnavailable),
 		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
@@ -62,19 +66,20 @@ func (a *API) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	if !credential.OneTime() { // it is no login yet, and counts for no promotion
-		a.expect(ctx, credential.UserID)
+	placement := campaign.Placement{Status: campaign.StatusNone}
+	if !credential.OneTime() { // else it is no login yet
+		placement = a.backend.Load().Promotions.Place(ctx, credential.UserID)
 	}
-	return &loginOutput{CacheControl: noStore, ContentType: jsonMediaType, Body: tokenBody{Token: raw}}, nil
+	return &loginOutput{
+		CacheControl: noStore, ContentType: jsonMediaType, Earlybird: placementHeader(placement), Body: tokenBody{Token: raw},
+	}, nil
 }
 
-// expect notes the login for the promotion before it is answered. It may fail,
-// late or at once, without harm to the login: then only the edge counts it.
-func (a *API) expect(ctx context.Context, userID string) {
-	bounded, cancel := context.WithTimeout(ctx, a.ExpectTimeout)
-	defer cancel()
-	if err := a.backend.Load().Promotions.Expect(bounded, userID, a.Now()); err != nil {
-		a.expectFailures.Inc()
-		a.Log.WarnContext(ctx, "login not noted for the promotion", "user_id", userID, "err", err)
+// placementHeader is a placement as a structured-field dictionary (RFC 9651).
+func placementHeader(p campaign.Placement) string {
+	header := "status=" + string(p.Status)
+	if p.Status == campaign.StatusPending {
+		header += `, place="` + p.Place.String() + `"`
 	}
+	return header
 }

@@ -24,7 +24,9 @@ const (
 
 Create an account (POST /users), log in (POST /login), and send the token as
 Authorization: Bearer with everything else. Errors are problem documents (RFC 9457);
-their detail and errors members say what is wrong and what is allowed.
+their detail and errors members say what is wrong and what is allowed. A gateway
+before this service may answer in its own way: Kong's 404, 413, 429 and 503 are
+application/json with a message, and its 503 has no Retry-After.
 Every answer has an X-Request-Id, which is also in the logs.`
 )
 

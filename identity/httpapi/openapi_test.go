@@ -70,7 +70,7 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 	}{
 		"/users": {"post", false}, "/login": {"post", false}, "/users/{id}": {"get", true}, "/promotion": {"get", true},
 		"/logout": {"post", true}, "/users/{id}/password": {"put", true},
-		"/.well-known/jwks.json": {"get", false}, "/livez": {"get", false}, "/readyz": {"get", false},
+		"/.well-known/jwks.json": {"get", false}, "/livez": {"get", false}, "/readyz": {"get", false}, "/servingz": {"get", false},
 		"/openapi.json": {"get", false}, "/docs": {"get", false},
 	} {
 		op, ok := d.Paths[path][want.method]
@@ -137,6 +137,8 @@ func TestAnswersAreDescribed(t *testing.T) {
 		"keys, none":           {"GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "", func(s *service) { s.keys.none = true }, true, 503},
 		"live":                 {"GET", "/livez", "/livez", "", nil, true, 200},
 		"ready":                {"GET", "/readyz", "/readyz", "", nil, true, 200},
+		"serving":              {"GET", "/servingz", "/servingz", "", nil, true, 200},
+		"not serving":          {"GET", "/servingz", "/servingz", "", func(s *service) { s.health.Stop() }, true, 503},
 		"not ready":            {"GET", "/readyz", "/readyz", "", func(s *service) { s.health.Stop() }, true, 503},
 		"description":          {"GET", "/openapi.json", "/openapi.json", "", nil, true, 200},
 		"page":                 {"GET", "/docs", "/docs", "", nil, true, 200},

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
@@ -48,6 +48,9 @@ type Problem struct {
 	Status int          `json:"status" doc:"The HTTP status."`
 	Detail string       `json:"detail" doc:"What is wrong with this request and what is allowed, never what was sent."`
 	Errors []FieldError `json:"errors,omitempty" doc:"The members of the body that were refused."`
+
+	Standing string `json:"standing,omitempty" enum:"none,open,full,paused,ended,disqualified" doc:"With 404 on /promotion: why there is no grant. open: log in again to take a place."`
+	Position int64  `json:"position,omitempty" minimum:"1" doc:"With 404 on /promotion, for who waits: the place in the order of first logins."`
 
 	header http.Header
 }
@@ -130,6 +133,7 @@ func problemOf(err error) *Problem {
 		done *Problem
 		busy *password.BusyError
 		late *revocation.PendingError
+		none *campaign.NoGrantError
 
 		limited *limit.LimitedError
 	)
@@ -144,9 +148,10 @@ func problemOf(err error) *Problem {
 			"The username or the password is wrong.").with("WWW-Authenticate", token.Challenge)
 	case errors.Is(err, account.ErrNotFound):
 		return notFound()
-	case errors.Is(err, campaign.ErrNoGrant):
-		return typedProblem(typeNoGrant, "No promotion", http.StatusNotFound,
-			"You hold no grant of the current campaign.")
+	case errors.As(err, &none):
+		p := typedProblem(typeNoGrant, "No promotion", http.StatusNotFound, noGrantDetails[none.Standing])
+		p.Standing, p.Position = none.Standing, none.Position
+		return p
 	case errors.As(err, &limited):
 		return typedProblem(typeLimited, "Too many attempts", http.StatusTooManyRequests,
 			"There were too many attempts; try again after the time that Retry-After says.").
@@ -165,6 +170,16 @@ func problemOf(err error) *Problem {
 		return tokenProblem(r)
 	}
 	return problem(http.StatusInternalServerError, "Something went wrong here; it was logged under the request id.")
+}
+
+// noGrantDetails say why a user holds no grant, by standing.
+var noGrantDetails = map[string]string{
+	string(campaign.StatusNone):   "There is no campaign that has begun.",
+	string(campaign.StatusFull):   "All discounts of this campaign are taken; whoever has a position moves up when there are more.",
+	string(campaign.StatusPaused): "The campaign is paused; logins do not count just now.",
+	string(campaign.StatusEnded):  "The campaign has ended, and you hold no grant of it.",
+	campaign.StandingOpen:         "You hold no place in this campaign; log in again to take one.",
+	campaign.StandingDisqualified: "Your place in this campaign was withdrawn.",
 }
 
 // refusedFields collects every *account.InvalidError in err, of which there are

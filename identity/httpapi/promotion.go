@@ -3,18 +3,19 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
 type promotionBody struct {
-	Name        string     `json:"name" doc:"The campaign's name." example:"Early Bird"`
-	Discount    int64      `json:"discount" doc:"In percent: 30 means 30 %." minimum:"0" maximum:"100" example:"30"`
-	Description string     `json:"description" doc:"The campaign's description, may be empty." example:"30 % off for the first 100"`
-	Campaign    string     `json:"campaign" doc:"The campaign's id." example:"1"`
-	Rank        int64      `json:"rank" doc:"1 for the first who logged in." minimum:"1" example:"42"`
-	GrantedAt   *time.Time `json:"granted_at" nullable:"true" doc:"RFC 3339, UTC; null for the moments in which it is not known yet." example:"2026-11-22T09:00:00Z"`
+	Name        string    `json:"name" doc:"The campaign's name." example:"Early Bird"`
+	Discount    int64     `json:"discount" doc:"In percent: 30 means 30 %." minimum:"0" maximum:"100" example:"30"`
+	Description string    `json:"description" doc:"The campaign's description, may be empty." example:"30 % off for the first 100"`
+	Campaign    string    `json:"campaign" doc:"The campaign's id." example:"1"`
+	Rank        int64     `json:"rank" doc:"1 for the first who logged in." minimum:"1" example:"42"`
+	GrantedAt   time.Time `json:"granted_at" doc:"RFC 3339, UTC: when the place came to be among the granted." example:"2026-11-22T09:00:00Z"`
 }
 
 type promotionOutput struct {
@@ -42,11 +43,8 @@ func (a *API) promotion(ctx context.Context, _ *struct{}) (*promotionOutput, err
 		CacheControl: noStore, ContentType: jsonMediaType,
 		Body: promotionBody{
 			Name: p.Name, Discount: p.Discount, Description: p.Description,
-			Campaign: p.CampaignID, Rank: p.Rank,
+			Campaign: strconv.FormatInt(p.Campaign, 10), Rank: p.Rank, GrantedAt: p.GrantedAt,
 		},
-	}
-	if at := p.GrantedAt.UTC(); !at.IsZero() {
-		out.Body.GrantedAt = &at
 	}
 	return out, nil
 }

@@ -45,6 +45,7 @@ func clientAddress(ctx context.Context) string { return originOf(ctx).address }
 // identify gives a request its id and the address it came from.
 func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.warnOfStranger(r)
 		o := origin{requestID: requestID(r.Header), address: clientOf(r, a.TrustedProxies)}
 		w.Header().Set(RequestIDHeader, o.requestID)
 		ctx := context.WithValue(traced(r), originKey{}, o)

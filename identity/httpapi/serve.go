@@ -61,7 +61,7 @@ func (a *API) count(ctx context.Context, r *http.Request, status int, took time.
 // accessLevel keeps the probes that find everything well, several a second,
 // out of the log.
 func accessLevel(pattern string, status int) slog.Level {
-	if status == http.StatusOK && (pattern == "GET /livez" || pattern == "GET /readyz") {
+	if status == http.StatusOK && (pattern == "GET /livez" || pattern == "GET /readyz" || pattern == "GET /servingz") {
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo

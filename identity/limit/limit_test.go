@@ -121,6 +121,45 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// inFlight notes how many scripts are under way at once.
+type inFlight struct{ now, most atomic.Int64 }
+
+func (f *inFlight) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (f *inFlight) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if !strings.HasPrefix(cmd.Name(), "eval") { // greets a new connection
+			return next(ctx, cmd)
+		}
+		n := f.now.Add(1)
+		defer f.now.Add(-1)
+		for most := f.most.Load(); n > most && !f.most.CompareAndSwap(most, n); most = f.most.Load() {
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (f *inFlight) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// A burst waits before the time for an answer begins: else Redis would be taken
+// for slow, and left alone, whenever many log in at once. Checked without the bound.
+func TestBurstIsNotASlowRedis(t *testing.T) {
+	client := connect(t, testserver.Redis(t).URL())
+	flight := &inFlight{}
+	client.AddHook(flight)
+	l := limit.New(limit.Config{Redis: client, Address: many, Timeout: 10 * time.Second})
+	var all sync.WaitGroup
+	for range 500 {
+		all.Go(func() { _, _ = l.Take(t.Context(), "alice", "192.0.2.1") })
+	}
+	all.Wait()
+	if most := flight.most.Load(); most > 16 {
+		t.Errorf("redis was asked %d times at once, want at most 16", most)
+	}
+}
+
 // A customer's IPv6 addresses are one.
 func TestIPv6(t *testing.T) {
 	l := limit.New(limit.Config{Address: three})

@@ -121,8 +121,8 @@ func BenchmarkLog(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("scan of an empty campaign/users=%d", each), func(b *testing.B) {
 			for b.Loop() {
-				for range s.Entries(b.Context(), 3, 0) {
-					b.Fatal("an entry")
+				for e, err := range s.Entries(b.Context(), 3, 0) {
+					b.Fatal(e, err)
 				}
 			}
 		})

@@ -174,7 +174,10 @@ func (s *Store) Entry(ctx context.Context, number, seq int64) (campaign.Entry, e
 	return entryOf(raw)
 }
 
-// Entries implements campaign.Store.
+// Entries implements campaign.Store. MongoDB reads a range of the index on `_id`.
+// FerretDB has no index for ranges: it reads and sorts the whole collection, of
+// all campaigns, before the first answer. A first scan should have a ctx whose
+// deadline allows that; it takes the place of the configured timeout.
 func (s *Store) Entries(ctx context.Context, number, from int64) iter.Seq2[campaign.Entry, error] {
 	return func(yield func(campaign.Entry, error) bool) {
 		const op = "read " + campaignLog

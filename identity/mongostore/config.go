@@ -38,7 +38,7 @@ type Config struct {
 	CAFile       string        // path of PEM certificates to trust; turns TLS on
 	Timeout      time.Duration // of one operation whose context has no deadline; zero: the URL's timeoutMS or DefaultTimeout
 
-	AuditRetention time.Duration // how long login attempts are kept; zero: 400 days
+	AuditRetention time.Duration // how long login attempts are kept; zero: as the index says, 400 days in a new database
 	Log            *slog.Logger  // nil: slog.Default
 
 	Monitor *event.CommandMonitor // nil: none; is told of every command

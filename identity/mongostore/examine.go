@@ -2,11 +2,8 @@ package mongostore
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // Deployment is what kind of server keeps the database.
@@ -45,34 +42,4 @@ func (s *Store) Deployment(ctx context.Context) (Deployment, error) {
 		Version: build.Version, FerretDB: build.FerretDB != nil || build.Older != "",
 		Set: hello.SetName, Sharded: hello.Msg == "isdbgrid", Members: len(hello.Hosts),
 	}, nil
-}
-
-// Index is an index that the store rests on.
-type Index struct {
-	Collection string
-	Name       string
-}
-
-// indexes are those without which lookups are slow, or collections grow.
-var indexes = []Index{
-	{Collection: "logins", Name: "attempts"},
-	{Collection: "logins", Name: retentionIndex},
-	{Collection: "revocations", Name: "latest"},
-	{Collection: "revocations", Name: "expiry"},
-}
-
-// MissingIndexes looks for the indexes that Open creates, and Connect does not.
-// The error may be an *outage.Error.
-func (s *Store) MissingIndexes(ctx context.Context) ([]Index, error) {
-	var missing []Index
-	for _, want := range indexes {
-		found, err := s.db.Collection(want.Collection).Indexes().ListSpecifications(ctx)
-		if err != nil {
-			return nil, classify(fmt.Sprintf("list indexes of %s", want.Collection), err)
-		}
-		if !slices.ContainsFunc(found, func(have mongo.IndexSpecification) bool { return have.Name == want.Name }) {
-			missing = append(missing, want)
-		}
-	}
-	return missing, nil
 }

@@ -1,11 +1,18 @@
 package mongostore
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
 )
 
 func TestDeployment(t *testing.T) {
@@ -21,23 +28,95 @@ func TestDeployment(t *testing.T) {
 	}
 }
 
-func TestMissingIndexes(t *testing.T) {
-	s := open(t, Config{})
-	missing, err := s.MissingIndexes(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range missing {
-		if m.Name != retentionIndex && m.Name != "expiry" { // which not every server has
-			t.Errorf("%s.%s is missing after Open", m.Collection, m.Name)
+// TestIndexFaults: what differs from what Open makes is found, and Open mends it.
+func TestIndexFaults(t *testing.T) {
+	url := testserver.Mongo(t)
+	s := open(t, Config{URL: url})
+	expiring := func(f IndexFault) bool { return f.Name == "retention" || f.Name == "expiry" } // which not every server has
+	faults := func() []IndexFault {
+		t.Helper()
+		found, err := s.IndexFaults(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
+		return slices.DeleteFunc(found, expiring)
+	}
+	if found := faults(); len(found) > 0 {
+		t.Fatalf("after Open: %v", found)
+	}
+	attempts := s.logins().Indexes()
+	if err := attempts.DropOne(t.Context(), "attempts"); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.revocations().Indexes().DropOne(t.Context(), "latest"); err != nil {
 		t.Fatal(err)
 	}
-	latest := func(i Index) bool { return i.Collection == "revocations" && i.Name == "latest" }
-	if missing, err = s.MissingIndexes(t.Context()); err != nil || !slices.ContainsFunc(missing, latest) {
-		t.Errorf("missing %v, %v, want that of revocations", missing, err)
+	if found := faults(); !slices.Equal(found, []IndexFault{{"logins", "attempts", "is missing"}, {"revocations", "latest", "is missing"}}) {
+		t.Errorf("without two of them: %v", found)
+	}
+	_, err := attempts.CreateOne(t.Context(), mongo.IndexModel{ // as it once was
+		Keys: bson.D{{Key: "user_id", Value: 1}, {Key: "at", Value: -1}}, Options: options.Index().SetName("attempts"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := faults(); len(found) != 2 || !strings.Contains(found[0].Problem, "has the keys") {
+		t.Errorf("with other keys: %v", found)
+	}
+	s = open(t, Config{URL: url})
+	if found := faults(); len(found) > 0 {
+		t.Errorf("after another Open: %v", found)
+	}
+}
+
+// TestIndexesGetTheTimeTheyNeed: the limit of other operations would cut off the
+// build of an index, which begins again with the next attempt.
+func TestIndexesGetTheTimeTheyNeed(t *testing.T) {
+	var built, limited int
+	open(t, Config{Timeout: 2 * time.Second, Monitor: &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		if e.CommandName != "createIndexes" || e.Command.Lookup("createIndexes").StringValue() != "logins" {
+			return
+		}
+		built++
+		if most, ok := e.Command.Lookup("maxTimeMS").AsInt64OK(); ok && time.Duration(most)*time.Millisecond < time.Hour {
+			limited++
+		}
+	}}})
+	if built == 0 || limited > 0 {
+		t.Errorf("%d indexes of logins were made, %d of them with less than an hour", built, limited)
+	}
+}
+
+// TestCompareIndexes: what a server reports of its indexes, FerretDB having none
+// that expire.
+func TestCompareIndexes(t *testing.T) {
+	at, err := bson.Marshal(bson.D{{Key: "at", Value: int32(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * 60 * 60
+	seconds := func(n int32) *int32 { return &n }
+	tests := []struct {
+		name      string
+		retention time.Duration
+		seconds   *int32
+		want      string
+	}{
+		{"the same", 400 * 24 * time.Hour, seconds(400 * day), ""},
+		{"another", 800 * 24 * time.Hour, seconds(400 * day), "deletes after 400d, not 800d"},
+		{"in hours", 36 * time.Hour, seconds(day), "deletes after 1d, not 36h0m0s"},
+		{"nothing was set", 0, seconds(800 * day), ""},
+		{"no expiry", 0, nil, "does not expire anything"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			all := (&Store{retention: tt.retention}).indexes()
+			i := all[slices.IndexFunc(all, func(i index) bool { return i.name == "retention" })]
+			have := mongo.IndexSpecification{Name: "retention", KeysDocument: at, ExpireAfterSeconds: tt.seconds}
+			if got := i.compare([]mongo.IndexSpecification{have}); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -3,9 +3,7 @@ package mongostore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -81,71 +79,4 @@ func (s *Store) PruneAttempts(ctx context.Context, before time.Time) error {
 	}
 	_, err := s.logins().DeleteMany(ctx, bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: before}}}})
 	return classify("delete from logins", err)
-}
-
-const retentionIndex = "retention"
-
-// prepareLogins has the server find the attempts of a user, and delete old
-// ones where it can: for one that has no such index, see PruneAttempts. An
-// index that was made for another retention is changed, unless the retention is
-// zero: then it is left as it is, and made for the default if there is none.
-func (s *Store) prepareLogins(ctx context.Context, retention time.Duration) error {
-	change := retention != 0
-	if !change {
-		retention = auditRetention
-	}
-	_, err := s.logins().Indexes().CreateOne(ctx, mongo.IndexModel{
-		Keys:    bson.D{{Key: "user_id", Value: 1}, {Key: "at", Value: -1}},
-		Options: options.Index().SetName("attempts"),
-	})
-	if err := s.indexRefused(ctx, err); err != nil {
-		return err
-	}
-	seconds := int32(retention.Seconds())
-	_, err = s.logins().Indexes().CreateOne(ctx, mongo.IndexModel{
-		Keys:    bson.D{{Key: "at", Value: 1}},
-		Options: options.Index().SetName(retentionIndex).SetExpireAfterSeconds(seconds),
-	})
-	switch {
-	case conflicts(err) && !change:
-		err = nil
-	case conflicts(err):
-		err = s.db.RunCommand(ctx, bson.D{
-			{Key: "collMod", Value: "logins"},
-			{Key: "index", Value: bson.D{{Key: "name", Value: retentionIndex}, {Key: "expireAfterSeconds", Value: seconds}}},
-		}).Err()
-	}
-	s.expires = err == nil
-	return s.indexRefused(ctx, err)
-}
-
-// indexRefused logs that the server has refused an index, without which
-// everything works; any other error is returned.
-func (s *Store) indexRefused(ctx context.Context, err error) error {
-	var refused mongo.CommandError
-	if errors.As(err, &refused) && !unreachable(err) && !unable(err) {
-		s.log.LogAttrs(ctx, refusal(refused), "the server refused an index of the login attempts", slog.Any("err", err))
-		return nil
-	}
-	if err := classify("index logins", err); err != nil {
-		return fmt.Errorf("prepare logins: %w", err)
-	}
-	return nil
-}
-
-// conflicts reports that there is an index of this name with other options.
-func conflicts(err error) bool {
-	const indexOptionsConflict, indexKeySpecsConflict = 85, 86
-	var refused mongo.CommandError
-	return errors.As(err, &refused) && (refused.HasErrorCode(indexOptionsConflict) || refused.HasErrorCode(indexKeySpecsConflict))
-}
-
-// refusal is the level at which a refused index is logged: a server that has
-// none of the kind is not worth a warning at every start.
-func refusal(err mongo.CommandError) slog.Level {
-	const notImplemented, commandNotSupported = 238, 115
-	if err.HasErrorCode(notImplemented) || err.HasErrorCode(commandNotSupported) {
-		return slog.LevelInfo
-	}
-	return slog.LevelWarn
 }

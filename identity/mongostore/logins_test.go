@@ -37,7 +37,7 @@ func TestRetentionChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, index := range all {
-		if index.Name == retentionIndex && index.Seconds != 24*60*60 {
+		if index.Name == "retention" && index.Seconds != 24*60*60 {
 			t.Errorf("attempts are kept for %d s", index.Seconds)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+
+	"github.com/earlybird/earlybird/identity/outage"
 )
 
 // origin is the document of the collection meta that names the database.
@@ -36,6 +38,9 @@ func (s *Store) Origin(ctx context.Context) (string, error) {
 		err = s.insert(ctx, s.meta(), origin{ID: originID, Value: rand.Text()})
 		if err == nil || errors.Is(err, errExists) { // whoever's insert it was, what is there now counts
 			err = s.find(ctx, s.meta(), originID, &held)
+		}
+		if errors.Is(err, errMissing) { // another's insert, which no majority has yet
+			err = outage.New(dependency, "make the origin", err)
 		}
 	}
 	if err != nil {

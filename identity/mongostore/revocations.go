@@ -62,23 +62,3 @@ func (s *Store) PruneRevocations(ctx context.Context, now time.Time) error {
 	_, err := s.revocations().DeleteMany(ctx, bson.D{{Key: "until", Value: bson.D{{Key: "$lte", Value: now}}}})
 	return classify("delete from revocations", err)
 }
-
-// prepareRevocations makes the index by which the latest are read, and has the
-// server delete what is over, where it can.
-func (s *Store) prepareRevocations(ctx context.Context) error {
-	for _, index := range []mongo.IndexModel{
-		{Keys: bson.D{{Key: "at", Value: 1}}, Options: options.Index().SetName("latest")},
-		{Keys: bson.D{{Key: "until", Value: 1}}, Options: options.Index().SetName("expiry").SetExpireAfterSeconds(0)},
-	} {
-		_, err := s.revocations().Indexes().CreateOne(ctx, index)
-		var refused mongo.CommandError
-		if errors.As(err, &refused) && !unreachable(err) && !unable(err) {
-			s.log.InfoContext(ctx, "revocations are pruned without an index: the server refused it", "err", err)
-			continue
-		}
-		if err != nil {
-			return classify("index revocations", err)
-		}
-	}
-	return nil
-}

@@ -27,13 +27,15 @@ import (
 // answer as an *outage.Error.
 type Store struct {
 	client   *mongo.Client
-	db       *mongo.Database        // reads from the primary
-	profiles *mongo.Database        // reads as the URL says
-	behind   bool                   // profiles may be read from a secondary, behind the primary
-	changing turns                  // whose it is to update a credential
-	expires  bool                   // the server deletes old login attempts by itself
-	origin   atomic.Pointer[string] // of the database, once it is known
-	log      *slog.Logger
+	db       *mongo.Database // reads from the primary
+	profiles *mongo.Database // reads as the URL says
+	behind   bool            // profiles may be read from a secondary, behind the primary
+	changing turns           // whose it is to update a credential
+	// retention is for how long login attempts are kept; 0: as the index says.
+	retention time.Duration
+	expires   bool                   // the server deletes old login attempts by itself
+	origin    atomic.Pointer[string] // of the database, once it is known
+	log       *slog.Logger
 }
 
 // Open connects as Connect does, and creates the indexes that are not there.
@@ -42,7 +44,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx, c.AuditRetention); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
 	return s, nil
@@ -65,8 +67,8 @@ func Connect(ctx context.Context, c Config) (*Store, error) {
 		db:       client.Database(database, options.Database().SetReadPreference(readpref.Primary())),
 		profiles: client.Database(database),
 		behind:   opts.ReadPreference != nil && opts.ReadPreference.Mode() != readpref.PrimaryMode,
-		changing: newTurns(),
-		log:      c.Log,
+		changing: newTurns(), retention: c.AuditRetention,
+		log: c.Log,
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -79,14 +81,11 @@ func Connect(ctx context.Context, c Config) (*Store, error) {
 
 // prepare makes the database ready: the one place that lists what each
 // collection needs beyond its `_id`.
-func (s *Store) prepare(ctx context.Context, retention time.Duration) error {
+func (s *Store) prepare(ctx context.Context) error {
 	if err := s.prepareLedger(ctx); err != nil {
 		return err
 	}
-	if err := s.prepareRevocations(ctx); err != nil {
-		return err
-	}
-	return s.prepareLogins(ctx, retention)
+	return s.prepareIndexes(ctx)
 }
 
 // Ping asks the primary for an answer.

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/earlybird/earlybird/identity/password/argon2id"
@@ -49,7 +48,7 @@ type Config struct {
 type Hasher struct {
 	params Params
 	gate   *gate
-	memory *memories
+	argon2 *argon2id.Hasher
 	nobody phc
 }
 
@@ -75,11 +74,11 @@ func NewHasher(c Config) (*Hasher, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	memory, err := newMemories(c.Concurrency, c.Params.MemoryKiB)
+	argon2, err := argon2id.New(argon2id.Config{MemoryKiB: c.Params.MemoryKiB, Concurrency: c.Concurrency})
 	if err != nil {
 		return nil, err
 	}
-	h := &Hasher{params: c.Params, memory: memory}
+	h := &Hasher{params: c.Params, argon2: argon2}
 	start := c.Now()
 	h.nobody = h.newPHC(rand.Text())
 	h.gate = newGate(c.Concurrency, c.MaxWait, c.Now().Sub(start), c.Now)
@@ -88,6 +87,10 @@ func NewHasher(c Config) (*Hasher, error) {
 	}
 	return h, nil
 }
+
+// Form returns which form of Argon2id's compression function this processor
+// runs: one of argon2id.Forms.
+func (h *Hasher) Form() string { return h.argon2.Form() }
 
 // Load returns how many hashes run and how many wait.
 func (h *Hasher) Load() (running, waiting int) {
@@ -169,42 +172,7 @@ func (h *Hasher) newPHC(password string) phc {
 
 // rehash hashes password with the salt, parameters and length of p.
 func (h *Hasher) rehash(p phc, password string) []byte {
-	m := h.memory.take()
-	defer h.memory.give(m)
-	size := uint32(len(p.hash)) //nolint:gosec // at most maxHash
-	return m.IDKey([]byte(password), p.salt, p.params.Time, p.params.MemoryKiB, p.params.Parallelism, size)
-}
-
-// memories has the memory of each hash that runs at once. The one that was used
-// last is used next: what was never used at the same time takes no memory.
-type memories struct {
-	mu   sync.Mutex
-	free []*argon2id.Memory
-}
-
-func newMemories(n int, kib uint32) (*memories, error) {
-	m := &memories{free: make([]*argon2id.Memory, n)}
-	for i := range m.free {
-		var err error
-		if m.free[i], err = argon2id.New(kib); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
-}
-
-// take never finds none: the gate has as many slots.
-func (m *memories) take() *argon2id.Memory {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	last := len(m.free) - 1
-	taken := m.free[last]
-	m.free = m.free[:last]
-	return taken
-}
-
-func (m *memories) give(taken *argon2id.Memory) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.free = append(m.free, taken)
+	hash := make([]byte, len(p.hash))
+	h.argon2.IDKey(hash, []byte(password), p.salt, p.params.Time, p.params.MemoryKiB, p.params.Parallelism)
+	return hash
 }

@@ -44,30 +44,6 @@ func TestVerifyKnownAnswers(t *testing.T) {
 	}
 }
 
-// The memory that was used last is used next, so that no more comes to be taken
-// than hashes ran at once; and a panic does not lose it.
-func TestMemoryComesBack(t *testing.T) {
-	h, err := NewHasher(Config{Concurrency: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := h.memory.free[1]
-	if _, err := h.Hash(t.Context(), "x"); err != nil || len(h.memory.free) != 2 || h.memory.free[1] != last {
-		t.Errorf("after a hash (%v) %d are free, or not in the order they were", err, len(h.memory.free))
-	}
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("a hash without passes did not panic")
-			}
-		}()
-		h.rehash(phc{}, "x")
-	}()
-	if len(h.memory.free) != 2 {
-		t.Errorf("after a panic %d are free, want 2", len(h.memory.free))
-	}
-}
-
 func TestHash(t *testing.T) {
 	h := newHasher(t)
 	first, err := h.Hash(t.Context(), "correct horse")

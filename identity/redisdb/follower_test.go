@@ -117,8 +117,8 @@ func add(t *testing.T, client redis.UniversalClient, ids ...string) {
 	}
 }
 
-// Checked by reading from "$", by leaving the cursor behind a page, and by not
-// looking at the errors behind the first of the pipeline.
+// Checked by a cursor at the first entry of a page, and by not looking at the
+// errors behind the first of the pipeline.
 func TestFollower(t *testing.T) {
 	for name, url := range map[string]func(t *testing.T) string{
 		"redis":     func(t *testing.T) string { return testserver.Redis(t).URL() },
@@ -183,7 +183,7 @@ func TestFollowerFromCursor(t *testing.T) {
 }
 
 // A Redis that is gone is reported once, waited for with growing pauses, and
-// followed from where it was. Checked by a constant pause.
+// followed from where it was.
 func TestFollowerWithoutRedis(t *testing.T) {
 	server := testserver.Redis(t)
 	client := dial(t, server.URL(), "")

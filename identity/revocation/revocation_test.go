@@ -253,6 +253,7 @@ func TestLostRevocationsAreRefilled(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			onBoth(t, func(t *testing.T, url string) {
 				client, store := connect(t, url), revocationtest.NewMemory()
 				identity := newReplica(t, url, store)
@@ -331,8 +332,8 @@ func TestKilledRedis(t *testing.T) {
 }
 
 // A restarted server that kept its data is trusted once it was compared with
-// MongoDB, and nothing is filled anew. Checked by an edge that is ready without
-// a beat.
+// MongoDB, and nothing is filled anew. Checked by an edge that is ready with the
+// first beat it sees.
 func TestRestartedRedis(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
@@ -375,7 +376,7 @@ func stateOf(t *testing.T, client redis.UniversalClient) revocation.State {
 
 // A stream that was rolled back is noticed and filled under a new epoch: what
 // was lost is in it again, at a new edge and at one that forgot nothing
-// meanwhile. Checked by leaving out miss in Take, one case at a time.
+// meanwhile. Checked by leaving out broken, and the look at the last entry, in Take.
 func TestRolledBack(t *testing.T) {
 	for _, test := range []struct {
 		name string

@@ -200,8 +200,8 @@ func TestBeat(t *testing.T) {
 	}
 }
 
-// Nothing is written to the Redis of another database. Checked by leaving
-// origin.lua out of each script.
+// Nothing is written to the Redis of another database. Checked by an origin.lua
+// that lets everybody pass.
 func TestForeignIsNotTouched(t *testing.T) {
 	onBoth(t, func(t *testing.T, s stream) {
 		last := fill(t, s, "one", Revocation{TokenID: "A"})
@@ -271,8 +271,8 @@ func answer(st State) *redis.Cmd {
 	return cmd
 }
 
-// What a Feed makes of what it reads. Checked by leaving out each condition of
-// Take.
+// What a Feed makes of what it reads. Checked by leaving out the conditions of
+// Take, one at a time.
 func TestTake(t *testing.T) {
 	whole := func(last string, beat int) State {
 		st := State{Whole: true, Origin: here, Epoch: "one", last: last}
@@ -311,7 +311,8 @@ func TestTake(t *testing.T) {
 			true, true, true, 2,
 		},
 		{
-			"it goes on", []read{{start, whole("1-1", 1)}, {batch(entry("1-1", "")), whole("1-1", 1)}, {batch(entry("2-1", "1-1"), entry("3-1", "2-1")), whole("3-1", 2)}},
+			"it goes on",
+			[]read{{start, whole("1-1", 1)}, {batch(entry("1-1", "")), whole("1-1", 1)}, {batch(entry("2-1", "1-1"), entry("3-1", "2-1")), whole("3-1", 2)}},
 			false, true, false, 3,
 		},
 		{"the last were trimmed", []read{{start, whole("5-1", 1)}, {batch(), whole("5-1", 1)}, {batch(entry("6-1", "5-1")), whole("6-1", 2)}}, false, true, false, 1},
@@ -335,8 +336,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// A Feed that sees no beat says so once, and goes on. Checked by warning at
-// every read.
+// A Feed that sees no beat says so once, and goes on.
 func TestNoBeat(t *testing.T) {
 	now := noon
 	var log bytes.Buffer

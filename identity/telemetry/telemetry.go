@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/password"
 )
@@ -21,7 +22,12 @@ type Metrics struct {
 	lost     *prometheus.CounterVec
 	hash     prometheus.Histogram
 	wait     prometheus.Histogram
+	form     *prometheus.GaugeVec
 	commands *prometheus.HistogramVec
+	placed   *prometheus.CounterVec
+	place    prometheus.Histogram
+	appends  *prometheus.HistogramVec
+	users    prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -43,12 +49,35 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 			Name: "earlybird_password_wait_seconds", Help: "Time that a password waited to be hashed.",
 			Buckets: []float64{.001, .01, .05, .1, .25, .5, 1, 2, 3, 4, 5, 10},
 		}),
+		form: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "earlybird_password_hash_form", Help: "1 for the form of Argon2id that this processor runs: avx512, avx2 or generic.",
+		}, []string{"form"}),
 		commands: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "earlybird_store_command_seconds", Help: "Time of one command to MongoDB.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"command", "collection", "result"}),
 	}
-	to.MustRegister(m.logins, m.lost, m.hash, m.wait, m.commands)
+	m.placed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "earlybird_placements_total", Help: "Logins by what they were told of the promotion. retry: it may not have counted.",
+	}, []string{"status"})
+	m.place = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "earlybird_placement_seconds", Help: "Time that a login waited for its place.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2},
+	})
+	m.appends = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "earlybird_log_append_seconds", Help: "Time of one insert into the campaign's log.",
+		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2},
+	}, []string{"result"})
+	m.users = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "earlybird_places_given_total", Help: "Users who were given a place by this process.",
+	})
+	for _, status := range []campaign.Status{
+		campaign.StatusPending, campaign.StatusFull, campaign.StatusNone, campaign.StatusPaused, campaign.StatusEnded, campaign.StatusRetry,
+	} {
+		m.placed.WithLabelValues(string(status))
+	}
+	to.MustRegister(m.placed, m.place, m.appends, m.users)
+	to.MustRegister(m.logins, m.lost, m.hash, m.wait, m.form, m.commands)
 	for _, outcome := range []account.Outcome{
 		account.OutcomeSuccess, account.OutcomeWrongPassword, account.OutcomeUnknownUser, account.OutcomeDisabled,
 		account.OutcomeLimited, account.OutcomeBusy, account.OutcomeUnavailable,
@@ -64,6 +93,28 @@ func (m *Metrics) Hashed(waited, took time.Duration) {
 	m.wait.Observe(waited.Seconds())
 	m.hash.Observe(took.Seconds())
 }
+
+// Placed notes what a login was told: the Placed of campaign.ReplicaConfig.
+func (m *Metrics) Placed(s campaign.Status, took time.Duration) {
+	m.placed.WithLabelValues(string(s)).Inc()
+	m.place.Observe(took.Seconds())
+}
+
+// Appended notes an insert into the log: the Appended of campaign.ReplicaConfig.
+func (m *Metrics) Appended(users int, took time.Duration, err error) {
+	switch {
+	case err == nil:
+		m.appends.WithLabelValues("ok").Observe(took.Seconds())
+		m.users.Add(float64(users))
+	case errors.Is(err, campaign.ErrTaken):
+		m.appends.WithLabelValues("taken").Observe(took.Seconds())
+	default:
+		m.appends.WithLabelValues("failed").Observe(took.Seconds())
+	}
+}
+
+// HashForm notes the form of Argon2id that is used: the Form of password.Hasher.
+func (m *Metrics) HashForm(form string) { m.form.WithLabelValues(form).Set(1) }
 
 // Unaudited notes an attempt that is not in the audit: the Unrecorded of
 // account.ServiceConfig.

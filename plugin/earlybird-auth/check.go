@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 )
@@ -41,7 +42,7 @@ type checker struct {
 
 // holder is what is kept with a token that was verified.
 type holder struct {
-	person  *person
+	user    *mirror.User
 	written atomic.Pointer[rendered] // the header as last written
 }
 
@@ -60,8 +61,8 @@ type demand struct {
 func newChecker(cfg checkerConfig) (*checker, error) {
 	tokens, err := token.NewCache(token.CacheConfig[*holder]{
 		Verifier: cfg.Verifier, Size: cfg.CacheSize, Observe: cfg.Metrics.lookup,
-		Hold:    func(c token.Claims) *holder { return &holder{person: cfg.People.hold(c.Subject)} },
-		Release: func(h *holder) { cfg.People.release(h.person) },
+		Hold:    func(c token.Claims) *holder { return &holder{user: cfg.People.View.Watch(c.Subject)} },
+		Release: func(h *holder) { cfg.People.View.Release(h.user) },
 	})
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (c *checker) decide(ctx context.Context, authorization string, d demand) (h
 	case c.Revocations.Revoked(claims.ID, claims.Subject, claims.Generation):
 		return "", c.refuse(token.ErrRevoked), nil
 	}
-	header, err = e.Value.header(claims, c.People.standing(ctx, e.Value.person))
+	header, err = e.Value.header(claims, c.People.standing(ctx, e.Value.user, claims.Subject))
 	if err != nil {
 		c.Log.ErrorContext(ctx, "header could not be written", slog.Any("err", err))
 		return "", nil, errHeader

@@ -17,9 +17,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/plugin/plugintest"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 // What these tests show is in deploy/docs/edge.md as a table.

@@ -16,7 +16,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
 		hits: lookups.WithLabelValues("hit"), misses: lookups.WithLabelValues("miss"),
 		unknown: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "earlybird_auth_position_failures_total", Help: "Positions that could not be read from Redis.",
+			Name: "earlybird_auth_grant_unknown_total", Help: "Requests that went on with grant=unknown.",
 		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earlybird_auth_refused_total", Help: "Requests answered with an error, by reason.",

@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
@@ -26,6 +26,9 @@ const (
 // startWait is how long an instance waits for its keys, the revocations and its
 // first look at the campaign, so that the first requests after a start are not refused.
 const startWait = 2 * time.Second
+
+// readTimeout bounds the one read of Redis that a request may wait for.
+const readTimeout = 250 * time.Millisecond
 
 func define() pluginserver.Definition {
 	return pluginserver.Definition{
@@ -45,17 +48,22 @@ func response(p *edge.Problem) pluginserver.Response {
 type plugin struct {
 	process   pluginserver.Process
 	keys      *edge.Pool[string, *token.JWKS] // by the URL of the key set
-	sources   *edge.Pool[string, *source]     // by the URL of Redis
+	sources   *edge.Pool[followed, *source]
 	checks    *edge.Pool[shared, *check]
 	metrics   *metrics
 	responses map[*edge.Problem]pluginserver.Response
+}
+
+// followed is the part of a configuration that a source depends on.
+type followed struct {
+	redisURL   string
+	beatMaxAge time.Duration
 }
 
 // source is what is followed in one Redis. It outlives the configuration it was
 // opened for: a new one that comes while Redis is down still knows who was
 // revoked.
 type source struct {
-	feed    *campaign.Feed
 	people  *people
 	revoked *revocation.Feed
 }
@@ -69,9 +77,10 @@ type check struct {
 
 // shared is the part of a configuration that a check depends on.
 type shared struct {
-	issuer, jwksURL, redisURL string
-	leeway                    time.Duration
-	cacheSize                 int
+	followed
+	issuer, jwksURL string
+	leeway          time.Duration
+	cacheSize       int
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
@@ -126,7 +135,8 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 		return nil, err
 	}
 	c, release, err := p.checks.Acquire(shared{
-		issuer: s.Issuer, jwksURL: s.JWKSURL, redisURL: s.RedisURL, leeway: s.LeewayDuration(), cacheSize: s.CacheSize,
+		followed: followed{redisURL: s.RedisURL, beatMaxAge: s.BeatMaxAgeDuration()},
+		issuer:   s.Issuer, jwksURL: s.JWKSURL, leeway: s.LeewayDuration(), cacheSize: s.CacheSize,
 	})
 	if err != nil {
 		return nil, err
@@ -138,21 +148,22 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	}}, nil
 }
 
-// follow follows the campaign and the revocations in the Redis at url until ctx
+// follow follows the campaign's log and the revocations in one Redis until ctx
 // ends.
-func (p *plugin) follow(ctx context.Context, url string) (*source, error) {
-	client, err := redisdb.Connect(redisdb.Config{URL: url})
+func (p *plugin) follow(ctx context.Context, f followed) (*source, error) {
+	client, err := redisdb.Connect(redisdb.Config{URL: f.redisURL})
 	if err != nil {
 		return nil, err
 	}
-	s := &source{people: &people{Log: p.process.Log, Metrics: p.metrics}}
-	s.feed = campaign.NewFeed(campaign.FeedConfig{
-		Redis: client, Log: p.process.Log, OnArrival: s.people.arrived, OnGap: s.people.missedSome,
-	})
-	s.people.Standings = s.feed
-	s.revoked = revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log})
+	copies := mirror.New(mirror.Config{Redis: client, Timeout: readTimeout})
+	view := mirror.NewView(mirror.ViewConfig{Fresh: f.beatMaxAge})
+	tail := mirror.NewTail(mirror.TailConfig{Source: copies, View: view, Log: p.process.Log})
+	s := &source{
+		people:  &people{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics},
+		revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log}),
+	}
 	var following sync.WaitGroup
-	following.Go(func() { _ = s.feed.Run(ctx) }) // both end with ctx and return nil
+	following.Go(func() { _ = tail.Run(ctx) }) // both end with ctx and return nil
 	following.Go(func() { _ = s.revoked.Run(ctx) })
 	go func() {
 		following.Wait()
@@ -169,7 +180,7 @@ func (p *plugin) open(ctx context.Context, s shared) (*check, error) {
 		return nil, fmt.Errorf("jwks_url: %w", err)
 	}
 	context.AfterFunc(ctx, releaseKeys)
-	from, releaseSource, err := p.sources.Acquire(s.redisURL)
+	from, releaseSource, err := p.sources.Acquire(s.followed)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +204,7 @@ func (c *check) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	_ = c.keys.WaitReady(ctx) // without keys requests are refused with 503
-	for !c.source.feed.Live() || !c.source.revoked.Ready() {
+	for !c.source.people.View.Live() || !c.source.revoked.Ready() {
 		select {
 		case <-ctx.Done():
 			return

@@ -15,11 +15,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 )
 
 // bench is the plugin at work, with an identity and a campaign.

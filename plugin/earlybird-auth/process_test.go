@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
-	"github.com/earlybird/earlybird/plugin/plugintest"
+	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 )
 
 // asPlugin makes this test's executable the plugin.

@@ -6,9 +6,9 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 )
 
 // status is how a request with this token is answered; 0: it passes.

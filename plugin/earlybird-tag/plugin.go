@@ -7,9 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
@@ -26,60 +24,41 @@ func define() pluginserver.Definition {
 	return pluginserver.Definition{
 		Name: settings.TagName, Version: version, Priority: priority, Phase: "response",
 		Schema:   settings.TagSchema(),
-		Fallback: pluginserver.HeaderFallback(edge.Header, edge.Pending),
+		Fallback: pluginserver.HeaderFallback(edge.Header, edge.Retry),
 		New:      newPlugin,
 	}
 }
 
 // plugin is what the instances of this process share.
 type plugin struct {
-	process  pluginserver.Process
-	keys     *edge.Pool[string, *token.JWKS]           // by the URL of the key set
-	clients  *edge.Pool[string, redis.UniversalClient] // by the URL of Redis
-	claimers *edge.Pool[claiming, *campaign.Claimer]
-}
-
-// claiming is the part of a configuration that a Claimer depends on.
-type claiming struct {
-	redisURL string
-	replicas int
-	timeout  time.Duration
+	process pluginserver.Process
+	keys    *edge.Pool[string, *token.JWKS]    // by the URL of the key set
+	mirrors *edge.Pool[string, *mirror.Mirror] // by the URL of Redis
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
 	p := &plugin{process: process, keys: edge.NewKeys(ctx, process.Log)}
-	p.clients = edge.NewPool(ctx, connect)
-	p.claimers = edge.NewPool(ctx, p.newClaimer)
+	p.mirrors = edge.NewPool(ctx, connect)
 	return p.start, nil
 }
 
-func connect(ctx context.Context, url string) (redis.UniversalClient, error) {
+func connect(ctx context.Context, url string) (*mirror.Mirror, error) {
 	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { _ = client.Close() }) // a claim that still runs is pending
-	return client, nil
-}
-
-func (p *plugin) newClaimer(ctx context.Context, c claiming) (*campaign.Claimer, error) {
-	client, release, err := p.clients.Acquire(c.redisURL)
-	if err != nil {
-		return nil, err
-	}
-	context.AfterFunc(ctx, release)
-	return campaign.NewClaimer(campaign.ClaimerConfig{
-		Redis: client, Replicas: c.replicas, Timeout: c.timeout, Log: p.process.Log,
-	}), nil
+	context.AfterFunc(ctx, func() { _ = client.Close() }) // a login that is still looked up is pending
+	return mirror.New(mirror.Config{Redis: client}), nil
 }
 
 // start starts an instance. It never fails: that would turn every login into a
-// 500. One whose configuration cannot work says pending, and the log says why.
+// 500. One whose configuration cannot work passes on what identity says, and
+// pending for who has a place; the log says why.
 func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instance, error) {
 	i, err := p.build(ctx, config)
 	if err != nil {
-		p.process.Log.ErrorContext(ctx, "configuration cannot work, the status of every login is pending", slog.Any("err", err))
-		useless := &instance{plugin: p, tag: func(context.Context, []byte) string { return edge.Pending }, release: func() {}}
+		p.process.Log.ErrorContext(ctx, "configuration cannot work: logins that count are told pending", slog.Any("err", err))
+		useless := &instance{plugin: p, tagger: &tagger{log: p.process.Log}, release: func() {}}
 		return pluginserver.NewRetry(pluginserver.RetryConfig{
 			Start: p.build, Config: config, Otherwise: useless, Log: p.process.Log,
 		}), nil
@@ -96,14 +75,12 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	if err != nil {
 		return nil, fmt.Errorf("jwks_url: %w", err)
 	}
-	claimer, releaseClaimer, err := p.claimers.Acquire(claiming{
-		redisURL: s.RedisURL, replicas: s.Replicas, timeout: s.ClaimTimeoutDuration(),
-	})
+	copies, releaseMirror, err := p.mirrors.Acquire(s.RedisURL)
 	if err != nil {
 		releaseKeys()
 		return nil, err
 	}
-	release := func() { releaseKeys(); releaseClaimer() }
+	release := func() { releaseKeys(); releaseMirror() }
 	verifier, err := token.NewVerifier(token.VerifierConfig{
 		Issuer: s.Issuer, Leeway: s.LeewayDuration(), Keys: keys, Now: time.Now,
 	})
@@ -114,31 +91,30 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	wait, cancel := context.WithTimeout(ctx, s.ClaimTimeoutDuration())
 	defer cancel()
 	_ = keys.WaitReady(wait) // without keys the status is pending
-	t := &tagger{verifier: verifier, audience: s.Audience, claimer: claimer, log: p.process.Log}
-	return &instance{plugin: p, tag: t.tag, release: release}, nil
+	return &instance{plugin: p, release: release, tagger: &tagger{
+		verifier: verifier, audience: s.Audience, log: p.process.Log,
+		teller: mirror.NewTeller(mirror.TellerConfig{Standings: copies, Timeout: s.ClaimTimeoutDuration()}),
+	}}, nil
 }
 
 // instance is one configuration of the plugin.
 type instance struct {
 	*plugin
-	tag     func(ctx context.Context, body []byte) string
+	*tagger
 	release func()
 }
 
 // Handle tags the response of a successful login. A header that cannot be set
 // is left out: the login has succeeded.
 func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
-	status, err := e.Kong.ServiceResponse.GetStatus()
-	if err == nil && status != http.StatusOK {
+	response := e.Kong.ServiceResponse
+	if status, err := response.GetStatus(); err == nil && status != http.StatusOK {
 		return pluginserver.Continue
 	}
-	value := edge.Pending
-	var body []byte
+	value := edge.Retry
+	header, err := response.GetHeader(edge.Header)
 	if err == nil {
-		body, err = e.Kong.ServiceResponse.GetRawBody()
-	}
-	if err == nil {
-		value = i.tag(ctx, body)
+		value = i.tag(ctx, header, response.GetRawBody)
 	} else {
 		i.process.Log.WarnContext(ctx, "login response could not be read", slog.Any("err", err))
 	}

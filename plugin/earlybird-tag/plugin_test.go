@@ -12,11 +12,11 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 )
 
 type bench struct {

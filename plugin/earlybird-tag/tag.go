@@ -6,7 +6,8 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 )
@@ -16,47 +17,61 @@ type Verifier interface {
 	Verify(raw string, d token.Demand) (token.Claims, error)
 }
 
-// Claimer makes a login count; *campaign.Claimer is one. It bounds its own time
-// and answers with campaign.StatePending for what cannot be told.
-type Claimer interface {
-	Claim(ctx context.Context, user string) campaign.Outcome
+// Teller finds out what a login is told; *mirror.Teller is one. It bounds its own
+// time and returns campaign.StatusPending for what cannot be told.
+type Teller interface {
+	Tell(ctx context.Context, user string, at campaign.Place) mirror.Outcome
 }
 
 // tagger decides what the response to a successful login says of the promotion.
-// It knows nothing of Kong. It is safe for concurrent use.
+// It knows nothing of Kong. It is safe for concurrent use. The zero value has a
+// log and nothing to tell by: a login that has a place is pending then.
 type tagger struct {
 	verifier Verifier
 	audience string // of access tokens
-	claimer  Claimer
+	teller   Teller
 	log      *slog.Logger
 }
 
-// tag claims for the user whose token is in the body of a successful login's
-// response, and returns the value of edge.Header for the client. Whatever goes
-// wrong, the login has succeeded: the value is then edge.Pending.
-func (t *tagger) tag(ctx context.Context, body []byte) string {
-	claims, err := t.claims(body)
-	if err != nil {
-		t.log.WarnContext(ctx, "login response holds no token to claim for", slog.Any("err", err))
+// tag returns the value of edge.Header for the client: what identity's response
+// header says, and for a login that has a place in the log what the mirror knows
+// of its user. body returns the response's body, which holds the token.
+//
+// Whatever goes wrong, the login has succeeded. Without identity's word the value
+// is edge.Retry: it is not known whether the login counted. With a place it is
+// edge.Pending.
+func (t *tagger) tag(ctx context.Context, header string, body func() ([]byte, error)) string {
+	placement := edge.ParsePlacement(header)
+	if placement.Status != campaign.StatusPending {
+		if placement.Status == campaign.StatusRetry {
+			t.log.WarnContext(ctx, "identity did not say that the login counted", slog.String("status", header))
+		}
+		return edge.Downstream(mirror.Outcome{Status: placement.Status})
+	}
+	if t.teller == nil {
 		return edge.Pending
 	}
-	if claims.Audience != t.audience { // bought by a one-time password: no login yet
-		return edge.Downstream(campaign.Outcome{State: campaign.StateNone})
+	claims, err := t.claims(body)
+	if err != nil {
+		t.log.WarnContext(ctx, "login response holds no token to look up", slog.Any("err", err))
+		return edge.Pending
 	}
-	return edge.Downstream(t.claimer.Claim(ctx, claims.Subject))
+	return edge.Downstream(t.teller.Tell(ctx, claims.Subject, placement.Place))
 }
 
 var errBody = errors.New("body is not an object with a token")
 
 // claims are those of the token in the body. The errors hold nothing of it.
-func (t *tagger) claims(body []byte) (token.Claims, error) {
+func (t *tagger) claims(body func() ([]byte, error)) (token.Claims, error) {
+	raw, err := body()
+	if err != nil {
+		return token.Claims{}, err
+	}
 	var login struct {
 		Token string `json:"token"`
 	}
-	if json.Unmarshal(body, &login) != nil || login.Token == "" {
+	if json.Unmarshal(raw, &login) != nil || login.Token == "" {
 		return token.Claims{}, errBody
 	}
-	return t.verifier.Verify(login.Token, token.Demand{
-		Audience: t.audience, AlsoAudience: token.PasswordAudience(t.audience),
-	})
+	return t.verifier.Verify(login.Token, token.Demand{Audience: t.audience})
 }

@@ -4,25 +4,30 @@ package edge
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/dunglas/httpsfv"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 )
 
 // Header is the one header's name, upstream and downstream. Its value is a
 // structured-field dictionary (RFC 9651).
 const Header = "Earlybird"
 
-// Pending is the downstream header of a login whose claim cannot be told yet.
-const Pending = "status=pending"
+// Values of the downstream header that need nothing but the status.
+const (
+	// Pending: the login counted, and the edge cannot tell how yet.
+	Pending = "status=pending"
+	// Retry: the login may not have counted.
+	Retry = "status=retry"
+)
 
 // Standing is what the upstream header says of a user's grant.
 type Standing struct {
-	Unknown    bool   // it cannot be told; the rest is empty
-	CampaignID string // empty: no grant
-	Rank       int64
-	Discount   int64 // percent
+	Unknown bool         // it cannot be told; the rest is empty
+	Grant   mirror.Grant // zero: none
 }
 
 // Upstream is the header for the services behind Kong: who the user is, by
@@ -35,39 +40,65 @@ func Upstream(user, tokenID string, s Standing) (string, error) {
 	switch {
 	case s.Unknown:
 		d.Add("grant", httpsfv.NewItem(httpsfv.Token("unknown")))
-	case s.CampaignID != "":
-		addGrant(d, s.CampaignID, s.Rank, s.Discount)
+	case s.Grant != mirror.Grant{}:
+		addGrant(d, s.Grant)
 	}
 	return marshal(d)
 }
 
 // Downstream is the header of a successful login's response. An outcome that
-// makes no sense, or cannot be carried, is Pending.
-func Downstream(o campaign.Outcome) string {
-	switch o.State {
-	case campaign.StateGranted, campaign.StateFull, campaign.StateNone, campaign.StatePaused, campaign.StateEnded:
-	default:
-		return Pending
-	}
-	d := httpsfv.NewDictionary()
-	d.Add("status", httpsfv.NewItem(httpsfv.Token(string(o.State))))
-	if o.State == campaign.StateGranted {
-		if o.CampaignID == "" || o.Rank < 1 {
-			return Pending
+// makes no sense is Pending.
+func Downstream(o mirror.Outcome) string {
+	switch o.Status {
+	case campaign.StatusFull, campaign.StatusNone, campaign.StatusPaused, campaign.StatusEnded, campaign.StatusRetry:
+		return "status=" + string(o.Status)
+	case campaign.StatusGranted:
+		d := httpsfv.NewDictionary()
+		d.Add("status", httpsfv.NewItem(httpsfv.Token(string(o.Status))))
+		addGrant(d, mirror.Grant{Campaign: o.Campaign, Rank: o.Rank, Discount: o.Discount})
+		if value, err := marshal(d); err == nil && o.Campaign > 0 && o.Rank > 0 {
+			return value
 		}
-		addGrant(d, o.CampaignID, o.Rank, o.Discount)
+	case campaign.StatusPending:
 	}
-	value, err := marshal(d)
-	if err != nil {
-		return Pending
-	}
-	return value
+	return Pending
 }
 
-func addGrant(d *httpsfv.Dictionary, campaignID string, rank, discount int64) {
-	d.Add("campaign", httpsfv.NewItem(campaignID))
-	d.Add("rank", httpsfv.NewItem(rank))
-	d.Add("discount", httpsfv.NewItem(discount))
+// ParsePlacement reads the header of the identity service's response to a login.
+// What cannot be read is campaign.StatusRetry: then it is not known whether the
+// login counted.
+func ParsePlacement(value string) campaign.Placement {
+	unknown := campaign.Placement{Status: campaign.StatusRetry}
+	d, err := httpsfv.UnmarshalDictionary([]string{value})
+	if err != nil {
+		return unknown
+	}
+	member := func(name string) any {
+		if m, ok := d.Get(name); ok {
+			if item, ok := m.(httpsfv.Item); ok {
+				return item.Value
+			}
+		}
+		return nil
+	}
+	status, _ := member("status").(httpsfv.Token)
+	switch s := campaign.Status(status); s {
+	case campaign.StatusFull, campaign.StatusNone, campaign.StatusPaused, campaign.StatusEnded:
+		return campaign.Placement{Status: s}
+	case campaign.StatusPending:
+		text, _ := member("place").(string)
+		if place, err := campaign.ParsePlace(text); err == nil {
+			return campaign.Placement{Status: s, Place: place}
+		}
+	case campaign.StatusGranted, campaign.StatusRetry:
+	}
+	return unknown
+}
+
+func addGrant(d *httpsfv.Dictionary, g mirror.Grant) {
+	d.Add("campaign", httpsfv.NewItem(strconv.FormatInt(g.Campaign, 10)))
+	d.Add("rank", httpsfv.NewItem(g.Rank))
+	d.Add("discount", httpsfv.NewItem(g.Discount))
 }
 
 func marshal(d *httpsfv.Dictionary) (string, error) {

@@ -81,9 +81,6 @@ func (c *conn) readFailed(err error) {
 
 // answer handles one RpcCall. An error ends the connection.
 func (c *conn) answer(frame []byte) error {
-	if call, ok := parseEvent(frame); ok {
-		return c.handle(call)
-	}
 	var call kong_plugin_protocol.RpcCall
 	if err := proto.Unmarshal(frame, &call); err != nil {
 		c.server.metrics.badFrames.Inc()
@@ -92,7 +89,7 @@ func (c *conn) answer(frame []byte) error {
 	switch m := call.GetCall().(type) {
 	case *kong_plugin_protocol.RpcCall_CmdHandleEvent:
 		e := m.CmdHandleEvent
-		return c.handle(eventCall{sequence: call.GetSequence(), instance: e.GetInstanceId(), phase: []byte(e.GetEventName())})
+		return c.handle(call.GetSequence(), e.GetInstanceId(), e.GetEventName())
 	case *kong_plugin_protocol.RpcCall_CmdStartInstance:
 		return c.startInstance(call.GetSequence(), m.CmdStartInstance)
 	case *kong_plugin_protocol.RpcCall_CmdCloseInstance:
@@ -161,18 +158,18 @@ func (c *conn) reply(m *kong_plugin_protocol.RpcReturn) error {
 }
 
 // handle runs the handler for one request and tells Kong what it decided.
-func (c *conn) handle(call eventCall) error {
-	r, ok := c.server.instances.use(call.instance)
+func (c *conn) handle(sequence int64, instance int32, phase string) error {
+	r, ok := c.server.instances.use(instance)
 	if !ok {
 		// Kong starts the instance anew and runs the event again.
-		return fmt.Errorf("no plugin instance %d", call.instance)
+		return fmt.Errorf("no plugin instance %d", instance)
 	}
 	defer r.done()
 	started := c.server.config.Now()
 	r.lastUsed.Store(started.UnixNano())
-	c.begin(call.sequence, started)
-	verdict := c.run(r, string(call.phase) == c.server.plugin.Phase)
-	err := c.finish(call.sequence, verdict)
+	c.begin(sequence, started)
+	verdict := c.run(r, phase == c.server.plugin.Phase)
+	err := c.finish(sequence, verdict)
 	if errors.Is(err, errEnded) {
 		verdict = Undecided // or decided too late
 	}

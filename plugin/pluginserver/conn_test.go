@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 )
 

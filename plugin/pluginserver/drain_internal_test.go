@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 )
 
 // setting is an instance that sets one header.
@@ -47,7 +48,9 @@ func TestDrainServesWhatHasJustBeenSent(t *testing.T) {
 		defer close(done)
 		c.serve()
 	}()
-	call, err := proto.Marshal(eventMessage(1, 3, "access"))
+	call, err := proto.Marshal(&kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
+		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: 3, EventName: "access"},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

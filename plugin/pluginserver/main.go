@@ -9,17 +9,16 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/earlybird/earlybird/identity/secretfile"
+	"github.com/earlybird/earlybird/identity/signals"
 )
 
 // options are the process's own settings. Kong starts a plugin server with an
@@ -46,7 +45,7 @@ func Main(args []string, stdout, stderr io.Writer, define func() Definition) int
 	if opts.dump {
 		err = WriteDump(stdout, definition, opts.socket)
 	} else {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		ctx, stop := signals.NotifyContext(context.Background())
 		defer stop()
 		err = run(ctx, definition, opts, stderr)
 	}
@@ -108,7 +107,8 @@ func (o options) validate(arguments []string) error {
 	return errors.Join(faults...)
 }
 
-// run serves the plugin until ctx ends.
+// run serves the plugin until ctx ends, or nobody can reach it: then Kong starts
+// another process, if it is there.
 func run(ctx context.Context, definition Definition, opts options, stderr io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: opts.level})).With(slog.String("plugin", definition.Name))
 	registry := prometheus.NewRegistry()
@@ -127,11 +127,23 @@ func run(ctx context.Context, definition Definition, opts options, stderr io.Wri
 	if err != nil {
 		return err
 	}
+	guard, err := newGuard(opts.socket, server)
+	if err != nil {
+		return err
+	}
+	serving, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		if why := guard.run(serving); why != "" {
+			log.InfoContext(ctx, "plugin server ends", slog.String("why", why))
+			end()
+		}
+	}()
 	if opts.metrics != "" {
 		go serveMetrics(background, metricsConfig{Address: opts.metrics, Registry: registry, Log: server.log, Retry: 5 * time.Second})
 	}
 	log.InfoContext(ctx, "plugin server is listening", slog.String("socket", opts.socket), slog.String("version", definition.Version))
-	if err := server.Serve(ctx, listener); err != nil {
+	if err := server.Serve(serving, listener); err != nil {
 		return err
 	}
 	log.InfoContext(background, "plugin server has drained")

@@ -15,15 +15,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 )
 
 // asPlugin makes this test's executable a plugin.
 const asPlugin = "PLUGINSERVER_TEST_AS_PLUGIN"
 
+// orphanWait is how long it waits for connections as an orphan.
+const orphanWait = "PLUGINSERVER_TEST_ORPHAN_WAIT"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asPlugin) != "" {
+		if wait, err := time.ParseDuration(os.Getenv(orphanWait)); err == nil {
+			pluginserver.SetOrphanWait(wait)
+		}
 		os.Exit(pluginserver.Main(os.Args[1:], os.Stdout, os.Stderr, definition))
 	}
 	os.Exit(m.Run())
@@ -124,7 +130,7 @@ func TestDumpNamesTheSocket(t *testing.T) {
 }
 
 // An address in use is no reason to die: an orphan may hold it. The process
-// takes over the socket of one before it, and ends on SIGTERM.
+// takes over the socket of one before it, which ends by itself, and ends on SIGTERM.
 func TestProcess(t *testing.T) {
 	dir := t.TempDir()
 	socket, file := filepath.Join(dir, "p.socket"), filepath.Join(dir, "url")
@@ -152,13 +158,110 @@ func TestProcess(t *testing.T) {
 	if calls := withoutLog(k.called()); len(calls) != 1 || !strings.HasSuffix(calls[0], "URL: redis://from-the-file") {
 		t.Errorf("calls %q", calls)
 	}
-	for _, p := range []*process{orphan, next} {
-		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
+	ends(t, orphan, "another process's")
+	if err := next.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, next, "plugin server has drained")
+}
+
+// ends wants a process to end with 0, and to say this before.
+func ends(t *testing.T, p *process, want string) {
+	t.Helper()
+	select {
+	case err := <-p.done:
+		if err != nil || !strings.Contains(p.log.String(), want) {
+			t.Errorf("exit: %v; want %q in the log: %s", err, want, p.log)
 		}
-		if err := <-p.done; err != nil {
-			t.Errorf("exit: %v: %s", err, p.log)
+	case <-time.After(30 * time.Second):
+		t.Errorf("the process does not end: %s", p.log)
+	}
+}
+
+// A process whose socket is gone can be reached by nobody. It ends, and Kong
+// starts the next one.
+func TestProcessEndsWithItsSocket(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "p.socket")
+	p := start(t, []string{"-socket", socket})
+	waitFor(t, p, "plugin server is listening")
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, p, "the socket was removed")
+}
+
+// An orphan serves as long as a worker of Kong's is connected to it, and ends
+// after that.
+func TestOrphanServesAndEnds(t *testing.T) {
+	dir := t.TempDir()
+	socket, log := filepath.Join(dir, "p.socket"), filepath.Join(dir, "log")
+	worker := exec.Command("/bin/sh", "-c", `"$0" -socket "$1" 2>"$2" & sleep 600`, os.Args[0], socket, log)
+	worker.Env = append(os.Environ(), asPlugin+"=1", orphanWait+"=100ms")
+	worker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-worker.Process.Pid, syscall.SIGKILL) })
+	says := func(want string) bool {
+		text, err := os.ReadFile(log)
+		return err == nil && strings.Contains(string(text), want)
+	}
+	until(t, "it listens", func() bool { return says("plugin server is listening") })
+	client := kongwire.NewPlugin(kongwire.Config{Name: "p", Socket: socket})
+	t.Cleanup(client.Close)
+	if _, err := client.Handle(ctxFor(t), event(&kong{}, "access")); err != nil {
+		t.Fatal(err)
+	}
+	_ = worker.Process.Kill()
+	_ = worker.Wait()
+	for before := time.Now(); time.Since(before) < 2*time.Second; time.Sleep(100 * time.Millisecond) {
+		if _, err := client.Handle(ctxFor(t), event(&kong{}, "access")); err != nil {
+			t.Fatalf("an orphan that is connected to: %v", err)
 		}
+	}
+	client.Close()
+	until(t, "the orphan ends", func() bool { return says("nobody connects") && says("plugin server has drained") })
+}
+
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it is not so that %s", what)
+		}
+	}
+}
+
+// When the worker of Kong's that reads a plugin's log dies, the plugin serves on.
+// SIGHUP is no reason either to drop what runs.
+func TestLogWithoutReader(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "p.socket")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := plugin("-socket", socket)
+	cmd.Stderr = writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = writer.Close(), reader.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	until(t, "it listens", func() bool { _, err := os.Lstat(socket); return err == nil })
+	client := kongwire.NewPlugin(kongwire.Config{Name: "p", Socket: socket})
+	t.Cleanup(client.Close)
+	for range 3 { // the start of an instance is logged
+		if _, err := client.Handle(ctxFor(t), event(&kong{}, "access")); err != nil {
+			t.Fatalf("after the reader of its log is gone: %v", err)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("after SIGHUP: %v", err)
 	}
 }
 

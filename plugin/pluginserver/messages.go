@@ -3,11 +3,9 @@ package pluginserver
 import (
 	"encoding/binary"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/Kong/go-pdk/bridge"
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -77,78 +75,23 @@ func appendLength(out []byte, n int) []byte {
 	return binary.LittleEndian.AppendUint32(out, uint32(n)) //nolint:gosec // G115: frames are far below 4 GiB.
 }
 
+// appendMessage appends a message as a frame.
+func appendMessage(out []byte, m proto.Message) ([]byte, error) {
+	at := len(out)
+	out, err := proto.MarshalOptions{}.MarshalAppend(appendLength(out, 0), m)
+	if err != nil {
+		return nil, err
+	}
+	binary.LittleEndian.PutUint32(out[at:], uint32(len(out)-at-headerSize)) //nolint:gosec // G115: frames are far below 4 GiB.
+	return out, nil
+}
+
 // appendReturn appends what ends an event: an empty frame, and an RpcReturn
-// that holds only its sequence number, field 1.
+// that holds only its sequence number.
 func appendReturn(out []byte, sequence int64) []byte {
-	n := protowire.SizeTag(1) + protowire.SizeVarint(uint64(sequence)) //nolint:gosec // G115: protobuf encodes an int64 this way.
-	out = append(out, 0, 0, 0, 0)
-	out = binary.LittleEndian.AppendUint32(out, uint32(n)) //nolint:gosec // G115: at most 11.
-	out = protowire.AppendTag(out, 1, protowire.VarintType)
-	return protowire.AppendVarint(out, uint64(sequence)) //nolint:gosec // G115: protobuf encodes an int64 this way.
-}
-
-// eventCall is a cmd_handle_event.
-type eventCall struct {
-	sequence int64
-	instance int32
-	phase    []byte
-}
-
-// parseEvent reads an RpcCall that holds a cmd_handle_event and nothing
-// unusual, without allocating. Whatever else there may be is left to the
-// protobuf library; see the fuzz target that compares the two.
-func parseEvent(frame []byte) (call eventCall, ok bool) {
-	const sequence, handleEvent = 1, 36
-	for len(frame) > 0 {
-		number, kind, n := protowire.ConsumeTag(frame)
-		if n < 0 {
-			return call, false
-		}
-		frame = frame[n:]
-		switch {
-		case number == sequence && kind == protowire.VarintType:
-			v, n := protowire.ConsumeVarint(frame)
-			if n < 0 {
-				return call, false
-			}
-			call.sequence, frame = int64(v), frame[n:] //nolint:gosec // G115: protobuf encodes an int64 this way.
-		case number == handleEvent && kind == protowire.BytesType && !ok:
-			v, n := protowire.ConsumeBytes(frame)
-			if n < 0 || !call.parseBody(v) {
-				return call, false
-			}
-			frame, ok = frame[n:], true
-		default:
-			return call, false
-		}
+	out, err := appendMessage(appendFrame(out, nil), &kong_plugin_protocol.RpcReturn{Sequence: sequence})
+	if err != nil {
+		panic(fmt.Errorf("encode a return: %w", err)) // a number can always be encoded
 	}
-	return call, ok
-}
-
-func (call *eventCall) parseBody(body []byte) bool {
-	const instanceID, eventName = 1, 2
-	for len(body) > 0 {
-		number, kind, n := protowire.ConsumeTag(body)
-		if n < 0 {
-			return false
-		}
-		body = body[n:]
-		switch {
-		case number == instanceID && kind == protowire.VarintType:
-			v, n := protowire.ConsumeVarint(body)
-			if n < 0 {
-				return false
-			}
-			call.instance, body = int32(v), body[n:] //nolint:gosec // G115: protobuf encodes an int32 this way.
-		case number == eventName && kind == protowire.BytesType:
-			v, n := protowire.ConsumeBytes(body)
-			if n < 0 || !utf8.Valid(v) { // which the library refuses
-				return false
-			}
-			call.phase, body = v, body[n:]
-		default:
-			return false
-		}
-	}
-	return true
+	return out
 }

@@ -23,7 +23,8 @@ const (
 // standard error at a level that is invisible by default, and takes log calls
 // only during an event, so messages wait here for the next one.
 type relay struct {
-	now func() time.Time
+	plugin string // begins each line: Kong names the place in its own code alone
+	now    func() time.Time
 
 	waiting atomic.Int32 // len(queue), to look at without the lock
 	mu      sync.Mutex
@@ -36,8 +37,8 @@ type relayed struct {
 	text  string
 }
 
-func newRelay(now func() time.Time) *relay {
-	return &relay{now: now, last: map[string]time.Time{}}
+func newRelay(plugin string, now func() time.Time) *relay {
+	return &relay{plugin: plugin, now: now, last: map[string]time.Time{}}
 }
 
 func (r *relay) add(record slog.Record) {
@@ -48,7 +49,7 @@ func (r *relay) add(record slog.Record) {
 		return
 	}
 	r.last[record.Message] = now
-	r.queue = append(r.queue, relayed{record.Level, relayText(record)})
+	r.queue = append(r.queue, relayed{record.Level, r.plugin + ": " + relayText(record)})
 	r.waiting.Store(int32(len(r.queue))) //nolint:gosec // G115: at most relayQueue.
 }
 

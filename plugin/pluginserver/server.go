@@ -35,17 +35,18 @@ type Server struct {
 	relay     *relay
 	log       *slog.Logger
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	unused time.Time // since when there have been no connections
+	wg     sync.WaitGroup
 }
 
 // New prepares the plugin. The context ends what the plugin does in the
 // background; it must outlive Serve.
 func New(ctx context.Context, config Config) (*Server, error) {
 	config.setDefaults()
-	s := &Server{config: config, plugin: config.Plugin, conns: map[*conn]struct{}{}}
-	s.relay = newRelay(config.Now)
+	s := &Server{config: config, plugin: config.Plugin, conns: map[*conn]struct{}{}, unused: config.Now()}
+	s.relay = newRelay(config.Plugin.Name, config.Now)
 	s.log = slog.New(relayHandler{Handler: config.Process.Log.Handler(), relay: s.relay})
 	config.Process.Log = s.log
 	start, err := config.Plugin.New(ctx, config.Process)
@@ -94,7 +95,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	// Handlers outlive ctx by the time it takes to drain.
 	handlers, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	err := s.accept(handlers, listener)
+	err := s.accept(handlers, listener, ctx.Done())
 	if ctx.Err() != nil {
 		err = nil
 	}
@@ -103,18 +104,36 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-func (s *Server) accept(ctx context.Context, listener net.Listener) error {
+const (
+	// acceptWait is how long the server waits at first, and at most, when a connection
+	// cannot be accepted, above all for want of file descriptors; as in net/http.
+	acceptWait, acceptWaitMost = 5 * time.Millisecond, time.Second
+	// acceptSilence is the least time between two log lines about it.
+	acceptSilence = time.Minute
+)
+
+func (s *Server) accept(ctx context.Context, listener net.Listener, ended <-chan struct{}) error {
+	var wait time.Duration
+	var said time.Time
 	for {
 		nc, err := listener.Accept()
 		if err != nil {
 			var temporary interface{ Temporary() bool }
-			if errors.As(err, &temporary) && temporary.Temporary() { // too many open files
-				s.log.ErrorContext(ctx, "accept failed", slog.Any("err", err))
-				time.Sleep(10 * time.Millisecond)
-				continue
+			if !errors.As(err, &temporary) || !temporary.Temporary() {
+				return fmt.Errorf("accept: %w", err)
 			}
-			return fmt.Errorf("accept: %w", err)
+			if now := s.config.Now(); said.IsZero() || now.Sub(said) >= acceptSilence {
+				said = now
+				s.log.ErrorContext(ctx, "connections cannot be accepted, trying again", slog.Any("err", err))
+			}
+			wait = min(max(2*wait, acceptWait), acceptWaitMost)
+			select {
+			case <-ended:
+			case <-time.After(wait):
+			}
+			continue
 		}
+		wait = 0
 		c := newConn(ctx, s, nc)
 		s.mu.Lock()
 		s.conns[c] = struct{}{}
@@ -123,9 +142,17 @@ func (s *Server) accept(ctx context.Context, listener net.Listener) error {
 			c.serve()
 			s.mu.Lock()
 			delete(s.conns, c)
+			s.unused = s.config.Now()
 			s.mu.Unlock()
 		})
 	}
+}
+
+// idle returns the number of open connections, and since when there are none.
+func (s *Server) idle() (connections int, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns), s.unused
 }
 
 func (s *Server) drain() {

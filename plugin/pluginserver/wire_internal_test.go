@@ -11,10 +11,8 @@ import (
 	"time"
 
 	"github.com/Kong/go-pdk"
-	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
-	"google.golang.org/protobuf/proto"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 )
 
 // scripted is a connection that brings fixed bytes in pieces, and notes each
@@ -129,56 +127,6 @@ func FuzzReplies(f *testing.F) {
 	})
 }
 
-// The quick parser must agree with the protobuf library where it answers.
-func FuzzParseEvent(f *testing.F) {
-	seed := func(m *kong_plugin_protocol.RpcCall) {
-		data, err := proto.Marshal(m)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	seed(eventMessage(7, 3, "access"))
-	seed(eventMessage(-1, -1, ""))
-	seed(&kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdCloseInstance{
-		CmdCloseInstance: &kong_plugin_protocol.CmdCloseInstance{InstanceId: 9},
-	}})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		got, ok := parseEvent(data)
-		if !ok {
-			return
-		}
-		var want kong_plugin_protocol.RpcCall
-		if err := proto.Unmarshal(data, &want); err != nil {
-			t.Fatalf("the library refuses it: %v", err)
-		}
-		e := want.GetCmdHandleEvent()
-		if got.sequence != want.GetSequence() || e == nil || got.instance != e.GetInstanceId() || string(got.phase) != e.GetEventName() {
-			t.Fatalf("got %+v, want %v", got, &want)
-		}
-	})
-}
-
-func eventMessage(sequence int64, instance int32, phase string) *kong_plugin_protocol.RpcCall {
-	return &kong_plugin_protocol.RpcCall{Sequence: sequence, Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
-		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: instance, EventName: phase},
-	}}
-}
-
-func TestUsualEventIsParsedQuickly(t *testing.T) {
-	data, err := proto.Marshal(eventMessage(7, 3, "access"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, ok := parseEvent(data)
-	if !ok || got.sequence != 7 || got.instance != 3 || string(got.phase) != "access" {
-		t.Errorf("got %+v %v", got, ok)
-	}
-	if n := testing.AllocsPerRun(100, func() { parseEvent(data) }); n != 0 {
-		t.Errorf("%v allocations, want none", n)
-	}
-}
-
 func TestATurnIsOneWrite(t *testing.T) {
 	conn := &scripted{in: frames("\x0a\x01x", ""), piece: 3}
 	w := newWire(conn, 1000)
@@ -191,18 +139,6 @@ func TestATurnIsOneWrite(t *testing.T) {
 	}
 	if len(conn.writes) != 2 {
 		t.Errorf("%d writes for two calls: %q", len(conn.writes), conn.writes)
-	}
-}
-
-func TestReturnIsWhatTheLibraryWrites(t *testing.T) {
-	for _, sequence := range []int64{1, 127, 128, 1 << 40, -1} {
-		encoded, err := proto.Marshal(&kong_plugin_protocol.RpcReturn{Sequence: sequence})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, want := appendReturn(nil, sequence), appendFrame(frames(""), encoded); !bytes.Equal(got, want) {
-			t.Errorf("%d: got %x, want %x", sequence, got, want)
-		}
 	}
 }
 

@@ -50,24 +50,17 @@ func fieldOf(f reflect.StructField) Field {
 
 func specOf(f reflect.StructField) Spec {
 	spec := Spec{Type: typeName(f)}
-	if spec.Type == "array" {
-		spec.Elements = &Spec{Type: "string"}
-	}
 	if text, ok := f.Tag.Lookup("default"); ok {
-		spec.Default = value(f, "default", spec.Type, text)
+		spec.Default = value(f, spec.Type, text)
 	}
 	if text, ok := f.Tag.Lookup("one_of"); ok {
+		check(spec.Type == "string", f, "one_of", "only strings have choices")
 		for item := range strings.SplitSeq(text, ",") {
-			spec.OneOf = append(spec.OneOf, value(f, "one_of", spec.Type, item))
+			spec.OneOf = append(spec.OneOf, item)
 		}
 	}
 	if text, ok := f.Tag.Lookup("between"); ok {
 		spec.Between = bounds(f, spec.Type, text)
-	}
-	if text, ok := f.Tag.Lookup("len_min"); ok {
-		n, err := strconv.Atoi(text)
-		check(err == nil && n >= 0 && (spec.Type == "string" || spec.Type == "array"), f, "len_min", "want a length")
-		spec.LenMin = &n
 	}
 	if spec.Match = f.Tag.Get("match"); spec.Match != "" {
 		_, err := Pattern(spec.Match)
@@ -77,31 +70,27 @@ func specOf(f reflect.StructField) Spec {
 }
 
 func typeName(f reflect.StructField) string {
-	switch {
-	case f.Type.Kind() == reflect.String:
+	switch f.Type.Kind() {
+	case reflect.String:
 		return "string"
-	case f.Type.Kind() == reflect.Bool:
+	case reflect.Bool:
 		return "boolean"
-	case f.Type.Kind() == reflect.Float64:
-		return "number"
-	case f.Type.Kind() == reflect.Int, f.Type.Kind() == reflect.Int64 && f.Type.PkgPath() == "":
+	case reflect.Int:
 		return "integer"
-	case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.String:
-		return "array"
 	}
-	panic(fmt.Sprintf("schema: field %s: Kong has no type for %s", f.Name, f.Type))
+	panic(fmt.Sprintf("schema: field %s: there is no type here for %s", f.Name, f.Type))
 }
 
-func value(f reflect.StructField, tag, kind, text string) any {
-	if kind == "string" {
-		return text
+func value(f reflect.StructField, kind, text string) any {
+	var v any = text
+	var err error
+	switch kind {
+	case "boolean":
+		v, err = strconv.ParseBool(text)
+	case "integer":
+		v, err = strconv.ParseInt(text, 10, 64)
 	}
-	var v any
-	check(json.Unmarshal([]byte(text), &v) == nil, f, tag, "not a "+kind)
-	if n, ok := v.(float64); ok && kind == "integer" {
-		v = int64(n)
-	}
-	check(typeFault(kind, v) == "", f, tag, "not a "+kind)
+	check(err == nil, f, "default", "not a "+kind)
 	return v
 }
 
@@ -109,8 +98,7 @@ func bounds(f reflect.StructField, kind, text string) []int64 {
 	low, high, ok := strings.Cut(text, ",")
 	least, err1 := strconv.ParseInt(low, 10, 64)
 	greatest, err2 := strconv.ParseInt(high, 10, 64)
-	number := kind == "integer" || kind == "number"
-	check(ok && err1 == nil && err2 == nil && least <= greatest && number, f, "between", "want two numbers")
+	check(ok && err1 == nil && err2 == nil && least <= greatest && kind == "integer", f, "between", "want two numbers")
 	return []int64{least, greatest}
 }
 

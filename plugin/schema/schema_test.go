@@ -10,15 +10,12 @@ import (
 )
 
 type sample struct {
-	Name   string   `json:"name" required:"true" description:"a name that is required"`
-	URL    string   `json:"url" match:"^https?://" description:"where to find the thing"`
-	Secret string   `json:"secret" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"may be a reference"`
-	Mode   string   `json:"mode" default:"fast" one_of:"fast,safe" description:"how it is to be done"`
-	Leeway int      `json:"leeway" required:"true" default:"5" between:"0,60" description:"seconds of clock skew"`
-	Share  float64  `json:"share" description:"a part of the whole"`
-	On     bool     `json:"on" default:"true" description:"whether it is on"`
-	Text   string   `json:"text" len_min:"0" description:"may be empty here"`
-	Tags   []string `json:"tags" len_min:"1" description:"labels of the thing"`
+	Name   string `json:"name" required:"true" description:"a name that is required"`
+	URL    string `json:"url" match:"^https?://" description:"where to find the thing"`
+	Secret string `json:"secret" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"may be a reference"`
+	Mode   string `json:"mode" default:"fast" one_of:"fast,safe" description:"how it is to be done"`
+	Leeway int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"seconds of clock skew"`
+	On     bool   `json:"on" default:"true" description:"whether it is on"`
 }
 
 func TestValidate(t *testing.T) {
@@ -29,8 +26,7 @@ func TestValidate(t *testing.T) {
 	}{
 		{"minimal", map[string]any{"name": "n"}, nil},
 		{"everything", map[string]any{
-			"name": "n", "url": "https://x", "secret": "redis://x", "mode": "safe", "leeway": 60,
-			"share": 0.5, "on": false, "text": "", "tags": []any{"a"},
+			"name": "n", "url": "https://x", "secret": "redis://x", "mode": "safe", "leeway": 60, "on": false,
 		}, nil},
 		{"numbers as JSON decodes them", map[string]any{"name": "n", "leeway": float64(7)}, nil},
 		{"reference in a referenceable field", map[string]any{"name": "n", "secret": "{vault://env/x}"}, nil},
@@ -47,13 +43,12 @@ func TestValidate(t *testing.T) {
 		{"not a boolean", map[string]any{"name": "n", "on": "yes"}, []string{"in 'on': expected a boolean"}},
 		{"not a choice", map[string]any{"name": "n", "mode": "slow"}, []string{"in 'mode': expected one of: fast, safe"}},
 		{"no match", map[string]any{"name": "n", "url": "ftp://x"}, []string{"in 'url': invalid value"}},
-		{"not a list", map[string]any{"name": "n", "tags": "a"}, []string{"in 'tags': expected an array"}},
-		{"list too short", map[string]any{"name": "n", "tags": []any{}}, []string{"in 'tags': length must be at least 1"}},
-		{"wrong element", map[string]any{"name": "n", "tags": []any{"a", 1}}, []string{"in 'tags[1]': expected a string"}},
-		{"a hole in a list", map[string]any{"name": "n", "tags": []any{nil}}, []string{"in 'tags[0]': required field missing"}},
-		{"reference without a secret", map[string]any{"name": "n", "secret": "{vault://env/}"}, []string{
-			"in 'secret': invalid reference: it must name a vault and a secret, as in {vault://env/name}",
-		}},
+		{"null in the place of a default", map[string]any{"name": "n", "leeway": nil}, []string{"in 'leeway': required field missing"}},
+		{"null where nothing is needed", map[string]any{"name": "n", "mode": nil, "url": nil}, nil},
+		{"a whole number with a fraction of zero", map[string]any{"name": "n", "leeway": 5.0}, nil},
+		// Kong takes it, and sends an empty string to the plugin.
+		{"reference without a secret", map[string]any{"name": "n", "secret": "{vault://env/}"}, nil},
+		{"reference that is not closed", map[string]any{"name": "n", "secret": "{vault://env/x"}, []string{"in 'secret': invalid value"}},
 	}
 	// The stand-in gateway reads the schema from a dump, so that must judge alike.
 	direct := schema.Of("sample", sample{})
@@ -68,62 +63,6 @@ func TestValidate(t *testing.T) {
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("%s: got %q, want %q", source, got, tt.want)
 				}
-			}
-		})
-	}
-}
-
-func TestCheckNested(t *testing.T) {
-	zero, text := 0.0, schema.Spec{Type: "string"}
-	record := schema.Spec{Type: "record", Fields: []schema.Field{
-		{Name: "limit", Spec: schema.Spec{Type: "number", Gt: &zero}},
-		{Name: "redis", Spec: schema.Spec{Type: "record", Fields: []schema.Field{
-			{Name: "port", Spec: schema.Spec{Type: "integer", Between: []int64{0, 65535}}},
-			{Name: "host", Spec: schema.Spec{Type: "string", Required: true}},
-		}}},
-		{Name: "headers", Spec: schema.Spec{Type: "map", Keys: &schema.Spec{Type: "string", Match: "^[abc]+$"}, Values: &schema.Spec{Type: "array", Elements: &text}}},
-		{Name: "sources", Spec: schema.Spec{Type: "set", Elements: &schema.Spec{Type: "record", Fields: []schema.Field{{Name: "ip", Spec: text}}}}},
-		{Name: "even", Spec: schema.Spec{Type: "integer", CustomValidator: func(v any) string {
-			if v.(int)%2 != 0 {
-				return "must be even"
-			}
-			return ""
-		}}},
-		{Name: "service", Spec: schema.Spec{Type: "foreign"}},
-	}, CustomValidator: func(v any) string {
-		if v.(map[string]any)["limit"] == nil {
-			return "a limit is needed"
-		}
-		return ""
-	}}
-	tests := []struct {
-		name   string
-		values map[string]any
-		want   []string
-	}{
-		{"right", map[string]any{"limit": 0.5, "redis": map[string]any{"host": "h"}, "headers": map[string]any{"a": []any{"b"}}, "even": 2, "service": "s"}, nil},
-		{"not above", map[string]any{"limit": 0}, []string{"in 'limit': value must be greater than 0"}},
-		{"in a record", map[string]any{"limit": 1, "redis": map[string]any{"port": 70000, "prt": 1}}, []string{
-			"in 'redis.host': required field missing", "in 'redis.port': value should be between 0 and 65535", "in 'redis.prt': unknown field",
-		}},
-		{"not a record", map[string]any{"limit": 1, "redis": "h"}, []string{"in 'redis': expected a record"}},
-		{"not a map", map[string]any{"limit": 1, "headers": []any{}}, []string{"in 'headers': expected a map"}},
-		{"keys and values of a map", map[string]any{"limit": 1, "headers": map[string]any{"A": []any{}, "b": "c"}}, []string{
-			"in 'headers.A': invalid value", "in 'headers.b': expected an array",
-		}},
-		{"a record in a set", map[string]any{"limit": 1, "sources": []any{map[string]any{"ip": 1}}}, []string{"in 'sources[0].ip': expected a string"}},
-		{"a custom rule", map[string]any{"limit": 1, "even": 3}, []string{"in 'even': must be even"}},
-		{"not a reference to an entity", map[string]any{"limit": 1, "service": 7}, []string{"in 'service': expected a name or an id"}},
-		{"a rule of the whole", map[string]any{}, []string{"in '': a limit is needed"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var got []string
-			for _, f := range schema.Check(record, tt.values) {
-				got = append(got, f.String())
-			}
-			if !slices.Equal(got, tt.want) {
-				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
@@ -159,7 +98,7 @@ func TestSchemaInKongsLanguage(t *testing.T) {
 }
 
 func TestFillAndDecode(t *testing.T) {
-	filled := schema.Fill(schema.Of("sample", sample{}), map[string]any{"name": "n", "leeway": 7, "on": nil})
+	filled := schema.Fill(schema.Of("sample", sample{}), map[string]any{"name": "n", "leeway": 7})
 	data, err := json.Marshal(filled)
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ type Auth struct {
 	Leeway       int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
 	// Revocation is RevocationRequired or RevocationOptional.
 	Revocation string `json:"revocation" required:"true" default:"required" one_of:"required,optional" description:"What to do until it is known which tokens were revoked: required answers 503, optional lets tokens pass that may have been revoked."`
+	BeatMaxAge int    `json:"beat_max_age" required:"true" default:"15" between:"2,300" description:"Seconds after which, without a sign that the campaign in Redis is complete, a user without a grant is told grant=unknown. Longer than an election of MongoDB."`
 	CacheSize  int    `json:"cache_size" required:"true" default:"100000" between:"1,10000000" description:"How many verified tokens each plugin process remembers."`
 }
 
@@ -45,12 +46,14 @@ type Tag struct {
 	JWKSURL      string `json:"jwks_url" required:"true" match:"^https?://" description:"Where the public keys are: the identity service's /.well-known/jwks.json."`
 	RedisURL     string `json:"redis_url" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file."`
 	Leeway       int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
-	ClaimTimeout int    `json:"claim_timeout" required:"true" default:"250" between:"10,5000" description:"Milliseconds a claim may take; then the login is answered with status pending."`
-	Replicas     int    `json:"replicas" required:"true" default:"0" between:"0,5" description:"How many Redis replicas must have a claim before it is said to be granted."`
+	ClaimTimeout int    `json:"claim_timeout" required:"true" default:"250" between:"10,5000" description:"Milliseconds for which the rank of a login is looked up; then the login is answered with status pending."`
 }
 
 // LeewayDuration is Leeway as a duration.
 func (a Auth) LeewayDuration() time.Duration { return time.Duration(a.Leeway) * time.Second }
+
+// BeatMaxAgeDuration is BeatMaxAge as a duration.
+func (a Auth) BeatMaxAgeDuration() time.Duration { return time.Duration(a.BeatMaxAge) * time.Second }
 
 // LeewayDuration is Leeway as a duration.
 func (t Tag) LeewayDuration() time.Duration { return time.Duration(t.Leeway) * time.Second }

@@ -1,5 +1,8 @@
 //go:build linux
 
+// Package edge holds the benchmark of the two plugins: `make bench-edge`
+// drives their programs over the unix socket as one of Kong's workers does,
+// beside a plugin on go-pdk's own server that makes the same two calls.
 package edge_test
 
 import (
@@ -15,8 +18,8 @@ import (
 
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 	"github.com/earlybird/earlybird/plugin/schema"
 	"github.com/earlybird/earlybird/plugin/settings"
 )

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 )
 
 // process is a plugin's program at work.

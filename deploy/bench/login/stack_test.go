@@ -215,6 +215,26 @@ func (s *stack) pid(t testing.TB) string {
 	return ""
 }
 
+// cpuOf is how much CPU time a process has used, by the ticks of 10 ms that
+// proc(5) counts in.
+func cpuOf(t testing.TB, pid string) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, err := strconv.Atoi(fields[11])
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, err := strconv.Atoi(fields[12])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // peak is the most resident memory of identity since forgetPeak, in KiB.
 func (s *stack) peak(t testing.TB) int {
 	t.Helper()

@@ -20,11 +20,11 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
+	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/kong"
-	"github.com/earlybird/earlybird/plugin/kongwire"
-	"github.com/earlybird/earlybird/plugin/plugintest"
 	pluginsettings "github.com/earlybird/earlybird/plugin/settings"
 )
 
@@ -38,7 +38,8 @@ type edge struct {
 	seen []*http.Request
 }
 
-func newEdge(t *testing.T) *edge {
+// newEdge takes plugins to append to those of kong.yml.
+func newEdge(t *testing.T, plugins string) *edge {
 	t.Helper()
 	e := &edge{identity: plugintest.NewIdentity(t)}
 	redisURL := "redis://" + miniredis.RunT(t).Addr()
@@ -49,8 +50,12 @@ func newEdge(t *testing.T) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
+	declarative = append(declarative, plugins...)
+	if err := kong.Validate("kong.yml", declarative); err != nil {
+		t.Fatal(err)
+	}
 	g, err := gateway.New(gateway.Config{Declarative: declarative, External: map[string]gateway.External{
-		pluginsettings.AuthName: startAuth(t),
+		pluginsettings.AuthName: startPlugin(t, pluginsettings.AuthName),
 		pluginsettings.TagName: { // on the login route alone, which is not asked here
 			Info:   kongwire.PluginInfo{Name: pluginsettings.TagName, Phases: []string{"response"}, Schema: pluginsettings.TagSchema()},
 			Plugin: kongwire.NewPlugin(kongwire.Config{Name: pluginsettings.TagName, Socket: "none"}),
@@ -84,15 +89,15 @@ func (e *edge) service(t *testing.T) (address string) {
 	return server.URL
 }
 
-// startAuth builds and starts earlybird-auth as Kong does.
-func startAuth(t *testing.T) gateway.External {
+// startPlugin builds and starts a plugin as Kong does.
+func startPlugin(t *testing.T, name string) gateway.External {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "gw") // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	program := filepath.Join(testserver.Programs(t, pluginsettings.AuthName), pluginsettings.AuthName)
+	program := filepath.Join(testserver.Programs(t, name), name)
 	dump, err := kongwire.Query(t.Context(), program, "-dump", "-kong-prefix", folder)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +117,7 @@ func startAuth(t *testing.T) gateway.External {
 			t.Fatal("the plugin does not listen")
 		}
 	}
-	plugin := kongwire.NewPlugin(kongwire.Config{Name: pluginsettings.AuthName, Socket: dump.SocketPath})
+	plugin := kongwire.NewPlugin(kongwire.Config{Name: name, Socket: dump.SocketPath})
 	t.Cleanup(plugin.Close)
 	return gateway.External{Info: dump.Plugins[0], Plugin: plugin}
 }
@@ -150,7 +155,7 @@ func (e *edge) send(t *testing.T, request string) (status int, seen *http.Reques
 // TestNobodyForgesTheHeader: what reaches the service is the plugin's header,
 // whole, or none at all, and none at all means not authenticated.
 func TestNobodyForgesTheHeader(t *testing.T) {
-	e := newEdge(t)
+	e := newEdge(t, "")
 	t.Run("in a trailer", e.trailer)
 	t.Run("on unprotected routes", e.unprotected)
 	raw, claims := e.identity.Token(t, "u")

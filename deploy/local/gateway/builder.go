@@ -2,9 +2,9 @@ package gateway
 
 import (
 	"fmt"
-	"net/url"
+	"net/http"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -42,19 +42,12 @@ func (b *builder) build(file declarative) {
 }
 
 func (b *builder) upstream(entity upstreamEntity) *upstream {
-	if !slices.Contains([]string{"", "round-robin", "least-connections"}, entity.Algorithm) {
-		b.skip(fmt.Sprintf("upstream %s: algorithm %s (round-robin instead)", entity.Name, entity.Algorithm))
+	if entity.Algorithm != "least-connections" {
+		b.skip(fmt.Sprintf("upstream %s: another algorithm than least-connections", entity.Name))
 	}
 	u := newUpstream(entity, b.gateway.log)
 	for _, t := range entity.Targets {
-		if t.Weight != nil && *t.Weight != 100 {
-			b.skip(fmt.Sprintf("upstream %s: weights of targets", entity.Name))
-		}
-		address := t.Target
-		if !strings.Contains(address, ":") {
-			address += ":8000" // Kong's default port of a target
-		}
-		u.add(address)
+		u.add(t.Target)
 	}
 	if active := entity.Healthchecks.Active; active.Type != "" && active.Type != "http" {
 		b.skip(fmt.Sprintf("upstream %s: active health checks of type %s", entity.Name, active.Type))
@@ -65,42 +58,27 @@ func (b *builder) upstream(entity upstreamEntity) *upstream {
 
 // service is where requests are proxied to.
 type service struct {
-	path           string
-	address        string    // host and port
-	upstream       *upstream // nil when the host is not the name of one
-	retries        int
-	connectTimeout time.Duration
-	readTimeout    time.Duration
+	upstream    *upstream
+	retries     int
+	readTimeout time.Duration
+	transport   http.RoundTripper
 }
 
-// Kong's defaults for a service.
-const (
-	defaultTimeout = 60_000 // milliseconds
-	defaultRetries = 5
-)
-
 func (b *builder) service(entity serviceEntity, global []handler) {
-	if entity.URL != "" {
-		b.applyURL(&entity)
-	}
 	if entity.Protocol != "" && entity.Protocol != "http" {
-		b.fault("service '%s' in 'protocol': the stand-in speaks http to services, not %s", entity.Name, entity.Protocol)
-	}
-	port := entity.Port
-	if port == 0 {
-		port = 80
+		b.fault("service '%s' in 'protocol': the stand-in speaks http to services", entity.Name)
 	}
 	s := &service{
-		path: entity.Path, address: entity.Host + ":" + strconv.Itoa(port), retries: defaultRetries,
-		connectTimeout: milliseconds(entity.ConnectTimeout), readTimeout: milliseconds(entity.ReadTimeout),
-	}
-	if entity.Retries != nil {
-		s.retries = *entity.Retries
+		retries: entity.Retries, readTimeout: milliseconds(entity.ReadTimeout),
+		transport: newTransport(milliseconds(entity.ConnectTimeout)),
 	}
 	for _, u := range b.gateway.upstreams {
 		if u.name == entity.Host {
 			s.upstream = u
 		}
+	}
+	if s.upstream == nil {
+		b.fault("service '%s' in 'host': the stand-in wants the name of an upstream in the file", entity.Name)
 	}
 	own := merge(global, b.plugins("service '"+entity.Name+"' ", entity.Plugins))
 	for _, r := range entity.Routes {
@@ -108,38 +86,25 @@ func (b *builder) service(entity serviceEntity, global []handler) {
 	}
 }
 
-func (b *builder) applyURL(entity *serviceEntity) {
-	u, err := url.Parse(entity.URL)
-	if err != nil {
-		b.fault("service '%s' in 'url': not a URL", entity.Name) // which may hold a password
-		return
-	}
-	entity.Protocol, entity.Host, entity.Path = u.Scheme, u.Hostname(), u.Path
-	entity.Port, _ = strconv.Atoi(u.Port())
-}
-
-func milliseconds(n int) time.Duration {
-	if n == 0 {
-		n = defaultTimeout
-	}
-	return time.Duration(n) * time.Millisecond
-}
+func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func (b *builder) route(entity routeEntity, s *service, inherited []handler) {
-	if len(entity.Protocols) > 0 && !slices.Contains(entity.Protocols, "http") {
-		b.skip("route " + entity.Name + ": it takes https only")
-		return
+	if entity.StripPath == nil || *entity.StripPath || entity.PreserveHost {
+		b.fault("route '%s': the stand-in wants strip_path: false, and no preserve_host", entity.Name)
 	}
 	r := &route{
-		name: entity.Name, service: s, preserveHost: entity.PreserveHost,
-		stripPath: entity.StripPath == nil || *entity.StripPath,
-		plugins:   inOrder(merge(inherited, b.plugins("route '"+entity.Name+"' ", entity.Plugins))),
+		name: entity.Name, service: s,
+		plugins: inOrder(merge(inherited, b.plugins("route '"+entity.Name+"' ", entity.Plugins))),
 	}
-	ways, err := matches(r, entity)
-	if err != nil {
-		b.faults = append(b.faults, err)
+	for _, path := range entity.Paths {
+		pattern, isRegex := strings.CutPrefix(path, "~")
+		regex, err := regexp.Compile("^(?:" + pattern + ")")
+		if !isRegex || err != nil {
+			b.fault("route '%s' in 'paths': the stand-in wants a tilde and a regular expression", entity.Name)
+			continue
+		}
+		b.gateway.matches = append(b.gateway.matches, match{route: r, methods: entity.Methods, regex: regex})
 	}
-	b.gateway.matches = append(b.gateway.matches, ways...)
 }
 
 // merge returns the handlers with the more specific configuration of a plugin

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-
-	"github.com/earlybird/earlybird/kong"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // correlationID gives every request an id, unless the client brought one.
@@ -76,16 +78,19 @@ func requestSizeLimiting(o *options) handler {
 	return handler{priority: 951, access: access}
 }
 
+// clearHeader is the one function that the stand-in understands of Lua.
+var clearHeader = regexp.MustCompile(`^kong\.service\.request\.clear_header\("([a-zA-Z0-9_-]+)"\)$`)
+
 // preFunction removes headers; other Lua has no effect here.
 func preFunction(o *options) handler {
 	var names []string
-	for _, code := range take(o, "access", []any{}) {
-		name, known := kong.ClearedHeader(fmt.Sprint(code))
-		if !known {
+	for _, code := range texts(o, "access") {
+		found := clearHeader.FindStringSubmatch(strings.TrimSpace(code))
+		if found == nil {
 			o.builder.skip("plugin pre-function: the Lua of config.access")
 			continue
 		}
-		names = append(names, name)
+		names = append(names, found[1])
 	}
 	access := func(_ context.Context, e *exchange) error {
 		for _, name := range names {
@@ -94,4 +99,48 @@ func preFunction(o *options) handler {
 		return nil
 	}
 	return handler{priority: 1_000_000, access: access}
+}
+
+// cors answers preflights and says which origins may read an answer. An origin
+// is one as browsers send it, not an expression.
+func cors(o *options) handler {
+	origins, methods := texts(o, "origins"), strings.Join(texts(o, "methods"), ",")
+	headers, exposed := strings.Join(texts(o, "headers"), ","), strings.Join(texts(o, "exposed_headers"), ",")
+	maxAge, credentials := take(o, "max_age", 0), take(o, "credentials", false)
+	allow := func(e *exchange, header http.Header) {
+		header.Add("Vary", "Origin")
+		origin := e.request.Header.Get("Origin")
+		if len(origins) == 1 {
+			origin = origins[0] // Kong does not look at the request's then
+		}
+		if slices.Contains(origins, origin) {
+			header.Set("Access-Control-Allow-Origin", origin)
+		}
+		if credentials {
+			header.Set("Access-Control-Allow-Credentials", "true")
+		}
+	}
+	preflight := func(e *exchange) bool {
+		asked := e.request.Header
+		return e.request.Method == http.MethodOptions && asked.Get("Origin") != "" && asked.Get("Access-Control-Request-Method") != ""
+	}
+	return handler{
+		priority: 2000,
+		access: func(_ context.Context, e *exchange) error {
+			if !preflight(e) {
+				return nil
+			}
+			header := http.Header{"Access-Control-Allow-Methods": {methods}, "Access-Control-Allow-Headers": {headers}, "Access-Control-Max-Age": {strconv.Itoa(maxAge)}}
+			allow(e, header)
+			e.exit = &reply{status: http.StatusOK, header: header}
+			return nil
+		},
+		header: func(e *exchange, header http.Header) {
+			if preflight(e) {
+				return
+			}
+			allow(e, header)
+			header.Set("Access-Control-Expose-Headers", exposed)
+		},
+	}
 }

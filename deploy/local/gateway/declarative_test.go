@@ -4,36 +4,36 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
 	"github.com/earlybird/earlybird/kong"
-	"github.com/earlybird/earlybird/plugin/kongwire"
 	eb "github.com/earlybird/earlybird/plugin/settings"
 )
 
-// The stand-in refuses what `earlybird kong validate` refuses, in its words:
-// the tests of package kong have every kind of fault.
+// TestFaultsAreListed: all faults in the plugins' config at once, in Kong's
+// words.
 func TestFaultsAreListed(t *testing.T) {
 	guard := &fakePlugin{name: "guard", phase: "access", event: func(*kongCalls) {}}
 	file := `
 _format_version: "3.0"
+upstreams: [{name: u, targets: [{target: "h:1"}]}]
 services:
   - name: svc
-    host: h
-    retries: lots
+    host: u
     routes:
-      - {name: a, paths: ["~/a("]}
-      - {name: b, paths: ["b"]}
-      - {name: c, paths: ["/c"], plugins: [{name: guard, config: {level: 61, extra: 1}}]}
-      - {name: d, paths: ["/d"], plugins: [{name: pre-function, config: {access: x = 1}}]}
+      - {name: a, paths: ["~/a("], strip_path: false}
+      - {name: b, paths: ["/b"]}
+      - {name: c, paths: ["~/c"], strip_path: false, plugins: [{name: guard, config: {level: 61, extra: 1}}]}
+      - {name: d, paths: ["~/d"], strip_path: false, plugins: [{name: pre-function, config: {access: x = 1}}]}
 `
 	_, err := gateway.New(gateway.Config{Declarative: []byte(file), External: map[string]gateway.External{"guard": guard.serve(t)}})
 	if err == nil {
 		t.Fatal("a wrong file is accepted")
 	}
 	for _, want := range []string{
-		"line 6: services.svc.retries: expected an integer", "routes.a.paths[0]: ", "routes.b.paths[0]: ",
-		"plugins.guard.config.level: value should be between 0 and 60", "config.extra: unknown field", "config.word: required field missing",
-		"pre-function.config.access: expected an array",
+		"route 'a' in 'paths'", "route 'b' in 'paths'", "route 'b': the stand-in wants strip_path: false",
+		"route 'c' plugin 'guard' in 'level': value should be between 0 and 60", "in 'extra': unknown field", "in 'word': required field missing",
+		"route 'd' plugin 'pre-function' in 'access': expected",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)
@@ -41,17 +41,17 @@ services:
 	}
 }
 
-func TestWhatIsNoFileOfKongIsRefused(t *testing.T) {
+// TestWhatTheStandInDoesNotKnowIsRefused: nothing of a file is left out in
+// silence.
+func TestWhatTheStandInDoesNotKnowIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
-		"an unknown field":      {"_format_version: \"3.0\"\nservices: [{name: a, hostt: b}]", "services.a.hostt: unknown field"},
-		"a wrong type":          {"_format_version: \"3.0\"\nservices: {}", "services: expected a list"},
-		"another version":       {"_format_version: \"1.1\"", "_format_version"},
-		"not YAML":              {"{", "read kong.yml"},
-		"a second document":     {"_format_version: \"3.0\"\n---\na: b", "second document"},
-		"a plugin not there":    {"_format_version: \"3.0\"\nplugins: [{name: guard}]", "Kong has no plugin of this name"},
-		"unknown here alone":    {"_format_version: \"3.0\"\nupstreams: [{name: a, slots: 100}]", "slots"},
-		"a service over https":  {"_format_version: \"3.0\"\nservices: [{name: a, host: b, protocol: https}]", "the stand-in speaks http to services"},
-		"a service without one": {"_format_version: \"3.0\"\nservices: [{name: a}]", "services.a.host: required field missing"},
+		"an unknown field":              {"services: [{name: a, hostt: b}]", "field hostt not found"},
+		"a field of Kong's":             {"upstreams: [{name: a, slots: 100}]", "field slots not found"},
+		"a wrong type":                  {"services: {}", "cannot unmarshal"},
+		"not YAML":                      {"{", "read kong.yml"},
+		"a service over https":          {"services: [{name: a, host: b, protocol: https}]", "the stand-in speaks http to services"},
+		"a service without an upstream": {"services: [{name: a, host: b}]", "the name of an upstream"},
+		"a merge key that Kong takes":   {"upstreams: [&a {name: a}, {<<: *a, slots: 1}]", "field slots not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := gateway.New(gateway.Config{Declarative: []byte(c.file)})

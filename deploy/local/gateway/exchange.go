@@ -22,7 +22,6 @@ type exchange struct {
 	request  *http.Request // as the client sent it
 	clientIP string
 	route    *route
-	matched  string // the part of the path the route matched
 	path     string // normalized
 
 	upstream http.Header // what the service will see; plugins change it
@@ -33,8 +32,7 @@ type exchange struct {
 	// the service's headers; in the response phase it is the answer's header.
 	downstream http.Header
 	answer     *reply // from the response phase on: what the client will get
-	service    *reply // from the response phase on: the service's own answer
-	serviceRaw []byte // and its body
+	serviceRaw []byte // from the response phase on: the body of the service's answer
 
 	correlationID string
 	exit          *reply // set by a plugin that ends the request
@@ -65,12 +63,8 @@ func withoutUnderscores(header http.Header) http.Header {
 	return kept
 }
 
-// nginx's limits on a request's head, which Kong leaves as they are: a line,
-// and the four buffers for lines together.
-const (
-	maxHeaderLine = 8 << 10
-	maxHeaders    = 4 * maxHeaderLine
-)
+// maxHeaderLine is nginx's limit on a line of a request's head, in bytes.
+const maxHeaderLine = 8 << 10
 
 // maxBody is client_max_body_size of kong.conf, in bytes.
 const maxBody = 2 << 20
@@ -79,14 +73,9 @@ const maxBody = 2 << 20
 // it, or nil.
 func (e *exchange) malformed() *reply {
 	r := e.request
-	if len(r.Method)+len(r.RequestURI)+len(r.Proto)+4 > maxHeaderLine {
-		return e.failure(http.StatusRequestURITooLong, "URI too long")
-	}
-	total := 0
 	for name, values := range r.Header {
 		for _, value := range values {
-			line := len(name) + len(value) + 4 // ": " and CR LF
-			if total += line; line > maxHeaderLine || total > maxHeaders {
+			if len(name)+len(value)+4 > maxHeaderLine { // ": " and CR LF
 				return e.failure(http.StatusBadRequest, "Request header or cookie too large")
 			}
 		}
@@ -154,7 +143,6 @@ func (e *exchange) responsePhase(ctx context.Context) *reply {
 		e.gateway.log.ErrorContext(ctx, "the service broke off its answer", "request_id", e.id, "err", err)
 		return e.failure(http.StatusBadGateway, "An invalid response was received from the upstream server")
 	}
-	e.service = &reply{status: e.answer.status, header: e.answer.header.Clone()}
 	e.serviceRaw = body
 	e.answer.body = bytes.NewReader(body)
 	e.downstream = e.answer.header // from here on plugins change the answer itself

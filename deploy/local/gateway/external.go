@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/plugin/schema"
 )
 
@@ -29,6 +29,9 @@ func (b *builder) external(where string, entity pluginEntity, external External)
 	where += "plugin '" + entity.Name + "' "
 	b.sequence++
 	id, sequence := uuid(), b.sequence
+	for _, f := range schema.Validate(external.Info.Schema, entity.Config) {
+		b.fault("%s%s", where, f)
+	}
 	config := schema.Fill(external.Info.Schema, entity.Config)
 	if refs := b.resolve(where, external.Info.Schema, config); len(refs) > 0 {
 		config["$refs"] = refs

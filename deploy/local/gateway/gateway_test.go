@@ -180,7 +180,7 @@ func TestWhatTheServiceSees(t *testing.T) {
 	got := s.service()
 	for name, want := range map[string]string{
 		"Earlybird": "", "X-User_id": "", "X-Named": "", "X-Request-Id": "mine",
-		"X-Forwarded-For": "10.0.0.1, 127.0.0.1", "X-Forwarded-Proto": "http", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Path": "/open",
+		"X-Forwarded-For": "10.0.0.1, 127.0.0.1", "X-Forwarded-Proto": "http", "Te": "",
 	} {
 		if value := got.Header.Get(name); value != want {
 			t.Errorf("the service sees %s: %q, want %q", name, value, want)
@@ -281,7 +281,7 @@ func TestInstanceConfig(t *testing.T) {
 }
 
 func TestResponsePlugin(t *testing.T) {
-	var body kong_plugin_protocol.ByteString
+	var body kong_plugin_protocol.RawBodyResult
 	mode := "tag"
 	s := newSetup(t,
 		settings{
@@ -304,8 +304,8 @@ func TestResponsePlugin(t *testing.T) {
 		})
 	a := s.do(t, "POST", "/tagged", nil, "")
 	a.want(t, http.StatusCreated, `{"token":"t"}`)
-	if string(body.GetV()) != `{"token":"t"}` || a.Header.Get("Earlybird") != "status=granted" {
-		t.Errorf("the plugin read %q, the client sees %q", body.GetV(), a.Header.Get("Earlybird"))
+	if string(body.GetContent()) != `{"token":"t"}` || a.Header.Get("Earlybird") != "status=granted" {
+		t.Errorf("the plugin read %q, the client sees %q", body.GetContent(), a.Header.Get("Earlybird"))
 	}
 	mode = "exit"
 	a = s.do(t, "POST", "/tagged", nil, "")
@@ -364,8 +364,8 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// TestWhereRequestsAreReadDifferently holds the differences from Kong that the
-// package's comment names.
+// TestWhereRequestsAreReadDifferently holds the differences from Kong that
+// deploy/README.md names.
 func TestWhereRequestsAreReadDifferently(t *testing.T) {
 	s := newSetup(t, settings{})
 	for name, c := range map[string]struct {

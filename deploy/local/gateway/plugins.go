@@ -25,6 +25,7 @@ var bundled = map[string]func(*options) handler{
 	"request-size-limiting": requestSizeLimiting,
 	"rate-limiting":         rateLimiting,
 	"pre-function":          preFunction,
+	"cors":                  cors,
 }
 
 // plugins configures the plugins of the file, of a service or of a route;
@@ -74,6 +75,15 @@ func take[T any](o *options, field string, fallback T) T {
 		return fallback
 	}
 	return typed
+}
+
+// texts reads a list of strings.
+func texts(o *options, field string) []string {
+	var all []string
+	for _, item := range take(o, field, []any{}) {
+		all = append(all, fmt.Sprint(item))
+	}
+	return all
 }
 
 // rest names the fields that were not read.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -17,20 +16,9 @@ import (
 // errNoTarget reports that no target of an upstream is healthy.
 var errNoTarget = errors.New("failure to get a peer from the ring-balancer")
 
-// dialTimeout is the key of a request's connect timeout in its context.
-type dialTimeout struct{}
-
-func newTransport() *http.Transport {
-	var dialer net.Dialer
+func newTransport(connectTimeout time.Duration) http.RoundTripper {
 	return &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if timeout, ok := ctx.Value(dialTimeout{}).(time.Duration); ok {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, timeout)
-				defer cancel()
-			}
-			return dialer.DialContext(ctx, network, address)
-		},
+		DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
 		DisableCompression:  true, // answers pass as they are
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     55 * time.Second,
@@ -47,7 +35,7 @@ func (e *exchange) forward(ctx context.Context) (*reply, error) {
 	header := e.upstreamHeader()
 	s := e.route.service
 	for attempt := 0; ; attempt++ {
-		address, done, err := s.pick()
+		address, done, err := s.upstream.pick()
 		if err != nil {
 			return nil, err
 		}
@@ -63,14 +51,6 @@ func (e *exchange) forward(ctx context.Context) (*reply, error) {
 	}
 }
 
-// pick chooses where to send a request; done is to be called when it is over.
-func (s *service) pick() (address string, done func(), err error) {
-	if s.upstream == nil {
-		return s.address, func() {}, nil
-	}
-	return s.upstream.pick()
-}
-
 func retriable(method string, err error) bool {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
@@ -81,21 +61,17 @@ func retriable(method string, err error) bool {
 
 // ask sends the request to one address.
 func (e *exchange) ask(ctx context.Context, address string, header http.Header, body []byte) (*reply, error) {
-	s := e.route.service
-	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, dialTimeout{}, s.connectTimeout))
-	timer := time.AfterFunc(s.connectTimeout+s.readTimeout, func() { cancel(context.DeadlineExceeded) })
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(e.route.service.readTimeout, func() { cancel(context.DeadlineExceeded) })
 	request, err := http.NewRequestWithContext(ctx, e.request.Method, "http://"+address, bytes.NewReader(body))
 	if err != nil {
 		cancel(nil)
 		return nil, fmt.Errorf("request to the service: %w", err)
 	}
 	// Opaque is sent as it is, without another decoding and encoding.
-	request.URL = &url.URL{Scheme: "http", Host: address, Opaque: e.route.upstreamPath(e.path, e.matched), RawQuery: e.request.URL.RawQuery}
+	request.URL = &url.URL{Scheme: "http", Host: address, Opaque: e.path, RawQuery: e.request.URL.RawQuery}
 	request.Header = header.Clone()
-	if e.route.preserveHost {
-		request.Host = e.request.Host
-	}
-	response, err := e.gateway.client.RoundTrip(request) //nolint:bodyclose // whoever sends the reply closes its body
+	response, err := e.route.service.transport.RoundTrip(request) //nolint:bodyclose // whoever sends the reply closes its body
 	timer.Stop()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -116,31 +92,14 @@ func (e *exchange) upstreamHeader() http.Header {
 	header := e.upstream.Clone()
 	e.dropNamedInConnection(header)
 	for _, name := range hopByHop {
-		if name != "Te" || !listed(header.Values(name), "trailers") {
-			header.Del(name)
-		}
+		header.Del(name)
 	}
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = nil // none, instead of Go's own
 	}
-	forwarded := e.clientIP
-	if prior := e.request.Header.Values("X-Forwarded-For"); len(prior) > 0 {
-		forwarded = strings.Join(prior, ", ") + ", " + e.clientIP
-	}
-	header.Set("X-Forwarded-For", forwarded)
+	header.Set("X-Forwarded-For", strings.Join(append(e.request.Header.Values("X-Forwarded-For"), e.clientIP), ", "))
 	header.Set("X-Forwarded-Proto", "http")
-	header.Set("X-Forwarded-Host", hostname(e.request.Host))
-	if local, ok := e.request.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
-		header.Set("X-Forwarded-Port", strconv.Itoa(local.Port))
-	}
-	header.Set("X-Forwarded-Path", e.request.URL.EscapedPath())
-	header.Del("X-Forwarded-Prefix")
-	if e.route.stripPath && e.matched != "/" {
-		header.Set("X-Forwarded-Prefix", e.matched)
-	}
-	header.Set("X-Real-Ip", e.clientIP)
 	header.Set("X-Kong-Request-Id", e.id)
-	header.Set("Via", strings.Join(append(e.request.Header.Values("Via"), "1.1 "+serverName), ", "))
 	return header
 }
 
@@ -174,17 +133,6 @@ func clearHopByHop(header http.Header) {
 	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Trailer", "Transfer-Encoding", "Upgrade"} {
 		header.Del(name)
 	}
-}
-
-func listed(lines []string, name string) bool {
-	for _, line := range lines {
-		for _, item := range strings.Split(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(item), name) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // upstreamFailure is Kong's answer when the service could not be asked.

@@ -8,10 +8,6 @@ import (
 	"strconv"
 )
 
-// serverName is what the stand-in says in Via, where Kong says kong and its
-// version: nobody should take one for the other.
-const serverName = "earlybird-local"
-
 // reply is an answer on its way to the client.
 type reply struct {
 	status int

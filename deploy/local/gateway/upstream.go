@@ -18,7 +18,6 @@ import (
 // A target is one address here, also when its name stands for several.
 type upstream struct {
 	name   string
-	least  bool // to the target with the fewest requests in flight
 	checks activeEntity
 	log    *slog.Logger
 
@@ -37,20 +36,20 @@ type target struct {
 }
 
 func newUpstream(entity upstreamEntity, log *slog.Logger) *upstream {
-	return &upstream{name: entity.Name, least: entity.Algorithm == "least-connections", checks: entity.Healthchecks.Active, log: log}
+	return &upstream{name: entity.Name, checks: entity.Healthchecks.Active, log: log}
 }
 
 func (u *upstream) add(address string) { u.targets = append(u.targets, &target{address: address}) }
 
-// pick chooses a healthy target, the next in turn or the least busy; done is
-// to be called when the request is over.
+// pick chooses the healthy target with the fewest requests in flight, the next in
+// turn of several; done is to be called when the request is over.
 func (u *upstream) pick() (address string, done func(), err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var chosen *target
 	for i := range u.targets {
 		t := u.targets[(u.next+i)%len(u.targets)]
-		if t.down || chosen != nil && (!u.least || t.inFlight >= chosen.inFlight) {
+		if t.down || chosen != nil && t.inFlight >= chosen.inFlight {
 			continue
 		}
 		chosen = t

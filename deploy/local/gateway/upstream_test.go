@@ -21,7 +21,7 @@ func TestPick(t *testing.T) {
 		}
 		return address, done
 	}
-	t.Run("round robin", func(t *testing.T) {
+	t.Run("in turn while all are idle", func(t *testing.T) {
 		u := newUpstream(upstreamEntity{}, slog.New(slog.DiscardHandler))
 		u.add("a")
 		u.add("b")
@@ -36,7 +36,7 @@ func TestPick(t *testing.T) {
 		}
 	})
 	t.Run("least connections", func(t *testing.T) {
-		u := newUpstream(upstreamEntity{Algorithm: "least-connections"}, slog.New(slog.DiscardHandler))
+		u := newUpstream(upstreamEntity{}, slog.New(slog.DiscardHandler))
 		u.add("a")
 		u.add("b")
 		first, _ := pick(t, u)
@@ -59,8 +59,8 @@ func TestPick(t *testing.T) {
 
 func TestHealthChecksTakeATargetOutAndIn(t *testing.T) {
 	var broken atomic.Bool
-	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if broken.Load() {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if broken.Load() && r.URL.Path == "/whatever/the/file/says" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}))
@@ -72,12 +72,12 @@ upstreams:
     targets: [{target: "` + strings.TrimPrefix(service.URL, "http://") + `"}]
     healthchecks:
       active:
-        http_path: /livez
+        http_path: /whatever/the/file/says
         timeout: 1
         healthy: {interval: 0.01, successes: 2, http_statuses: [200]}
         unhealthy: {interval: 0.01, http_failures: 2, tcp_failures: 2, http_statuses: [503]}
 services:
-  - {name: s, host: u, routes: [{name: r, paths: ["/"]}]}
+  - {name: s, host: u, connect_timeout: 1000, read_timeout: 5000, routes: [{name: r, paths: ["~/"], strip_path: false}]}
 `)})
 	if err != nil {
 		t.Fatal(err)

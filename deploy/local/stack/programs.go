@@ -15,11 +15,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
 	"github.com/earlybird/earlybird/identity/linger"
 	"github.com/earlybird/earlybird/kong"
-	"github.com/earlybird/earlybird/plugin/kongwire"
 )
 
 // startIdentity runs the identity service and waits until it is ready.

@@ -16,7 +16,8 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/local/mongodb"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
@@ -71,13 +72,13 @@ func ping(ctx context.Context, client redis.UniversalClient) error {
 }
 
 // startMiniredis serves the embedded Redis. It keeps nothing on disk: identity
-// restores the campaign from MongoDB after a restart.
+// fills it from MongoDB after a restart.
 func (s *stack) startMiniredis(ctx context.Context) error {
 	server := miniredis.NewMiniRedis()
 	if err := server.StartAddr(s.cfg.Redis); err != nil {
 		return fmt.Errorf("start the embedded redis: %w", err)
 	}
-	s.redis = "miniredis, embedded and in memory alone: here a grant that was told may be lost with kill -9"
+	s.redis = "miniredis, embedded and in memory alone"
 	s.start(ctx, func(ctx context.Context) error {
 		defer server.Close()
 		tick := time.NewTicker(time.Second)
@@ -104,22 +105,30 @@ func (s *stack) firstCampaign(ctx context.Context) error {
 		return fmt.Errorf("first campaign: %w", err)
 	}
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }()
-	_, err = store.Newest(ctx)
-	if !errors.Is(err, campaign.ErrNoCampaign) {
-		return err
-	}
 	client, err := redisdb.Connect(redisdb.Config{URL: s.cfg.redisURL()})
 	if err != nil {
 		return fmt.Errorf("first campaign: %w", err)
 	}
 	defer func() { _ = client.Close() }()
 	admin := campaign.NewAdmin(campaign.AdminConfig{
-		Ledger: store, Board: campaign.NewBoard(client), Users: store, By: "earlybird-local", Now: time.Now,
+		Store: store, Mirror: mirror.New(mirror.Config{Redis: client}), By: "earlybird-local",
 	})
-	_, err = admin.Start(ctx, campaign.StartRequest{
-		Name: "Early Bird", Description: "30 % off for the first 100 who log in", Slots: 100, Discount: 30, Waitlist: campaign.DefaultWaitlist,
-	})
-	if err != nil {
+	log, err := admin.Read(ctx)
+	var damage *campaign.DamageError
+	if errors.As(err, &damage) || err == nil && log.Latest() != nil {
+		return nil // identity and the command line say more
+	}
+	if err == nil {
+		_, err = admin.Commit(ctx, campaign.Start(campaign.Settings{
+			Name: "Early Bird", Description: "30 % off for the first 100 who log in", Slots: 100, Discount: 30, Waitlist: campaign.DefaultWaitlist,
+		}))
+	}
+	var foreign *campaign.ForeignError
+	switch {
+	case errors.As(err, &foreign):
+		s.seed = "No campaign was opened: " + err.Error()
+		return nil
+	case err != nil:
 		return fmt.Errorf("first campaign: %w", err)
 	}
 	s.seed = "A campaign was opened: the first 100 who log in get 30 % off."

@@ -240,10 +240,12 @@ func (c *Cluster) Committed(number int64) []campaign.Entry {
 
 // History are the entries of all campaigns that a majority has, in the order in
 // which it came to have them.
-func (c *Cluster) History() []campaign.Entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	found := slices.Collect(maps.Values(c.primary.committed))
+func (c *Cluster) History() []campaign.Entry { return c.Backup().History() }
+
+// History are the entries of all campaigns, in the order in which a majority came
+// to have them.
+func (b Backup) History() []campaign.Entry {
+	found := slices.Collect(maps.Values(b.committed))
 	slices.SortFunc(found, func(a, b *document) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.key.campaign, b.key.campaign), cmp.Compare(a.key.seq, b.key.seq))
 	})

@@ -236,6 +236,9 @@ func TestCluster(t *testing.T) {
 			c.shows(c.a, 1)
 			c.reads(c.b, 1, "b")
 			c.reads(c.a, 0, "outage")
+			if err := <-done; !outage.Is(err) {
+				t.Errorf("append to the old primary: %v, want an outage", err)
+			}
 			healed := time.Now()
 			done = later(c.a, entry(2, "a"))
 			synctest.Wait()

@@ -93,6 +93,10 @@ type terms struct {
 	campaign, limit, discount int64
 }
 
+func (s Summary) terms() *terms {
+	return &terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, discount: s.Settings.Discount}
+}
+
 // User is a user whom a View watches.
 type User struct {
 	id      string
@@ -106,6 +110,7 @@ type knowledge struct {
 	position       int64 // 0: none
 	voided         bool
 	kept           *Grant // a grant from before the mirror fell back
+	ahead          *terms // for an answer from beyond At: those that came with it
 }
 
 // NewView returns a View that knows nothing.
@@ -144,7 +149,7 @@ func (v *View) Release(u *User) {
 
 // Grant is what is known of the user's grant now. It waits for nothing.
 func (v *View) Grant(u *User) (Grant, Knowledge) {
-	k, t := u.known.Load(), v.terms.Load()
+	t, k := v.terms.Load(), u.known.Load() // in this order: of two changes the user's is stored first
 	switch {
 	case k == nil && v.live.Load():
 		return Grant{}, Unread
@@ -165,6 +170,9 @@ func (v *View) Grant(u *User) (Grant, Knowledge) {
 }
 
 func (t *terms) grant(k *knowledge) (Grant, bool) {
+	if k.ahead != nil && t.Before(k.ahead.Place) {
+		t = k.ahead
+	}
 	if k.voided || k.position < 1 || k.position > t.limit {
 		return Grant{}, false
 	}
@@ -211,7 +219,11 @@ func (v *View) Learn(u *User, s Standing) (Grant, Knowledge) {
 	v.follow(s.Summary)
 	// The stream may have brought later news of this user while the answer came.
 	if k := u.known.Load(); k == nil || k.Before(s.Place) {
-		u.known.Store(&knowledge{Place: s.Place, position: s.Position, voided: s.Voided})
+		news := knowledge{Place: s.Place, position: s.Position, voided: s.Voided}
+		if v.at.Before(s.Place) {
+			news.ahead = s.terms() // for this user alone: voids of others may be on their way
+		}
+		u.known.Store(&news)
 	}
 	return v.Grant(u)
 }
@@ -279,13 +291,12 @@ func (v *View) apply(e Logged) {
 			}
 		}
 	}
-	if t := *v.terms.Load(); t.Before(e.Place) {
-		t.Place, t.limit = e.Place, e.Entry.Limit
-		if e.Entry.Settings != nil {
-			t.discount = e.Entry.Settings.Discount
-		}
-		v.terms.Store(&t)
+	t := *v.terms.Load()
+	t.Place, t.limit = e.Place, e.Entry.Limit
+	if e.Entry.Settings != nil {
+		t.discount = e.Entry.Settings.Discount
 	}
+	v.terms.Store(&t)
 }
 
 // know keeps what an entry says of a user, unless something later is known.
@@ -301,16 +312,15 @@ func (v *View) usable(s Summary) bool {
 	return s.Intact && s.Origin != "" && (v.origin == "" || v.origin == s.Origin)
 }
 
-// follow moves on to the terms of a look at the mirror that is not before at. A
-// new epoch is another log: everything is forgotten.
+// follow takes in a look at the mirror that is not before at. A new epoch is
+// another log: everything is forgotten, and its terms hold. In the same one the
+// entries tell, in their order.
 func (v *View) follow(s Summary) {
 	v.origin = s.Origin
 	if !v.synced || s.Epoch != v.at.Epoch {
 		v.forget()
 		v.at, v.synced = s.Place, true
-	}
-	if t := v.terms.Load(); t == nil || t.Epoch != s.Epoch || t.Before(s.Place) {
-		v.terms.Store(&terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, discount: s.Settings.Discount})
+		v.terms.Store(s.terms())
 	}
 }
 
@@ -328,7 +338,7 @@ func (v *View) forget() {
 // in what now follows.
 func (v *View) fallBack(s Summary) {
 	for _, u := range v.users {
-		k, t := u.known.Load(), v.terms.Load()
+		t, k := v.terms.Load(), u.known.Load()
 		switch {
 		case k == nil:
 		case k.kept != nil:
@@ -343,7 +353,7 @@ func (v *View) fallBack(s Summary) {
 		}
 	}
 	v.at, v.fallen, v.beats.next = s.Place, true, nil
-	v.terms.Store(&terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, discount: s.Settings.Discount})
+	v.terms.Store(s.terms())
 	v.freshUntil.Store(0)
 }
 
@@ -388,8 +398,8 @@ type countableBeat struct {
 }
 
 // saw takes in a beat that the mirror had, as complete at place, when the own
-// clock told now. The first beat only sets the line; one too far below the line
-// counts for nothing.
+// clock told now. The first beat only sets the line, and so does one far above
+// it; one far below it counts for nothing.
 func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 	if beat.IsZero() || !beat.After(b.last) {
 		return
@@ -410,6 +420,9 @@ func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 			return
 		}
 		b.line = low.line
+	case offset > b.line+beatSlack: // the line was that of an old beat
+		b.line, b.at = offset, now
+		return
 	default:
 		b.line = max(offset, b.line-min(now-b.at, freshFor)/beatDrift)
 	}

@@ -1,120 +1,126 @@
-// Package argon2id is the Argon2id of golang.org/x/crypto/argon2 (RFC 9106) in
-// memory that is used again.
+// Package argon2id is Argon2id version 1.3 (RFC 9106) in memory that is used
+// again, with AVX-512 and AVX2.
 //
-// The library takes new memory for every hash, 19 MiB with the parameters of a
-// password. To clear it, to fetch its pages and to collect it as garbage takes
-// an eighth of a hash, and at any moment as much again waits for the garbage
-// collector. It has no way to pass memory in (https://go.dev/issue/36634 asks
-// for one), so this package calls the library's own steps by their names, which
-// the library does not export. Nothing of Argon2 is written anew here. A version
-// of the library without these names does not link. One in which they do
-// something else is found by the first New, which compares hashes with the
-// library's, and one in which they take something else by a test as well.
-//
-// When the library can be given memory, this package ends.
+// A hash is nearly all that a login costs. golang.org/x/crypto/argon2 takes new
+// memory for each, 19 MiB with the default parameters of a password, and has no
+// instructions newer than SSE4.1; this package makes two hashes in the time of
+// one of x/crypto's. Only the compression function has several forms: assembly,
+// which gen writes, and portable Go. BLAKE2b is x/crypto's, and New compares a
+// hash with x/crypto's. The build tag purego leaves the assembly out.
 package argon2id
+
+//go:generate go -C gen run . -pkg argon2id -out ../compress_amd64.s -stubs ../compress_amd64.go
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/blake2b"
 )
 
-// Memory is the memory of one hash at a time.
-type Memory struct {
-	blocks []block // zero, but during a hash
+// Config configures a Hasher.
+type Config struct {
+	MemoryKiB   uint32 // of the hashes that need no new memory
+	Concurrency int    // hashes at once
+	Form        string // one of Forms; empty: the fastest
 }
 
-// New returns memory for hashes of up to kib KiB. It is taken from the system
-// by the first hash that uses it, and given back when nobody holds the Memory.
-// It fails when the system refuses, and with a version of the library that this
-// package does not know.
-func New(kib uint32) (*Memory, error) {
-	if err := known(); err != nil {
+// Hasher makes hashes. It owns the memory of Concurrency hashes, which is zero
+// but during a hash. It is safe for concurrent use.
+type Hasher struct {
+	form form
+
+	mu    sync.Mutex
+	given sync.Cond
+	free  []*memory
+}
+
+// New returns a Hasher. It fails when the form is not one of Forms, and when
+// the form does not compute the hash of golang.org/x/crypto/argon2.
+func New(c Config) (*Hasher, error) { return newOf(c, forms()) }
+
+func newOf(c Config, all []form) (*Hasher, error) {
+	if c.MemoryKiB < 1 || c.Concurrency < 1 {
+		return nil, fmt.Errorf("argon2id: %d KiB for each of %d hashes at once: both must be at least 1", c.MemoryKiB, c.Concurrency)
+	}
+	chosen := slices.IndexFunc(all, func(f form) bool { return c.Form == "" || c.Form == f.name })
+	if chosen < 0 {
+		return nil, fmt.Errorf("argon2id: no form %q of the compression function on this processor; it has %q", c.Form, Forms())
+	}
+	h := &Hasher{form: all[chosen]}
+	h.given.L = &h.mu
+	for range c.Concurrency {
+		h.free = append(h.free, newMemory(c.MemoryKiB))
+	}
+	if err := h.check(); err != nil {
 		return nil, err
 	}
-	mapped, err := reserve(int(kib) * blockSize)
-	if err != nil {
-		return nil, fmt.Errorf("argon2id: memory of %d KiB: %w", kib, err)
-	}
-	m := &Memory{blocks: blocksOf(mapped, kib)}
-	runtime.AddCleanup(m, release, mapped)
-	return m, nil
+	return h, nil
 }
 
-// checkKiB is no multiple of what a hash is divided into.
-const checkKiB = 67
+// Form returns the form of the compression function that h uses.
+func (h *Hasher) Form() string { return h.form.name }
 
-// known checks the library once. It does so in memory of Go's: the least that is
-// touched of a Memory is a huge page.
-var known = sync.OnceValue(func() error {
-	return (&Memory{blocks: make([]block, checkKiB)}).check()
-})
-
-// check compares two small hashes with the library's. No two numbers are the
-// same in both, so that none can be taken for another.
-func (m *Memory) check() error {
+// check compares a hash with x/crypto's: of two lanes and two passes, with
+// segments of more than the 128 blocks that share a block of addresses.
+func (h *Hasher) check() error {
+	const passes, kib, lanes = 2, 1100, 2
 	password, salt := []byte("password"), []byte("somesaltsomesalt")
-	for lanes := uint8(1); lanes <= 2; lanes++ {
-		want := argon2.IDKey(password, salt, 3, checkKiB, lanes, 32)
-		if !bytes.Equal(m.IDKey(password, salt, 3, checkKiB, lanes, 32), want) {
-			return errors.New("argon2id: not the hash of golang.org/x/crypto/argon2: built with a version that this package does not know")
-		}
+	key := make([]byte, 32)
+	h.IDKey(key, password, salt, passes, kib, lanes)
+	if !bytes.Equal(key, argon2.IDKey(password, salt, passes, kib, lanes, 32)) {
+		return fmt.Errorf("argon2id: the form %s does not compute the hash of golang.org/x/crypto/argon2 on this processor", h.form.name)
 	}
 	return nil
 }
 
-// IDKey returns what argon2.IDKey returns. It leaves nothing of the password in
-// the memory. A hash that needs more than m has is made in memory of its own,
-// which is given back with its end.
-func (m *Memory) IDKey(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte {
-	lanes := uint32(threads)
-	if time < 1 || lanes < 1 || memory < 2*syncPoints*lanes {
-		return argon2.IDKey(password, salt, time, memory, threads, keyLen)
-	}
-	if uint64(memory) > uint64(len(m.blocks)) {
-		mapped, err := reserve(int(memory) * blockSize)
-		if err != nil {
-			return argon2.IDKey(password, salt, time, memory, threads, keyLen)
-		}
-		defer release(mapped)
-		m = &Memory{blocks: blocksOf(mapped, memory)}
-	}
-	return m.hash(password, salt, time, memory, lanes, keyLen)
+// IDKey fills key, 4 to 64 bytes, with what argon2.IDKey of golang.org/x/crypto
+// returns for the same parameters. It panics, before it takes memory, when they
+// are not those of RFC 9106 section 3.1: at least one pass, one lane, and 8 KiB
+// for each lane. The lanes are computed one after the other.
+//
+// A hash that needs more than Config.MemoryKiB is made in new memory, which is
+// garbage afterwards. IDKey waits while Config.Concurrency hashes run.
+func (h *Hasher) IDKey(key, password, salt []byte, passes, kib uint32, lanes uint8) {
+	h.hash(key, inputs{password: password, salt: salt}, params{passes, kib, uint32(lanes)})
 }
 
-func (m *Memory) hash(password, salt []byte, time, memory, lanes, keyLen uint32) []byte {
-	h0 := initHash(password, salt, nil, nil, time, memory, lanes, keyLen, argon2id)
-	memory = memory / (syncPoints * lanes) * (syncPoints * lanes)
-	blocks := m.blocks[:memory]
-	defer func() {
-		clear(blocks)
-		runtime.KeepAlive(m) // whose end unmaps the blocks
-	}()
-	begin(blocks, &h0, lanes)
-	processBlocks(blocks, time, memory, lanes, argon2id)
-	return extractKey(blocks, memory, lanes, keyLen)
+// inputs are P, S, K and X of RFC 9106 section 3.1.
+type inputs struct{ password, salt, secret, data []byte }
+
+// params are t, m and p of RFC 9106 section 3.1.
+type params struct{ passes, kib, lanes uint32 }
+
+func (h *Hasher) hash(key []byte, in inputs, p params) {
+	if p.passes < 1 || p.lanes < 1 || p.kib < 2*syncPoints*p.lanes || len(key) < 4 || len(key) > blake2b.Size {
+		panic(fmt.Sprintf("argon2id: %d passes over %d KiB in %d lanes for %d bytes: must be at least 1, 8 KiB for each lane, 1, and 4 to 64 bytes",
+			p.passes, p.kib, p.lanes, len(key)))
+	}
+	m := h.take()
+	defer h.give(m)
+	m.hash(key, in, p, h.form.compress)
 }
 
-// begin fills the first two blocks of every lane (RFC 9106 section 3.2, steps 3
-// and 4).
-func begin(blocks []block, h0 *[blake2b.Size + 8]byte, lanes uint32) {
-	var raw [blockSize]byte
-	for lane := range lanes {
-		binary.LittleEndian.PutUint32(h0[blake2b.Size+4:], lane)
-		first := lane * (uint32(len(blocks)) / lanes) //nolint:gosec // below 2^32
-		for i := range uint32(2) {
-			binary.LittleEndian.PutUint32(h0[blake2b.Size:], i)
-			blake2bHash(raw[:], h0[:])
-			for word := range blocks[first+i] {
-				blocks[first+i][word] = binary.LittleEndian.Uint64(raw[8*word:])
-			}
-		}
+// take returns the memory that was given last: what never ran at the same time
+// takes no memory of the system's.
+func (h *Hasher) take() *memory {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.free) == 0 {
+		h.given.Wait()
 	}
+	last := len(h.free) - 1
+	m := h.free[last]
+	h.free = h.free[:last]
+	return m
+}
+
+func (h *Hasher) give(m *memory) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.free = append(h.free, m)
+	h.given.Signal()
 }

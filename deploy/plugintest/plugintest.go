@@ -23,8 +23,8 @@ import (
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/plugin/kongwire"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/schema"
 )
@@ -288,9 +288,10 @@ func (k *Kong) Event(c Config, r *Request) kongwire.Event {
 // Request is one request at the gateway: what the plugin may ask about it, and
 // what it did to it.
 type Request struct {
-	Header map[string]string // of the request, lower case names
-	Status int               // of the service's response
-	Body   []byte            // of the service's response
+	Header   map[string]string // of the request, lower case names
+	Status   int               // of the service's response
+	Answered map[string]string // headers of the service's response, lower case names
+	Body     []byte            // of the service's response
 	// Fail makes the call of this method end the event with an error.
 	Fail string
 
@@ -317,6 +318,10 @@ func (r *Request) Answer(method string, args []byte) (proto.Message, error) {
 		var name kong_plugin_protocol.String
 		err := proto.Unmarshal(args, &name)
 		return &kong_plugin_protocol.ByteString{V: []byte(r.Header[strings.ToLower(name.GetV())])}, err
+	case "kong.service.response.get_header":
+		var name kong_plugin_protocol.String
+		err := proto.Unmarshal(args, &name)
+		return &kong_plugin_protocol.ByteString{V: []byte(r.Answered[strings.ToLower(name.GetV())])}, err
 	case "kong.service.response.get_status", "kong.response.get_status":
 		return &kong_plugin_protocol.Int{V: int32(r.Status)}, nil //nolint:gosec // G115: an HTTP status has three digits.
 	case "kong.service.response.get_raw_body":

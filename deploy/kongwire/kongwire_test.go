@@ -14,7 +14,7 @@ import (
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/earlybird/earlybird/plugin/kongwire"
+	"github.com/earlybird/earlybird/deploy/kongwire"
 )
 
 func TestFrames(t *testing.T) {
