@@ -15,7 +15,7 @@ GOBUILD := CGO_ENABLED=0 $(GO)
 # How long each fuzz target runs, and which: what parses bytes from outside, and what is written in assembly.
 FUZZTIME ?= 20s
 FUZZ := ./identity/token:FuzzVerify ./identity/token:FuzzVerifySigned ./identity/token:FuzzParseAuthorization \
-	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./kong:FuzzValidate ./plugin/pluginserver:FuzzCalls \
+	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./kong:FuzzValidate ./plugin/pluginserver:FuzzCalls ./plugin/edge:FuzzParsePlacement \
 	./identity/password/argon2id:FuzzIDKey ./identity/password/argon2id:FuzzCompress
 
 .DEFAULT_GOAL := help

@@ -8,11 +8,11 @@ import (
 	"os"
 
 	"github.com/earlybird/earlybird/admin/command"
-	"github.com/earlybird/earlybird/identity/signals"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 func main() {
-	ctx, stop := signals.NotifyContext(context.Background())
+	ctx, stop := program.NotifyContext(context.Background())
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program whatever it is about
 	status := command.Run(ctx, os.Args, command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	stop()

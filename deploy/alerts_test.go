@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,4 +50,44 @@ func programText(t *testing.T, folder string) string {
 		t.Fatal(err)
 	}
 	return text.String()
+}
+
+var (
+	registered = regexp.MustCompile(`(?:Name: "earlybird_|(?:gauge|counter)\(")([a-z_]+)"`)
+	alert      = regexp.MustCompile(`alert: (\w+)\n\s+expr: (.*)\n(?:\s+for: .*\n)?\s+annotations: \{summary: ".+"\}`)
+)
+
+// TestMetricsAreOnThePage: docs/observing.md has every metric of identity.
+// Checked by leaving one out.
+func TestMetricsAreOnThePage(t *testing.T) {
+	page := read(t, "deploy/docs/observing.md")
+	found := registered.FindAllStringSubmatch(programText(t, "identity"), -1)
+	if len(found) < 30 {
+		t.Fatalf("only %d metrics found", len(found))
+	}
+	for _, match := range found {
+		name := "earlybird_" + strings.TrimPrefix(match[1], "earlybird_")
+		if !regexp.MustCompile("`" + name + "[`{]").MatchString(page) {
+			t.Errorf("%s is not on the page", name)
+		}
+	}
+}
+
+// TestTroubleRaisesAnAlarm: what stops logins from counting, or edges from
+// hearing of it, has its alarm, and each alarm says what to do or what it means.
+func TestTroubleRaisesAnAlarm(t *testing.T) {
+	file := read(t, "deploy/alerts.yml")
+	rules := alert.FindAllStringSubmatch(file, -1)
+	if len(rules) != strings.Count(file, "alert: ") {
+		t.Errorf("%d of %d alarms are of the form that this test reads", len(rules), strings.Count(file, "alert: "))
+	}
+	for _, trouble := range []string{
+		`earlybird_placements_total{status="retry"}`, "earlybird_campaign_ready", "earlybird_campaign_behind", "earlybird_campaign_damaged",
+		"earlybird_campaign_read_age_seconds", "earlybird_mirror_lag_entries", "earlybird_mirror_up", "earlybird_mirror_foreign",
+		"earlybird_clock_skew_seconds", "earlybird_revocations_foreign",
+	} {
+		if !slices.ContainsFunc(rules, func(rule []string) bool { return strings.Contains(rule[2], trouble) }) {
+			t.Errorf("no alarm looks at %s", trouble)
+		}
+	}
 }

@@ -74,12 +74,12 @@ func TestImports(t *testing.T) {
 // reader of its log, and on SIGHUP without draining.
 func TestSignalsAreTheSame(t *testing.T) {
 	for _, pkg := range []string{"./identity", "./admin", "./plugin/earlybird-auth", "./plugin/earlybird-tag"} {
-		if !slices.Contains(deps(t, pkg), "identity/signals") {
-			t.Errorf("%s does not use identity/signals", pkg)
+		if !slices.Contains(deps(t, pkg), "identity/program") {
+			t.Errorf("%s does not use identity/program", pkg)
 		}
 	}
-	if !strings.Contains(read(t, "deploy/local/main.go"), "signals.NotifyContext(") { // a module of its own
-		t.Error("deploy/local does not use identity/signals")
+	if !strings.Contains(read(t, "deploy/local/main.go"), "program.NotifyContext(") { // a module of its own
+		t.Error("deploy/local does not use identity/program")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/earlybird/earlybird/identity/version"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // Exit statuses.
@@ -38,7 +38,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:           "accounts, logins and tokens of Earlybird",
 		UsageText:       "earlybird-identity [flags]\nearlybird-identity [flags] healthcheck",
 		Description:     "Every flag can be set by the environment variable shown with it; a flag wins.",
-		Version:         version.String(),
+		Version:         program.Version(),
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		HideHelpCommand: true,

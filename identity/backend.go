@@ -25,7 +25,6 @@ import (
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
-	"github.com/earlybird/earlybird/identity/usercache"
 )
 
 // reconnectEvery is the time between two attempts to reach MongoDB at the
@@ -49,7 +48,7 @@ type backend struct {
 	store    atomic.Pointer[mongostore.Store] // nil until MongoDB has answered
 	campaign atomic.Pointer[campaign.Replica] // nil until then, too
 	ring     atomic.Pointer[keyring.Ring]     // nil until the keys have been read
-	users    *usercache.Cache                 // nil until the store is there
+	users    *account.UserCache               // nil until the store is there
 }
 
 // newBackend makes what needs no connection.
@@ -176,7 +175,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 	ring := b.ring.Load()
 	writer := revocation.NewWriter(revocation.WriterConfig{Store: b.store.Load(), Redis: b.redis, Feed: b.revoked})
 	var cacheErr error
-	b.users, cacheErr = usercache.New(usercache.Config{
+	b.users, cacheErr = account.NewUserCache(account.UserCacheConfig{
 		Source: b.store.Load(), Size: b.config.UserCacheSize, TTL: b.config.UserCacheTTL,
 	})
 	service, accountErr := account.NewService(account.ServiceConfig{
@@ -196,7 +195,11 @@ func (b *backend) services() (httpapi.Backend, error) {
 	})
 	tokens, tokensErr := token.NewCache(token.CacheConfig[struct{}]{Verifier: verifier, Size: b.config.TokenCacheSize})
 	b.campaign.Store(campaign.NewReplica(campaign.ReplicaConfig{
-		Store: b.store.Load(), Mirror: mirror.New(mirror.Config{Redis: b.redis}), Log: b.log,
+		Store: b.store.Load(),
+		Mirror: mirror.New(mirror.Config{
+			Redis: b.redis, Timeout: mirrorTimeout, Breaker: &redisdb.Breaker{Probe: mirrorTimeout},
+		}),
+		Log:    b.log,
 		Placed: b.metrics.Placed, Appended: b.metrics.Appended,
 	}))
 	return httpapi.Backend{
@@ -209,7 +212,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 // remembered.
 type accounts struct {
 	*account.Service
-	users   *usercache.Cache
+	users   *account.UserCache
 	metrics *telemetry.Metrics
 }
 
@@ -240,6 +243,9 @@ func (l limiter) Take(ctx context.Context, name, address string) (account.Pass, 
 
 // clockLeeway is how far the clocks of two replicas may differ, as at the edge.
 const clockLeeway = 5 * time.Second
+
+// mirrorTimeout bounds one call of the campaign's mirror: logins wait for it.
+const mirrorTimeout = 100 * time.Millisecond
 
 // publisher gives Redis the revocations that it lacks, and the feed what
 // MongoDB has.

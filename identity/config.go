@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/days"
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/program"
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
@@ -211,7 +211,7 @@ func setNumber[T int | uint32 | uint8](to *T, text string, least, most int) erro
 }
 
 func setDays(to *time.Duration, text string) (err error) {
-	*to, err = days.Parse(text)
+	*to, err = program.ParseDays(text)
 	return err
 }
 

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/earlybird/earlybird/identity/signals"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 func main() {
-	ctx, stop := signals.NotifyContext(context.Background())
+	ctx, stop := program.NotifyContext(context.Background())
 	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, os.Args)
 	stop()
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -53,7 +54,7 @@ func secretFile(t *testing.T) string {
 func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
 	const leak = "hunter2"
 	wrong := map[string]string{
-		"listen": "nowhere", "metrics-listen": "x:99999", "trusted-proxies": "10.0.0.1", "redis-replicas": "6",
+		"listen": "nowhere", "metrics-listen": "x:99999", "trusted-proxies": "10.0.0.1",
 		"issuer": leak, "audience": " ", "client-id": "", "key-secret-file": "", "argon2-memory-kib": "-1",
 		"argon2-time": "many", "argon2-parallelism": "0", "hash-concurrency": "x", "min-password-length": "7",
 		"min-password-score": "5", "address-limit": "1", "account-limit": "1/h", "account-address-limit": "0,1/h", "audit-retention": "1m",
@@ -413,12 +414,28 @@ func TestMongoComesUpLater(t *testing.T) {
 	}
 }
 
-// gate forwards connections once it is open, and drops them before.
+// gate forwards connections to MongoDB once it is open, and drops them before.
 type gate struct {
 	target   string
 	listener net.Listener
 	mu       sync.Mutex
 	opened   bool
+	refuse   func(request []byte) bool // cut the connection instead of forwarding; nil: forward all
+	change   func(answer []byte)       // change an answer in place; nil: leave it
+}
+
+// newGate returns an open gate before the server of a URL, and the URL through it.
+func newGate(t *testing.T, mongoURL string) (*gate, string) {
+	t.Helper()
+	at, err := url.Parse(mongoURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{target: at.Host}
+	g.listen(t)
+	g.open()
+	at.Host = g.listener.Addr().String()
+	return g, at.String()
 }
 
 func (g *gate) open() {
@@ -427,10 +444,17 @@ func (g *gate) open() {
 	g.opened = true
 }
 
-func (g *gate) isOpen() bool {
+// set changes what the gate lets through.
+func (g *gate) set(refuse func([]byte) bool, change func([]byte)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.opened
+	g.refuse, g.change = refuse, change
+}
+
+func (g *gate) rules() (opened bool, refuse func([]byte) bool, change func([]byte)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.opened, g.refuse, g.change
 }
 
 func (g *gate) listen(t *testing.T) {
@@ -456,7 +480,7 @@ func (g *gate) listen(t *testing.T) {
 
 func (g *gate) forward(in net.Conn) {
 	defer in.Close()
-	if !g.isOpen() {
+	if opened, _, _ := g.rules(); !opened {
 		return
 	}
 	out, err := net.Dial("tcp", g.target)
@@ -465,10 +489,37 @@ func (g *gate) forward(in net.Conn) {
 	}
 	defer out.Close()
 	go func() {
-		_, _ = io.Copy(out, in)
-		out.Close()
+		defer out.Close()
+		forwardMessages(out, in, func(request []byte) bool {
+			_, refuse, _ := g.rules()
+			return refuse == nil || !refuse(request)
+		})
 	}()
-	_, _ = io.Copy(in, out)
+	forwardMessages(in, out, func(answer []byte) bool {
+		if _, _, change := g.rules(); change != nil {
+			change(answer)
+		}
+		return true
+	})
+}
+
+// forwardMessages copies messages of MongoDB's wire protocol, which begin with
+// their length, until one is not let through.
+func forwardMessages(to io.Writer, from io.Reader, lets func(message []byte) bool) {
+	for {
+		var length [4]byte
+		if _, err := io.ReadFull(from, length[:]); err != nil {
+			return
+		}
+		message := make([]byte, binary.LittleEndian.Uint32(length[:]))
+		copy(message, length[:])
+		if _, err := io.ReadFull(from, message[4:]); err != nil || !lets(message) {
+			return
+		}
+		if _, err := to.Write(message); err != nil {
+			return
+		}
+	}
 }
 
 // TestStopFinishesWhatRuns tells the service to stop while a request is

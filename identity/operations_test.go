@@ -54,9 +54,10 @@ func read(t *testing.T, url string) (int, string) {
 
 func TestMetrics(t *testing.T) {
 	redis := testserver.Redis(t)
-	operations := freeAddress(t)
-	i := begin(t, map[string]string{"mongo-url": testserver.Mongo(t), "redis-url": redis.URL(), "metrics-listen": operations})
+	operations, mongo := freeAddress(t), testserver.Mongo(t)
+	i := begin(t, map[string]string{"mongo-url": mongo, "redis-url": redis.URL(), "metrics-listen": operations})
 	i.until(t, "/readyz", 200)
+	newConsole(t, mongo, redis.URL()).start(t, 100, 0)
 	_, user := i.do(t, "POST", "/users", alice, "")
 	token := i.login(t, alice)
 	for range 2 {
@@ -70,6 +71,10 @@ func TestMetrics(t *testing.T) {
 	if want := `"argon2id_form":"` + argon2id.Forms()[0] + `"`; !strings.Contains(i.logs.String(), want) {
 		t.Errorf("the log is without %s", want)
 	}
+	eventually(t, "Redis has the place", func() bool { // it is filled after the answer
+		_, text := read(t, "http://"+operations+"/metrics")
+		return strings.Contains(text, "\nearlybird_mirror_lag_entries 0")
+	})
 	_, text := read(t, "http://"+operations+"/metrics")
 	for _, want := range []string{
 		`earlybird_logins_total{outcome="success"} 1`,
@@ -86,11 +91,23 @@ func TestMetrics(t *testing.T) {
 		`earlybird_key_age_seconds `,
 		`earlybird_users_remembered 1`,
 		`earlybird_user_reads_remembered_total 1`,
-		`earlybird_backlog_known 1`,
-		`earlybird_ledger_undrained 0`,
-		`earlybird_ledger_lag_seconds 0`,
-		`earlybird_ledger_conflicts 0`,
-		`earlybird_expected_logins 0`,
+		`earlybird_placements_total{status="pending"} 1`,
+		`earlybird_placements_total{status="retry"} 0`,
+		`earlybird_placement_seconds_count 1`,
+		`earlybird_log_append_seconds_count{result="ok"} 1`,
+		`earlybird_places_given_total 1`,
+		`earlybird_campaign_ready 1`,
+		`earlybird_campaign_behind 0`,
+		`earlybird_campaign_damaged 0`,
+		`earlybird_campaign_queue 0`,
+		`earlybird_campaign_places 1`,
+		`earlybird_campaign_granted 1`,
+		`earlybird_campaign_remaining 99`,
+		`earlybird_campaign_read_age_seconds 0`,
+		`earlybird_clock_skew_seconds `,
+		`earlybird_mirror_lag_entries 0`,
+		`earlybird_mirror_up 1`,
+		`earlybird_mirror_foreign 0`,
 		`earlybird_revocations_ready 1`,
 		`earlybird_store_command_seconds_count{collection="credentials",command="insert",result="ok"} 1`,
 		`earlybird_http_request_seconds_count{route="POST /login",status="200"} 1`,
@@ -115,9 +132,10 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	redis.Stop()
-	if _, text := read(t, "http://"+operations+"/metrics"); !strings.Contains(text, "\nearlybird_backlog_known 0") || strings.Contains(text, "\nearlybird_ledger_undrained") {
-		t.Error("without Redis the backlog is said to be known")
-	}
+	eventually(t, "the metric says that Redis is down", func() bool {
+		_, text := read(t, "http://"+operations+"/metrics")
+		return strings.Contains(text, "\nearlybird_mirror_up 0")
+	})
 }
 
 // collector is an OTLP collector that keeps what it is sent.

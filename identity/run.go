@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/httpapi"
+	"github.com/earlybird/earlybird/identity/program"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
-	"github.com/earlybird/earlybird/identity/version"
 )
 
 // Time limits of the server. The idle one is longer than the 60 s for which
@@ -38,7 +38,7 @@ const (
 // nil, is told the address.
 func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)) error {
 	log := slog.New(httpapi.LogHandler(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: c.LogLevel})))
-	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: version.String(), Log: log})
+	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: program.Version(), Log: log})
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	registry.MustRegister(revocation.Metrics(func() []revocation.Stats { return []revocation.Stats{b.revoked.Stats()} })...)
 	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
 	api, err := httpapi.New(httpapi.Config{
-		Health: health, TrustedProxies: c.TrustedProxies, Version: version.String(), Metrics: registry, Log: log,
+		Health: health, TrustedProxies: c.TrustedProxies, Version: program.Version(), Metrics: registry, Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("http api: %w", err)
@@ -60,7 +60,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version.String())
+	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", program.Version())
 	if listening != nil {
 		listening(listener.Addr())
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/version"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // Streams are where a command reads answers and writes what it has to say:
@@ -136,7 +136,7 @@ func newApp(s Streams) *cli.App {
 		Name:            "earlybird",
 		Usage:           "run Earlybird's campaigns and its edge",
 		Description:     "Flags may stand before or after arguments. Example:\n\n   earlybird campaign status --output json\n\n" + storeHelp(),
-		Version:         version.String(),
+		Version:         program.Version(),
 		Reader:          s.In,
 		Writer:          s.Out,
 		ErrWriter:       s.Err,

@@ -9,7 +9,7 @@ import (
 
 	"github.com/earlybird/earlybird/admin/doctor"
 	"github.com/earlybird/earlybird/admin/output"
-	"github.com/earlybird/earlybird/identity/days"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 func doctorCommand() *cli.Command {
@@ -31,7 +31,7 @@ func runDoctor(c *cli.Context) error {
 		return err
 	}
 	mongo := mongoConfig(c)
-	if mongo.AuditRetention, err = days.Parse(c.String("audit-retention")); err != nil {
+	if mongo.AuditRetention, err = program.ParseDays(c.String("audit-retention")); err != nil {
 		return usage("--audit-retention (EARLYBIRD_AUDIT_RETENTION): %v", err)
 	}
 	web := doctor.Web{

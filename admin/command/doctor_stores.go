@@ -35,11 +35,11 @@ func mongoCheck(config mongostore.Config) doctor.Check {
 				return doctor.Clock(own, theirs, own.Sub(asked))
 			})},
 			{Name: "mongodb-indexes", Hint: "may this user list indexes?", Look: on(func(ctx context.Context, s *mongostore.Store) (string, error) {
-				missing, err := s.IndexFaults(ctx)
+				faults, err := s.IndexFaults(ctx)
 				if err != nil {
 					return "", err
 				}
-				return doctor.Indexes(missing)
+				return doctor.Indexes(faults)
 			})},
 			{Name: "mongodb-server", Hint: "may this user run hello and buildInfo?", Look: on(func(ctx context.Context, s *mongostore.Store) (string, error) {
 				d, err := s.Deployment(ctx)

@@ -12,7 +12,7 @@ COPY admin admin
 ENV CGO_ENABLED=0
 # There is no git here to read it from.
 ARG VERSION=
-ENV GOFLAGS=-ldflags=-X=github.com/earlybird/earlybird/identity/version.set=$VERSION
+ENV GOFLAGS=-ldflags=-X=github.com/earlybird/earlybird/identity/program.version=$VERSION
 RUN go build -trimpath -o /out/earlybird-identity ./identity \
  && go build -trimpath -o /out/earlybird ./admin
 

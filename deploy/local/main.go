@@ -15,11 +15,11 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/local/mongodb"
 	"github.com/earlybird/earlybird/deploy/local/stack"
-	"github.com/earlybird/earlybird/identity/signals"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 func main() {
-	ctx, stop := signals.NotifyContext(context.Background())
+	ctx, stop := program.NotifyContext(context.Background())
 	err := run(ctx, os.Args, os.Stdout, os.Stderr)
 	stop()
 	if err == nil {

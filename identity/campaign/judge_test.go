@@ -17,7 +17,6 @@ type naive struct {
 	settings map[int64]campaign.Settings
 	users    map[int64][]string
 	voided   map[int64]map[string]bool
-	epoch    int64
 }
 
 func naiveAfter(entries []campaign.Entry) *naive {
@@ -32,7 +31,7 @@ func naiveAfter(entries []campaign.Entry) *naive {
 		}
 		switch e.Kind {
 		case campaign.KindStart:
-			s.phase[n], s.voided[n], s.epoch = campaign.PhaseScheduled, map[string]bool{}, e.Epoch
+			s.phase[n], s.voided[n] = campaign.PhaseScheduled, map[string]bool{}
 		case campaign.KindOpen:
 			s.phase[n], s.campaign = campaign.PhaseOpen, n
 		case campaign.KindResume:
@@ -47,9 +46,7 @@ func naiveAfter(entries []campaign.Entry) *naive {
 			s.voided[n][e.User] = true
 		case campaign.KindReinstate:
 			delete(s.voided[n], e.User)
-		case campaign.KindAccept:
-			s.epoch = e.Epoch
-		case campaign.KindChange:
+		case campaign.KindAccept, campaign.KindChange:
 		}
 	}
 	return s
@@ -123,16 +120,19 @@ func (m *model) add(format string, args ...any) {
 // checkLog: contiguous, times and epochs never fall, no user twice, slots never
 // exceeded at any time, the limit as counted.
 func (m *model) checkLog(all []campaign.Entry) {
-	next := map[int64]int64{}
+	next, epoch, epochs := map[int64]int64{}, map[int64]int64{}, map[int64]int64{}
 	for i, e := range all {
 		if e.Seq != next[e.Campaign] {
 			m.add("entry %s follows seq %d", e.DocumentID(), next[e.Campaign]-1)
 		}
 		next[e.Campaign] = e.Seq + 1
-		before, after := naiveAfter(all[:i]), naiveAfter(all[:i+1])
-		if after.epoch < before.epoch {
-			m.add("epoch fell from %d to %d at %s", before.epoch, after.epoch, e.DocumentID())
+		if e.Epoch > 0 && (epochs[e.Epoch] != 0 || e.Epoch <= epoch[e.Campaign]) {
+			m.add("epoch %d of %s was used before", e.Epoch, e.DocumentID())
 		}
+		if e.Epoch > 0 {
+			epochs[e.Epoch], epoch[e.Campaign] = e.Campaign, e.Epoch
+		}
+		before, after := naiveAfter(all[:i]), naiveAfter(all[:i+1])
 		if e.Kind != campaign.KindArrive {
 			if limit := after.limit(e.Campaign); e.Limit != limit {
 				m.add("entry %s has limit %d, counted %d", e.DocumentID(), e.Limit, limit)

@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -154,10 +153,7 @@ func (r *Replica) wanted() bool {
 		r.answer(func(*waiter) bool { return true })
 		return false
 	}
-	if _, due := r.dueEntry(); due {
-		return true
-	}
-	return len(r.queue) > 0
+	return r.clockDemands() || len(r.queue) > 0
 }
 
 // append makes one append: the entry that the clock demands, or the arrivals of
@@ -288,11 +284,11 @@ func (r *Replica) answer(whom func(*waiter) bool) {
 }
 
 // takeTurn waits for the turn, and reports whether it was given. Without it, or
-// when nobody can be asked, the append is made all the same, after a random time
+// when there is no mirror of ours to ask, the append is made all the same, after a random time
 // that keeps replicas apart.
 func (r *Replica) takeTurn(ctx context.Context) bool {
 	began := r.cfg.Now()
-	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() {
+	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() && !r.Stats().Foreign {
 		at := r.inForcePlace()
 		answer, err := callMirror(ctx, r, func(ctx context.Context) (TurnAnswer, error) { return r.cfg.Mirror.Turn(ctx, r.name, at) })
 		switch {
@@ -311,7 +307,7 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 		}
 		// Two to six milliseconds, the less the longer somebody has waited.
 		waited := min(r.cfg.Now().Sub(began), turnPatience)
-		if !pause(ctx, 2*time.Millisecond+rand.N(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
+		if !pause(ctx, 2*time.Millisecond+jitter(1+4*time.Millisecond*(turnPatience-waited)/turnPatience)) {
 			return false
 		}
 	}

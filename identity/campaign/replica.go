@@ -16,11 +16,10 @@ import (
 
 // Time limits of a Replica.
 const (
-	placeTimeout  = 2 * time.Second        // the longest that a login waits for its place
-	appendTimeout = 2 * time.Second        // of one insert
-	readTimeout   = 2 * time.Second        // of reading on
-	loadTimeout   = 2 * time.Minute        // of reading the whole log
-	mirrorTimeout = 100 * time.Millisecond // of one call of the mirror
+	placeTimeout  = 2 * time.Second // the longest that a login waits for its place
+	appendTimeout = 2 * time.Second // of one insert
+	readTimeout   = 2 * time.Second // of reading on
+	loadTimeout   = 2 * time.Minute // of reading the whole log
 
 	tickEvery  = 250 * time.Millisecond
 	checkEvery = time.Second            // between comparisons with the stores
@@ -39,7 +38,7 @@ const (
 // ReplicaConfig configures a Replica. Store and Mirror are required.
 type ReplicaConfig struct {
 	Store  Store
-	Mirror Mirror
+	Mirror Mirror           // its calls must be bounded in time: logins wait for them
 	Log    *slog.Logger     // nil: slog.Default()
 	Now    func() time.Time // nil: time.Now
 
@@ -296,9 +295,13 @@ func (r *Replica) check(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if mirrored && lacks == "" {
+	if mirrored {
 		r.reader.mu.RLock()
-		lacks = r.reader.log.ahead(state)
+		log := r.reader.log
+		r.noteOrigin(ctx, state.Origin, state.Origin != "" && state.Origin != log.Origin)
+		if lacks == "" {
+			lacks = log.ahead(state)
+		}
 		r.reader.mu.RUnlock()
 	}
 	if lacks != r.behind {
@@ -381,14 +384,16 @@ func (r *Replica) isDue() bool {
 	if r.trouble() != nil {
 		return false
 	}
-	_, due := r.dueEntry()
-	return due
+	return r.clockDemands()
 }
 
-func (r *Replica) dueEntry() (Entry, bool) {
+// clockDemands reports whether an entry is due by the clock. It is called with mu
+// held.
+func (r *Replica) clockDemands() bool {
 	r.reader.mu.RLock()
 	defer r.reader.mu.RUnlock()
-	return r.reader.log.due(r.clock.now(r.cfg.Now()))
+	_, due := r.reader.log.due(r.clock.now(r.cfg.Now()))
+	return due
 }
 
 // mirrorState asks the mirror, and reports whether it answered.
@@ -397,11 +402,9 @@ func (r *Replica) mirrorState(ctx context.Context) (MirrorState, bool) {
 	return state, err == nil
 }
 
-// callMirror makes one call of the mirror, bounded in time.
+// callMirror makes one call of the mirror, and notes whether it answered.
 func callMirror[T any](ctx context.Context, r *Replica, call func(context.Context) (T, error)) (T, error) {
-	bounded, cancel := context.WithTimeout(ctx, mirrorTimeout)
-	defer cancel()
-	answer, err := call(bounded)
+	answer, err := call(ctx)
 	if ctx.Err() != nil {
 		return answer, ctx.Err()
 	}
@@ -431,14 +434,20 @@ func (r *Replica) fill(ctx context.Context, release string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	foreign := state.Answer == AnswerForeign
-	if foreign && !r.mirror.foreign {
-		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: it is not touched, and edges hear nothing new; `earlybird redis adopt` shows more", "origin", state.Origin)
-	}
-	r.mirror.state, r.mirror.foreign = state, foreign
+	r.mirror.state = state
+	r.noteOrigin(ctx, state.Origin, state.Answer == AnswerForeign)
 	if state.Answer == AnswerNewer || state.Answer == AnswerDiverged {
 		r.checked = time.Time{} // the next tick compares
 	}
+}
+
+// noteOrigin notes whether the mirror is another database's. It is called with mu
+// held.
+func (r *Replica) noteOrigin(ctx context.Context, origin string, foreign bool) {
+	if foreign && !r.mirror.foreign {
+		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: it is not touched, and edges hear nothing new; `earlybird redis adopt` shows more", "origin", origin)
+	}
+	r.mirror.foreign = foreign
 }
 
 // batch is the next batch for a mirror that ends before from, and whether the
@@ -465,5 +474,5 @@ func jitter(most time.Duration) time.Duration {
 	if most <= 0 {
 		return 0
 	}
-	return rand.N(most)
+	return rand.N(most) //nolint:gosec // G404: spreads attempts, guards nothing
 }

@@ -138,57 +138,69 @@ func (e *DivergedError) Error() string {
 	return fmt.Sprintf("mongodb and redis have different entries at %s: one of them must be given up", e.Difference.Diverged[0].DocumentID())
 }
 
-// AcceptLoss gives up what only the mirror has, as Compare showed it: an accept
-// entry says so in the log for ever, and the mirror is emptied. Replicas that
-// remember what was given up forget it then.
+// AcceptLoss gives up what only the mirror has, as Compare showed it: accept
+// entries say so in the log for ever. They begin epochs after that of the mirror,
+// which is therefore filled anew, and replicas that remember what was given up
+// forget it. It returns the entry of the campaign in force.
 func (a *Admin) AcceptLoss(ctx context.Context, shown Difference) (Entry, error) {
 	if _, err := a.Read(ctx); err != nil {
 		return Entry{}, err
 	}
-	f := a.reader.log.latest
+	log := a.reader.log
 	switch {
-	case f == nil:
+	case log.latest == nil:
 		return Entry{}, fmt.Errorf("%w: the log is empty; restore a backup that has a campaign, or use `earlybird redis adopt`", ErrRefused)
-	case a.reader.log.place() != shown.Log:
+	case log.place() != shown.Log:
 		return Entry{}, errors.New("the log has changed since it was shown; look again")
 	}
+	lost := Lost{Place: shown.Mirror.Place, Hash: shown.Mirror.Hash, Last: shown.Mirror.Last}
+	if lost.Before(shown.Mirror.Stream) {
+		lost.Place = shown.Mirror.Stream
+	}
+	epoch := lost.Epoch
+	for _, f := range log.folds() {
+		epoch = max(epoch, f.epoch)
+	}
+	_ = a.cfg.Mirror.Seize(ctx, a.name) // nobody appends meanwhile
+	// A campaign that is scheduled comes after the one in force, and first here: if
+	// the second append fails, everything is as it was for who looks again.
+	folds := log.folds()
+	var accepted Entry
+	for i := len(folds) - 1; i >= 0; i-- {
+		var err error
+		if accepted, err = a.accept(ctx, folds[i], epoch+int64(i)+1, lost); err != nil {
+			return Entry{}, err
+		}
+	}
+	return accepted, nil
+}
+
+func (a *Admin) accept(ctx context.Context, f *Fold, epoch int64, lost Lost) (Entry, error) {
 	at, err := a.cfg.Store.Now(ctx)
 	if err != nil {
 		return Entry{}, err
 	}
-	lost := shown.Mirror.Place
-	if lost.Before(shown.Mirror.Stream) {
-		lost = shown.Mirror.Stream
-	}
 	e := f.draft(KindAccept, a.cfg.By, at)
-	e.Epoch = max(f.epoch, lost.Epoch) + 1
-	e.Lost = &Lost{Place: lost, Hash: shown.Mirror.Hash, Last: shown.Mirror.Last}
+	e.Epoch, e.Lost = epoch, &lost
 	e = f.finish(e)
-	_ = a.cfg.Mirror.Seize(ctx, a.name)
-	if err := a.cfg.Store.Append(ctx, e); err != nil {
-		if e, ok := a.appendedAfterAll(ctx, e.ID); ok {
-			return e, a.clear(ctx, shown.Mirror)
+	err = a.cfg.Store.Append(ctx, e)
+	if err == nil {
+		return e, a.reader.add(e)
+	}
+	if a.reader.readOn(ctx) == nil {
+		if e, ok := a.find(e.ID); ok {
+			return e, nil
 		}
-		return Entry{}, uncertain(!isTaken(err), err)
 	}
-	return e, a.clear(ctx, shown.Mirror)
+	return Entry{}, uncertain(!isTaken(err), err)
 }
 
-func (a *Admin) appendedAfterAll(ctx context.Context, id string) (Entry, bool) {
-	if a.reader.readOn(ctx) != nil {
-		return Entry{}, false
-	}
-	return a.find(id)
-}
-
-func (a *Admin) clear(ctx context.Context, given MirrorState) error {
-	cleared, err := a.cfg.Mirror.Clear(ctx, given.Origin, given.Place)
+// Adopt empties a mirror that belongs to another database, as State showed it,
+// so that it is filled from this one.
+func (a *Admin) Adopt(ctx context.Context, shown MirrorState) error {
+	cleared, err := a.cfg.Mirror.Clear(ctx, shown.Origin, shown.Place)
 	if err == nil && !cleared {
 		err = errors.New("redis has changed since it was shown; run the command again")
 	}
 	return err
 }
-
-// Adopt empties a mirror that belongs to another database, as State showed it,
-// so that it is filled from this one.
-func (a *Admin) Adopt(ctx context.Context, shown MirrorState) error { return a.clear(ctx, shown) }

@@ -60,8 +60,7 @@ type Mirror interface {
 	// Release gives the turn back if me has it.
 	Release(ctx context.Context, me string) error
 	// Clear empties the mirror if its place is still at and its origin origin: the
-	// way to give up what only the mirror knows, or to take a mirror over from
-	// another database. It reports whether it did.
+	// way to take it over from another database. It reports whether it did.
 	Clear(ctx context.Context, origin string, at Place) (bool, error)
 	// Entries yields what the mirror's stream holds, in order.
 	Entries(ctx context.Context) iter.Seq2[Entry, error]

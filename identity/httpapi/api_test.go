@@ -83,8 +83,8 @@ func TestLogin(t *testing.T) {
 	if got.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("Cache-Control = %q", got.header.Get("Cache-Control"))
 	}
-	if !equal(s.promotions.expected, []string{id}) {
-		t.Errorf("expected for the promotion: %v, want %v", s.promotions.expected, id)
+	if !equal(s.promotions.placed, []string{id}) {
+		t.Errorf("placed %v, want %v", s.promotions.placed, id)
 	}
 	attempts := s.store.Attempts()
 	if len(attempts) != 1 || attempts[0].IP != "203.0.113.7" || attempts[0].RequestID != "req-7" {
@@ -117,44 +117,88 @@ func TestLoginRefusalsAreTheSame(t *testing.T) {
 			}
 		})
 	}
-	if len(s.promotions.expected) != 0 {
-		t.Errorf("a refused login is counted: %v", s.promotions.expected)
+	if len(s.promotions.placed) != 0 {
+		t.Errorf("a refused login is counted: %v", s.promotions.placed)
 	}
 }
 
-func TestLoginOutlivesThePromotion(t *testing.T) {
-	for name, break_ := range map[string]func(*promotions){
-		"fails": func(p *promotions) { p.expectErr = outage.New("mongodb", "expect", errors.New("down")) },
-		"hangs": func(p *promotions) { p.hang = true },
+// TestLoginIsPlaced: every login is placed before it is answered, and answered
+// whatever became of its place. Checked by placing after a failed login, and with
+// a one-time password too.
+func TestLoginIsPlaced(t *testing.T) {
+	at := campaign.Place{Epoch: 1<<20 + 1, Seq: 17}
+	for name, c := range map[string]struct {
+		placement campaign.Placement
+		header    string
+	}{
+		"pending": {campaign.Placement{Status: campaign.StatusPending, Place: at}, `status=pending, place="1048577:17"`},
+		"full":    {campaign.Placement{Status: campaign.StatusFull}, "status=full"},
+		"none":    {campaign.Placement{Status: campaign.StatusNone}, "status=none"},
+		"paused":  {campaign.Placement{Status: campaign.StatusPaused}, "status=paused"},
+		"ended":   {campaign.Placement{Status: campaign.StatusEnded}, "status=ended"},
+		"retry":   {campaign.Placement{Status: campaign.StatusRetry}, "status=retry"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t)
-			s.register(t, "alice")
-			break_(s.promotions)
-			if got := s.post(t, "/login", credentials("alice", goodPassword)); got.status != http.StatusOK {
-				t.Errorf("POST /login: %d %s", got.status, got.body)
+			id := s.register(t, "alice")
+			if len(s.promotions.placed) > 0 {
+				t.Fatal("the registration was placed")
 			}
-			if !strings.Contains(s.logs.String(), "login not noted for the promotion") {
-				t.Error("the failure is not logged")
+			s.promotions.placement = c.placement
+			got := s.post(t, "/login", credentials("alice", goodPassword))
+			if got.status != 200 || got.header.Get("Earlybird") != c.header || !strings.Contains(got.body, `"token"`) {
+				t.Errorf("%d %q %s, want 200 with %q and a token", got.status, got.header.Get("Earlybird"), got.body, c.header)
 			}
-			if n := counted(t, s, "earlybird_login_expect_failures_total"); n != 1 {
-				t.Errorf("counted %v failures, want 1", n)
+			if !equal(s.promotions.placed, []string{id}) {
+				t.Errorf("placed %v, want %s once", s.promotions.placed, id)
 			}
 		})
 	}
 }
 
-func counted(t *testing.T, s *service, name string) float64 {
-	t.Helper()
-	families, err := s.metrics.Gather()
-	must(t, err)
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
+// TestOnlyLoginsArePlaced: neither a failed login nor one with a one-time
+// password takes a place.
+func TestOnlyLoginsArePlaced(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare  func(s *service)
+		password string
+		status   int
+		header   string
+	}{
+		"wrong password": {func(*service) {}, "not the password", 401, ""},
+		"disabled": {func(s *service) {
+			s.changeCredential(t, "alice", func(c *account.Credential) { c.Disabled = true })
+		}, goodPassword, 401, ""},
+		"busy":       {func(s *service) { s.hasher.full = &password.BusyError{RetryAfter: time.Second} }, goodPassword, 503, ""},
+		"store down": {func(s *service) { s.hasher.err = outage.New("mongodb", "find", errors.New("down")) }, goodPassword, 503, ""},
+		"one-time password": {func(s *service) {
+			s.changeCredential(t, "alice", func(c *account.Credential) { c.OneTimeUntil = s.now.Add(time.Hour).UnixMilli() })
+		}, goodPassword, 200, "status=none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			s.register(t, "alice")
+			s.promotions.placement = campaign.Placement{Status: campaign.StatusPending}
+			c.prepare(s)
+			got := s.post(t, "/login", credentials("alice", c.password))
+			if got.status != c.status || got.header.Get("Earlybird") != c.header {
+				t.Errorf("%d %q %s, want %d with %q", got.status, got.header.Get("Earlybird"), got.body, c.status, c.header)
+			}
+			if len(s.promotions.placed) > 0 {
+				t.Errorf("placed %v, want nobody", s.promotions.placed)
+			}
+		})
 	}
-	t.Fatalf("no metric %s", name)
-	return 0
+}
+
+// changeCredential changes what the store has of an account.
+func (s *service) changeCredential(t *testing.T, username string, change func(*account.Credential)) {
+	t.Helper()
+	old, err := s.store.Credential(t.Context(), username)
+	must(t, err)
+	next := old
+	change(&next)
+	must(t, s.store.ReplaceCredential(t.Context(), old, next))
 }
 
 func TestUser(t *testing.T) {
@@ -178,11 +222,35 @@ func TestUser(t *testing.T) {
 	}
 }
 
+// TestMe: me is the token's own user, and nobody else's.
+func TestMe(t *testing.T) {
+	s := start(t)
+	alice, bob := s.register(t, "alice"), s.register(t, "bob")
+	for name, id := range map[string]string{"alice": alice, "bob": bob} {
+		byID, byMe := s.get(t, "/users/"+id, bearer(s.token(t, id))), s.get(t, "/users/me", bearer(s.token(t, id)))
+		if byMe.status != 200 || byMe.body != byID.body || byMe.header.Get("ETag") != byID.header.Get("ETag") {
+			t.Errorf("GET /users/me of %s: %d %s, want as by id: %s", name, byMe.status, byMe.body, byID.body)
+		}
+	}
+	if got := s.get(t, "/users/me"); got.status != 401 {
+		t.Errorf("GET /users/me without a token: %d", got.status)
+	}
+	if got := s.get(t, "/users/ME", bearer(s.token(t, alice))); got.status != 404 {
+		t.Errorf("GET /users/ME: %d, want 404", got.status)
+	}
+	raw := s.token(t, alice)
+	s.change(t, "me", raw, passwords("not it, sorry", newPassword), 422).problem(t)
+	s.change(t, "me", raw, passwords(goodPassword, newPassword), 204)
+	s.login(t, "alice", newPassword)
+	s.login(t, "bob", goodPassword)
+	s.wantToken(t, "me", raw, 401)
+}
+
 func TestPromotion(t *testing.T) {
 	s := start(t)
-	granted := time.Date(2026, 11, 22, 8, 59, 0, 0, time.UTC)
 	held := campaign.Promotion{
-		Grant: campaign.Grant{CampaignID: "3", UserID: "U", Rank: 42, GrantedAt: granted}, Name: "Early Bird", Description: "First 100", Discount: 30,
+		Grant: campaign.Grant{Campaign: 3, UserID: "U", Rank: 42, GrantedAt: time.Date(2026, 11, 22, 8, 59, 0, 123e6, time.UTC)},
+		Name:  "Early Bird", Description: "First 100", Discount: 30,
 	}
 	cases := map[string]struct {
 		held   campaign.Promotion
@@ -190,25 +258,19 @@ func TestPromotion(t *testing.T) {
 		status int
 	}{
 		"granted":    {held, nil, 200},
-		"no grant":   {campaign.Promotion{}, fmt.Errorf("user U: %w", campaign.ErrNoGrant), 404},
-		"not told":   {campaign.Promotion{}, outage.New("redis", "standing", errors.New("down")), 503},
+		"not told":   {campaign.Promotion{}, outage.New("campaign log", "read", errors.New("down")), 503},
+		"too slow":   {campaign.Promotion{}, fmt.Errorf("read: %w", context.DeadlineExceeded), 503},
 		"unexpected": {campaign.Promotion{}, errors.New("SECRET detail"), 500},
-	}
-	fresh := held
-	fresh.GrantedAt = time.Time{}
-	s.promotions.held = fresh
-	if got := s.get(t, "/promotion", bearer(s.token(t, "U"))); !strings.Contains(got.body, `"granted_at":null`) {
-		t.Errorf("a grant whose time is not known yet: %s", got.body)
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s.promotions.held, s.promotions.heldErr = c.held, c.err
 			got := s.get(t, "/promotion", bearer(s.token(t, "U")))
-			if got.status != c.status {
+			if got.status != c.status || got.header.Get("Cache-Control") != "no-store" && got.status == 200 {
 				t.Fatalf("%d %s, want %d", got.status, got.body, c.status)
 			}
 			if c.status == 200 {
-				want := `{"name":"Early Bird","discount":30,"description":"First 100","campaign":"3","rank":42,"granted_at":"2026-11-22T08:59:00Z"}`
+				want := `{"name":"Early Bird","discount":30,"description":"First 100","campaign":"3","rank":42,"granted_at":"2026-11-22T08:59:00.123Z"}`
 				if strings.TrimSpace(got.body) != want {
 					t.Errorf("body %s, want %s", got.body, want)
 				}
@@ -220,6 +282,40 @@ func TestPromotion(t *testing.T) {
 			}
 			if strings.Contains(got.body, "SECRET") {
 				t.Errorf("an internal error is told: %s", got.body)
+			}
+		})
+	}
+}
+
+// TestNoPromotion: who holds no grant is told why, and where they are in line.
+func TestNoPromotion(t *testing.T) {
+	for name, c := range map[string]struct {
+		standing string
+		position int64
+		says     string
+	}{
+		"no campaign":           {"none", 0, "no campaign"},
+		"room is left":          {"open", 0, "log in again"},
+		"on the waiting list":   {"full", 117, "when there are more"},
+		"past the waiting list": {"full", 0, "are taken"},
+		"paused, no place":      {"paused", 0, "paused"},
+		"paused, in line":       {"paused", 117, "paused"},
+		"ended":                 {"ended", 117, "has ended"},
+		"disqualified":          {"disqualified", 3, "withdrawn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			s.promotions.heldErr = fmt.Errorf("user U: %w", &campaign.NoGrantError{Standing: c.standing, Position: c.position})
+			got := s.get(t, "/promotion", bearer(s.token(t, "U")))
+			p := got.problem(t)
+			if got.status != 404 || p.Type != "tag:earlybird.example,2026:no-grant" || p.Standing != c.standing || p.Position != c.position {
+				t.Errorf("%d %s, want 404 with standing %s and position %d", got.status, got.body, c.standing, c.position)
+			}
+			if !strings.Contains(p.Detail, c.says) {
+				t.Errorf("detail %q does not say %q", p.Detail, c.says)
+			}
+			if has := strings.Contains(got.body, `"position"`); has != (c.position > 0) {
+				t.Errorf("body %s: position is there: %t", got.body, has)
 			}
 		})
 	}

@@ -68,8 +68,11 @@ func readBody(r *http.Request) ([]byte, *Problem) {
 			with("Connection", "close")
 	case len(body) == 0:
 		return nil, problem(http.StatusBadRequest, "A body is needed: one JSON object.")
+	case r.Header.Get("Content-Encoding") != "": // RFC 9110 section 15.5.16 tells the two reasons for 415 apart by the header
+		return nil, problem(http.StatusUnsupportedMediaType, "Send the body without Content-Encoding: no content coding is supported.").
+			with("Accept-Encoding", "identity")
 	case !isJSON(r.Header):
-		return nil, problem(http.StatusUnsupportedMediaType, "Send the body as Content-Type: application/json, in UTF-8, not compressed.").
+		return nil, problem(http.StatusUnsupportedMediaType, "Send the body as Content-Type: application/json, in UTF-8.").
 			with("Accept", jsonMediaType)
 	}
 	return body, nil
@@ -84,7 +87,7 @@ func tooLarge() *Problem {
 // charset, which RFC 8259 does not define, absent or UTF-8.
 func isJSON(h http.Header) bool {
 	declared := h.Values("Content-Type")
-	if len(declared) != 1 || h.Get("Content-Encoding") != "" {
+	if len(declared) != 1 {
 		return false
 	}
 	media, params, err := mime.ParseMediaType(declared[0])

@@ -98,6 +98,29 @@ func badBodies() map[string]badBody {
 	}
 }
 
+// TestUnsupportedMediaType: 415 says by its header whether the media type or the
+// content coding is the reason (RFC 9110 section 15.5.16).
+func TestUnsupportedMediaType(t *testing.T) {
+	s := start(t)
+	good := credentials("bob", secret)
+	for name, c := range map[string]struct {
+		options                []option
+		accept, acceptEncoding string
+	}{
+		"media type":     {[]option{header("Content-Type", "text/plain")}, "application/json", ""},
+		"content coding": {[]option{header("Content-Type", "application/json"), header("Content-Encoding", "gzip")}, "", "identity"},
+		"both":           {[]option{header("Content-Type", "text/plain"), header("Content-Encoding", "br")}, "", "identity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := s.post(t, "/users", good, c.options...)
+			if got.status != 415 || got.header.Get("Accept") != c.accept || got.header.Get("Accept-Encoding") != c.acceptEncoding {
+				t.Errorf("%d, Accept %q, Accept-Encoding %q: %s", got.status, got.header.Get("Accept"), got.header.Get("Accept-Encoding"), got.body)
+			}
+			got.problem(t)
+		})
+	}
+}
+
 func TestBadBodies(t *testing.T) {
 	s := start(t)
 	for name, c := range badBodies() {

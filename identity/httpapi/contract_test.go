@@ -13,7 +13,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
 )
 
 // contract checks answers against the description that the service gives of
@@ -270,7 +270,7 @@ func (c *contract) attempts(t *testing.T, s *service, operation map[string]any, 
 func TestContract(t *testing.T) {
 	s := start(t)
 	s.promotions.held = campaign.Promotion{
-		Grant: campaign.Grant{CampaignID: "3", Rank: 42, GrantedAt: s.now}, Name: "Early Bird", Discount: 30,
+		Grant: campaign.Grant{Campaign: 3, Rank: 42, GrantedAt: s.now}, Name: "Early Bird", Discount: 30,
 	}
 	c := newContract(t, s)
 	accounts := 0

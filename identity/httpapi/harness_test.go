@@ -20,8 +20,8 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
@@ -64,24 +64,18 @@ func (h *plainHasher) Stale(string) bool { return false }
 // promotions is a Promotions that answers as it is told to.
 type promotions struct {
 	mu        sync.Mutex
-	expected  []string
-	expectErr error
-	hang      bool // Expect waits until its context ends
+	placed    []string // who was asked for, in order
+	placement campaign.Placement
 	held      campaign.Promotion
 	heldErr   error
 	panics    any
 }
 
-func (p *promotions) Expect(ctx context.Context, userID string, _ time.Time) error {
+func (p *promotions) Place(_ context.Context, userID string) campaign.Placement {
 	p.mu.Lock()
-	p.expected = append(p.expected, userID)
-	err, hang := p.expectErr, p.hang
-	p.mu.Unlock()
-	if hang {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return err
+	defer p.mu.Unlock()
+	p.placed = append(p.placed, userID)
+	return p.placement
 }
 
 func (p *promotions) Promotion(context.Context, string) (campaign.Promotion, error) {
@@ -249,7 +243,8 @@ func start(t testing.TB) *service {
 func startClosed(t testing.TB) *service {
 	t.Helper()
 	s := &service{
-		now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{}, promotions: &promotions{}, revoked: newRevocations(),
+		now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{},
+		promotions: &promotions{placement: campaign.Placement{Status: campaign.StatusNone}}, revoked: newRevocations(),
 		logs: &logBuffer{}, store: newStore(t), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
 	}
 	var checks []httpapi.Check
@@ -263,7 +258,7 @@ func startClosed(t testing.TB) *service {
 	s.health = httpapi.NewHealth(httpapi.HealthConfig{Checks: checks})
 	api, err := httpapi.New(httpapi.Config{
 		Health: s.health, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		ExpectTimeout: 20 * time.Millisecond, Metrics: s.metrics, Now: func() time.Time { return s.now },
+		Metrics: s.metrics, Now: func() time.Time { return s.now },
 		Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 	})
 	must(t, err)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/linger"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
@@ -125,7 +124,7 @@ func New(c Config) (*API, error) {
 	if err := a.addDocs(mux); err != nil {
 		return nil, err
 	}
-	a.handler = linger.Handler(a.identify(a.observe(limitHead(route(mux)))))
+	a.handler = Linger(a.identify(a.observe(limitHead(route(mux)))))
 	return a, nil
 }
 

@@ -29,25 +29,59 @@ type tokenBody struct {
 type loginOutput struct {
 	CacheControl string `header:"Cache-Control" doc:"no-store"`
 	ContentType  string `header:"Content-Type" hidden:"true"`
-	Earlybird    string `header:"Earlybird" doc:"How the login stands in the promotion; see the operation's description."`
+	Earlybird    string `header:"Earlybird" doc:"replaced by earlybirdText"`
 	Body         tokenBody
+}
+
+// earlybirdText describes the header, as the gateway sends it and as this service
+// does.
+const earlybirdText = `How the login stands in the promotion: a dictionary of structured fields (RFC 9651). Ignore members that you do not know.
+
+| member | type | when it is there | what it says |
+|---|---|---|---|
+| ` + "`status`" + ` | token | always | see below |
+| ` + "`campaign`" + ` | string | status=granted | the campaign's id |
+| ` + "`rank`" + ` | integer | status=granted | 1 for the first who logged in |
+| ` + "`discount`" + ` | integer | status=granted | percent |
+| ` + "`place`" + ` | string | status=pending, without the gateway | what the gateway looks up; of no use to a client |
+
+| status | meaning |
+|---|---|
+| ` + "`granted`" + ` | you hold the discount; said by the gateway alone |
+| ` + "`full`" + ` | all discounts are taken; GET /promotion has your position |
+| ` + "`none`" + ` | there is no campaign that has begun |
+| ` + "`paused`" + ` | the campaign is paused; this login did not count |
+| ` + "`ended`" + ` | the campaign is over, and you hold no grant of it |
+| ` + "`pending`" + ` | the login counted; GET /promotion tells how |
+| ` + "`retry`" + ` | the login may not have counted: log in again, a few times, after 1, 2, 4 ... seconds, each with a random part. The token is good all the same |`
+
+// describeEarlybird puts the header's members into the description, which huma's
+// tags have no room for.
+func (a *API) describeEarlybird() {
+	header := a.huma.OpenAPI().Paths["/login"].Post.Responses["200"].Headers["Earlybird"]
+	header.Description = earlybirdText
+	header.Required = true
+	header.Schema = &huma.Schema{Type: "string", Pattern: `^status=(granted|full|none|paused|ended|pending|retry)(, [a-z]+=("[^"]*"|[0-9]+))*$`}
+	header.Examples = map[string]*huma.Example{
+		"granted": {Summary: "Through the gateway", Value: `status=granted, campaign="1", rank=42, discount=30`},
+		"pending": {Summary: "Without the gateway", Value: `status=pending, place="1048576:17"`},
+		"retry":   {Summary: "Log in again", Value: `status=retry`},
+	}
 }
 
 func (a *API) addLogin() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "login", Method: http.MethodPost, Path: "/login",
 		Summary: "Log in",
-		Description: "The header Earlybird is a dictionary (RFC 9651) that says how the login stands in the promotion: " +
-			"status=granted with campaign, rank and discount, or status=full, none, paused, ended, pending or retry. " +
-			"pending: the login counted, GET /promotion tells how; asked directly, without the gateway, every login that " +
-			"counted is pending, with a place for the gateway to look up. retry: it may not have counted; log in again, " +
-			"a few times, waiting one second and then twice as long each time, with jitter. " +
+		Description: "The header Earlybird of the answer says how the login stands in the promotion. Asked directly, without the " +
+			"gateway, every login that counted is status=pending. On status=retry the login may not have counted: log in again. " +
 			"The token of a one-time password opens PUT /users/{id}/password alone and counts for no promotion.",
 		Tags:             []string{"accounts"},
 		Responses:        a.answers(bodyStatuses, http.StatusUnauthorized, http.StatusServiceUnavailable),
 		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
 		Middlewares: huma.Middlewares{a.opened, a.admitBody},
 	}, a.login)
+	a.describeEarlybird()
 }
 
 func (a *API) login(ctx context.Context, in *loginInput) (*loginOutput, error) {

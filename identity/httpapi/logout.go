@@ -41,7 +41,7 @@ type passwordChange struct {
 }
 
 type passwordInput struct {
-	ID   string `path:"id" doc:"The user's id, as POST /users returned it." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
+	ID   string `path:"id" doc:"The user's id, as POST /users returned it, or me: the token's own user." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
 	Body passwordChange
 }
 
@@ -62,11 +62,12 @@ func (a *API) addPassword() {
 // changePassword decides by the token alone whose password may be changed, as
 // user does.
 func (a *API) changePassword(ctx context.Context, in *passwordInput) (*doneOutput, error) {
-	if in.ID != caller(ctx).Subject {
-		return nil, a.fail(ctx, account.ErrNotFound)
+	id, err := ownID(ctx, in.ID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
 	}
-	err := a.backend.Load().Accounts.ChangePassword(ctx, account.ChangeRequest{
-		UserID: in.ID, Current: in.Body.Current, New: in.Body.New,
+	err = a.backend.Load().Accounts.ChangePassword(ctx, account.ChangeRequest{
+		UserID: id, Current: in.Body.Current, New: in.Body.New,
 		IP: clientAddress(ctx), RequestID: RequestID(ctx),
 	})
 	if err != nil {

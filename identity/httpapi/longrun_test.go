@@ -117,5 +117,5 @@ func (b *logBuffer) reset() {
 func (p *promotions) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.expected = nil
+	p.placed = nil
 }

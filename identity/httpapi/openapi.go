@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -10,8 +11,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
@@ -115,7 +116,7 @@ var answerTexts = map[int]string{
 	http.StatusConflict:                    "Another account has this name",
 	http.StatusRequestEntityTooLarge:       "The body is over 16 KiB",
 	http.StatusRequestURITooLong:           "The URI is over 8 KiB",
-	http.StatusUnsupportedMediaType:        "The body is not declared as application/json",
+	http.StatusUnsupportedMediaType:        "The body is not declared as application/json, or has a content coding",
 	http.StatusUnprocessableEntity:         "A member is missing, unknown or not allowed as it is; errors names each",
 	http.StatusTooManyRequests:             "Too many requests; the gateway's own limit has a body of its own",
 	http.StatusRequestHeaderFieldsTooLarge: "The header is over 32 KiB",
@@ -133,7 +134,10 @@ func answerHeaders(status int) map[string]*huma.Param {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		return map[string]*huma.Param{"Retry-After": {Description: "Seconds", Schema: &huma.Schema{Type: "integer"}, Required: true}}
 	case http.StatusUnsupportedMediaType:
-		return map[string]*huma.Param{"Accept": {Description: "What is supported: RFC 9110 section 15.5.16", Schema: text, Required: true}}
+		return map[string]*huma.Param{
+			"Accept":          {Description: "The media type to send: RFC 9110 section 15.5.16", Schema: text},
+			"Accept-Encoding": {Description: "In place of Accept, when the body had a content coding: none is supported", Schema: text},
+		}
 	}
 	return nil
 }
@@ -142,11 +146,18 @@ func answerHeaders(status int) map[string]*huma.Param {
 var kinds = func() map[int][]*Problem {
 	kinds := map[int][]*Problem{}
 	for _, err := range []error{
-		account.ErrBadCredentials, token.ErrExpired, campaign.ErrNoGrant, account.ErrUsernameTaken,
+		account.ErrBadCredentials, token.ErrExpired, account.ErrUsernameTaken,
 		&account.InvalidError{Field: "username", Reason: "must have 3 to 64 characters"},
 		&limit.LimitedError{}, &password.BusyError{}, &revocation.PendingError{}, token.ErrNoKeys,
 	} {
 		p := problemOf(err)
+		kinds[p.Status] = append(kinds[p.Status], p)
+	}
+	for _, standing := range slices.Sorted(maps.Keys(noGrantDetails)) {
+		p := problemOf(&campaign.NoGrantError{Standing: standing})
+		if standing == string(campaign.StatusFull) {
+			p.Position = 117
+		}
 		kinds[p.Status] = append(kinds[p.Status], p)
 	}
 	return kinds
@@ -161,6 +172,7 @@ func problemTypes() []any {
 		}
 	}
 	slices.Sort(names)
+	names = slices.Compact(names)
 	all := make([]any, len(names))
 	for i, name := range names {
 		all[i] = name
@@ -169,11 +181,15 @@ func problemTypes() []any {
 }
 
 // examples returns what the problems of a status look like, by the last part
-// of their types.
+// of their types, and by their standing if they have one.
 func examples(status int) map[string]*huma.Example {
 	shown := map[string]*huma.Example{}
 	for _, p := range kinds[status] {
-		shown[p.Type[strings.LastIndex(p.Type, ":")+1:]] = &huma.Example{Summary: p.Title, Value: p}
+		name := p.Type[strings.LastIndex(p.Type, ":")+1:]
+		if p.Standing != "" {
+			name += "-" + p.Standing
+		}
+		shown[name] = &huma.Example{Summary: p.Title, Value: p}
 	}
 	if len(shown) == 0 || status == http.StatusNotFound {
 		shown["blank"] = &huma.Example{Summary: http.StatusText(status), Value: problem(status, answerTexts[status]+".")}

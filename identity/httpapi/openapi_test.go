@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 )
@@ -107,6 +107,8 @@ func TestAnswersAreDescribed(t *testing.T) {
 		"register, not JSON":   {"POST", "/users", "/users", "x", nil, true, 400},
 		"register, taken":      {"POST", "/users", "/users", alice, nil, true, 409},
 		"register, large":      {"POST", "/users", "/users", strings.Repeat("x", 20000), nil, true, 413},
+		"register, no type":    {"POST", "/users", "/users", "FORM", nil, true, 415},
+		"register, coded":      {"POST", "/users", "/users", "GZIP", nil, true, 415},
 		"register, invalid":    {"POST", "/users", "/users", "{}", nil, true, 422},
 		"register, limited":    {"POST", "/users", "/users", credentials("carol", goodPassword), func(s *service) { s.hasher.err = limited }, true, 429},
 		"register, busy":       {"POST", "/users", "/users", credentials("carol", goodPassword), func(s *service) { s.hasher.err = busy }, true, 503},
@@ -119,7 +121,7 @@ func TestAnswersAreDescribed(t *testing.T) {
 		"user, other":          {"GET", "/users/x", "/users/{id}", "", nil, false, 404},
 		"user, anonymous":      {"GET", "/users/x", "/users/{id}", "", nil, true, 401},
 		"promotion":            {"GET", "/promotion", "/promotion", "", nil, false, 200},
-		"promotion, none":      {"GET", "/promotion", "/promotion", "", func(s *service) { s.promotions.heldErr = campaign.ErrNoGrant }, false, 404},
+		"promotion, none":      {"GET", "/promotion", "/promotion", "", func(s *service) { s.promotions.heldErr = &campaign.NoGrantError{Standing: "full", Position: 7} }, false, 404},
 		"promotion, down":      {"GET", "/promotion", "/promotion", "", func(s *service) { s.promotions.heldErr = down }, false, 503},
 		"promotion, anonymous": {"GET", "/promotion", "/promotion", "", nil, true, 401},
 		"logout":               {"POST", "/logout", "/logout", "", nil, false, 204},
@@ -148,6 +150,12 @@ func TestAnswersAreDescribed(t *testing.T) {
 			s := start(t)
 			id := s.register(t, "alice")
 			options := []option{header("Content-Type", "application/json")}
+			switch c.body {
+			case "FORM":
+				options = []option{header("Content-Type", "application/x-www-form-urlencoded")}
+			case "GZIP":
+				options = append(options, header("Content-Encoding", "gzip"))
+			}
 			if !c.anonymous {
 				options = append(options, bearer(s.token(t, id)))
 			}
@@ -166,12 +174,55 @@ func TestAnswersAreDescribed(t *testing.T) {
 			if _, ok := answer.Content[media]; !ok && got.status != http.StatusNoContent {
 				t.Errorf("%s %s %d is %s, described are %v", c.method, c.route, got.status, media, answer.Content)
 			}
-			for _, name := range []string{"Retry-After", "WWW-Authenticate", "Location"} {
+			for _, name := range []string{"Retry-After", "WWW-Authenticate", "Location", "Earlybird", "Accept", "Accept-Encoding"} {
 				if got.header.Get(name) != "" && answer.Headers[name] == nil {
 					t.Errorf("%s %s %d: header %s is not described", c.method, c.route, got.status, name)
 				}
 			}
 		})
+	}
+}
+
+// TestEarlybirdIsDescribed: the description has every status and member of the
+// header, what a client does on retry, and a schema that fits what is sent.
+func TestEarlybirdIsDescribed(t *testing.T) {
+	s := start(t)
+	s.register(t, "alice")
+	var header struct {
+		Description string
+		Required    bool
+		Schema      struct{ Pattern string }
+		Examples    map[string]struct{ Value string }
+	}
+	must(t, json.Unmarshal(describe(t, s).Paths["/login"]["post"].Responses["200"].Headers["Earlybird"], &header))
+	for _, word := range []string{
+		"RFC 9651", "`status`", "`campaign`", "`rank`", "`discount`", "`place`",
+		"`granted`", "`full`", "`none`", "`paused`", "`ended`", "`pending`", "`retry`", "log in again",
+	} {
+		if !strings.Contains(header.Description, word) {
+			t.Errorf("the description has no %s", word)
+		}
+	}
+	pattern, err := regexp.Compile(header.Schema.Pattern)
+	must(t, err)
+	var sent []string
+	for name, example := range header.Examples {
+		if !strings.HasPrefix(example.Value, "status="+name) {
+			t.Errorf("example %s is %s", name, example.Value)
+		}
+		sent = append(sent, example.Value)
+	}
+	for _, status := range []campaign.Status{"pending", "full", "none", "paused", "ended", "retry"} {
+		s.promotions.placement = campaign.Placement{Status: status, Place: campaign.Place{Epoch: 1 << 20, Seq: 3}}
+		sent = append(sent, s.post(t, "/login", credentials("alice", goodPassword)).header.Get("Earlybird"))
+	}
+	for _, value := range sent {
+		if !pattern.MatchString(value) || !header.Required {
+			t.Errorf("%q does not match %s, or need not be there", value, pattern)
+		}
+	}
+	if pattern.MatchString("status=lucky") {
+		t.Error("any status matches the pattern")
 	}
 }
 

@@ -175,7 +175,7 @@ func problemOf(err error) *Problem {
 // noGrantDetails say why a user holds no grant, by standing.
 var noGrantDetails = map[string]string{
 	string(campaign.StatusNone):   "There is no campaign that has begun.",
-	string(campaign.StatusFull):   "All discounts of this campaign are taken; whoever has a position moves up when there are more.",
+	string(campaign.StatusFull):   "All discounts of this campaign are taken; users with a position get one, in their order, when there are more.",
 	string(campaign.StatusPaused): "The campaign is paused; logins do not count just now.",
 	string(campaign.StatusEnded):  "The campaign has ended, and you hold no grant of it.",
 	campaign.StandingOpen:         "You hold no place in this campaign; log in again to take one.",

@@ -13,8 +13,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/oldcampaign"
 	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
@@ -35,7 +35,7 @@ func TestProblemOf(t *testing.T) {
 		"taken":             {account.ErrUsernameTaken, 409, typeTaken, "", ""},
 		"wrong credentials": {account.ErrBadCredentials, 401, typeCredentials, `WWW-Authenticate: Bearer realm="earlybird"`, ""},
 		"not found":         {account.ErrNotFound, 404, "about:blank", "", ""},
-		"no grant":          {campaign.ErrNoGrant, 404, typeNoGrant, "", ""},
+		"no grant":          {&campaign.NoGrantError{Standing: "full"}, 404, typeNoGrant, "", ""},
 		"too many attempts": {&limit.LimitedError{Limit: limit.ByAccount, RetryAfter: 4100 * time.Millisecond}, 429, typeLimited, "Retry-After: 5", ""},
 		"busy":              {&password.BusyError{RetryAfter: 4100 * time.Millisecond}, 503, typeBusy, "Retry-After: 5", ""},
 		"outage":            {outage.New("redis", "x", errors.New("down")), 503, typeUnavailable, "Retry-After: 2", ""},
@@ -86,6 +86,28 @@ func TestProblemOf(t *testing.T) {
 
 func invalidToken(err error) string {
 	return fmt.Sprintf(`WWW-Authenticate: Bearer realm="earlybird", error="invalid_token", error_description="The %s"`, err)
+}
+
+// TestEveryStandingHasItsDetail: a standing that the domain can have says
+// something.
+func TestEveryStandingHasItsDetail(t *testing.T) {
+	seen := map[string]bool{}
+	for _, standing := range []string{
+		string(campaign.StatusNone), string(campaign.StatusFull), string(campaign.StatusPaused), string(campaign.StatusEnded),
+		campaign.StandingOpen, campaign.StandingDisqualified,
+	} {
+		detail := problemOf(&campaign.NoGrantError{Standing: standing}).Detail
+		if detail == "" || seen[detail] {
+			t.Errorf("%s: detail %q is empty, or another's", standing, detail)
+		}
+		seen[detail] = true
+		if examples(http.StatusNotFound)["no-grant-"+standing] == nil {
+			t.Errorf("%s has no example in the description", standing)
+		}
+	}
+	if len(noGrantDetails) != len(seen) {
+		t.Errorf("%d details for %d standings", len(noGrantDetails), len(seen))
+	}
 }
 
 // TestHumasErrorsAreOpaque: what huma would answer on its own may hold what

@@ -42,7 +42,7 @@ type registerOutput struct {
 }
 
 type userInput struct {
-	ID          string `path:"id" doc:"The user's id, as POST /users returned it." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
+	ID          string `path:"id" doc:"The user's id, as POST /users returned it, or me: the token's own user." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
 	IfNoneMatch string `header:"If-None-Match" doc:"ETags of the content that is there already."`
 
 	tags []string // every line of If-None-Match; huma reads the first
@@ -79,9 +79,10 @@ func (a *API) addUsers() {
 	}, a.register)
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "user", Method: http.MethodGet, Path: "/users/{id}",
-		Summary:     "Read your own account",
-		Description: "The id of anybody else is answered like one that does not exist.",
-		Tags:        []string{"accounts"}, Security: bearerSecurity,
+		Summary: "Read your own account",
+		Description: "The id is the one that POST /users returned, or me: the user whose token it is. " +
+			"The id of anybody else is answered like one that does not exist.",
+		Tags: []string{"accounts"}, Security: bearerSecurity,
 		Responses:   a.userAnswers(),
 		Middlewares: huma.Middlewares{a.opened, a.authenticate},
 	}, a.user)
@@ -107,10 +108,11 @@ const ownCaching = "private, no-cache"
 // user decides by the token alone whose account may be read, before any look
 // into the store: neither answer nor time tells whether another id exists.
 func (a *API) user(ctx context.Context, in *userInput) (*userOutput, error) {
-	if in.ID != caller(ctx).Subject {
-		return nil, a.fail(ctx, account.ErrNotFound)
+	id, err := ownID(ctx, in.ID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
 	}
-	u, err := a.backend.Load().Accounts.User(ctx, in.ID)
+	u, err := a.backend.Load().Accounts.User(ctx, id)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
@@ -122,6 +124,19 @@ func (a *API) user(ctx context.Context, in *userInput) (*userOutput, error) {
 		out.Status, out.ContentType = http.StatusNotModified, ""
 	}
 	return out, nil
+}
+
+// me stands in a path for the id of the token's own user. No id is this short.
+const me = "me"
+
+// ownID is the id of the user that a path names, who must be the token's own:
+// account.ErrNotFound otherwise.
+func ownID(ctx context.Context, named string) (string, error) {
+	own := caller(ctx).Subject
+	if named != me && named != own {
+		return "", account.ErrNotFound
+	}
+	return own, nil
 }
 
 func (a *API) userAnswers() map[string]*huma.Response {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/earlybird/earlybird/identity/secretfile"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // SecretSize is the size in bytes of the secret that seals keys.
@@ -16,7 +16,7 @@ const SecretSize = 32
 // or as base64, with white space around it or not. The error names the file and
 // says how to make one; it never holds what the file does.
 func LoadSecret(path string) ([SecretSize]byte, error) {
-	text, err := secretfile.Read(path)
+	text, err := program.Secret(path)
 	if err != nil {
 		return [SecretSize]byte{}, unusable(path, err)
 	}

@@ -98,3 +98,17 @@ func TestTakenLeavesNoOrphan(t *testing.T) {
 		t.Errorf("%d users stored (%v), want 1", n, err)
 	}
 }
+
+func TestUsernames(t *testing.T) {
+	s := open(t, Config{})
+	for _, name := range []string{"Ann", "Bob"} {
+		c := account.Credential{Canonical: name, UserID: "id of " + name}
+		if err := s.CreateUser(t.Context(), account.User{ID: c.UserID, Username: name, Canonical: name}, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := s.Usernames(t.Context(), []string{"id of Bob", "nobody", "id of Ann"})
+	if err != nil || len(names) != 2 || names["id of Ann"] != "Ann" || names["id of Bob"] != "Bob" {
+		t.Errorf("names %v, %v", names, err)
+	}
+}

@@ -15,7 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 
-	"github.com/earlybird/earlybird/identity/secretfile"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // What is used when neither Config nor the URL says otherwise.
@@ -34,7 +34,7 @@ type Config struct {
 	// ledger are read from the primary, and writes wait for a majority.
 	URL          string
 	User         string        // authenticates with PasswordFile, instead of what the URL says
-	PasswordFile string        // path of a file that holds the password; see package secretfile
+	PasswordFile string        // path of a file that holds the password; see program.Secret
 	CAFile       string        // path of PEM certificates to trust; turns TLS on
 	Timeout      time.Duration // of one operation whose context has no deadline; zero: the URL's timeoutMS or DefaultTimeout
 
@@ -102,7 +102,7 @@ func (c Config) authenticate(opts *options.ClientOptions) error {
 	if c.User == "" || c.PasswordFile == "" {
 		return errors.New("mongo user and password file: one without the other")
 	}
-	password, err := secretfile.Read(c.PasswordFile)
+	password, err := program.Secret(c.PasswordFile)
 	if err != nil {
 		return fmt.Errorf("mongo password file: %w", err)
 	}
@@ -121,7 +121,7 @@ func (c Config) secure(opts *options.ClientOptions) error {
 	if c.CAFile == "" {
 		return nil
 	}
-	authorities, err := secretfile.Authorities(c.CAFile)
+	authorities, err := program.Authorities(c.CAFile)
 	if err != nil {
 		return fmt.Errorf("mongo CA file: %w", err)
 	}

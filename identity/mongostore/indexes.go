@@ -13,7 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"github.com/earlybird/earlybird/identity/days"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // index is one that the store uses beside those of `_id`. Without it everything
@@ -166,7 +166,7 @@ func (i index) compare(found []mongo.IndexSpecification) string {
 	case i.expires && have.ExpireAfterSeconds == nil:
 		return "does not expire anything"
 	case i.expires && !i.keep && time.Duration(*have.ExpireAfterSeconds)*time.Second != i.after.Truncate(time.Second):
-		return fmt.Sprintf("deletes after %s, not %s", days.Format(time.Duration(*have.ExpireAfterSeconds)*time.Second), days.Format(i.after))
+		return fmt.Sprintf("deletes after %s, not %s", program.FormatDays(time.Duration(*have.ExpireAfterSeconds)*time.Second), program.FormatDays(i.after))
 	}
 	return ""
 }

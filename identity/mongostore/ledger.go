@@ -63,28 +63,6 @@ func (s *Store) conflicts() *mongo.Collection { return s.db.Collection("conflict
 
 func arrivalID(campaignID, userID string) string { return campaignID + ":" + userID }
 
-// prepareLedger creates the indexes of the ledger. That of grants turns a rank
-// that was given twice into a conflict.
-func (s *Store) prepareLedger(ctx context.Context) error {
-	for _, index := range []struct {
-		of     *mongo.Collection
-		field  string
-		unique bool
-	}{
-		{s.grants(), "rank", true},
-		{s.waiting(), "position", false},
-	} {
-		_, err := index.of.Indexes().CreateOne(ctx, mongo.IndexModel{
-			Keys:    bson.D{{Key: "campaign", Value: 1}, {Key: index.field, Value: 1}},
-			Options: options.Index().SetName("campaign_" + index.field).SetUnique(index.unique),
-		})
-		if err != nil {
-			return classify("index "+index.of.Name(), err)
-		}
-	}
-	return nil
-}
-
 // AddGrants implements campaign.Records.
 func (s *Store) AddGrants(ctx context.Context, grants []campaign.Grant) ([]campaign.Conflict, error) {
 	docs := make([]grant, len(grants))

@@ -1,5 +1,5 @@
-// Package mongostore keeps accounts, signing keys, campaigns and the ledger of
-// grants in MongoDB.
+// Package mongostore keeps accounts, signing keys, revocations and the log of
+// campaigns in MongoDB.
 //
 // `_id` does the work: every lookup is by exactly one `_id`, and whatever two
 // writers could decide at once is decided by the insert of a unique `_id`. So
@@ -44,7 +44,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepareIndexes(ctx); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
 	return s, nil
@@ -77,15 +77,6 @@ func Connect(ctx context.Context, c Config) (*Store, error) {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
 	return s, nil
-}
-
-// prepare makes the database ready: the one place that lists what each
-// collection needs beyond its `_id`.
-func (s *Store) prepare(ctx context.Context) error {
-	if err := s.prepareLedger(ctx); err != nil {
-		return err
-	}
-	return s.prepareIndexes(ctx)
 }
 
 // Ping asks the primary for an answer.

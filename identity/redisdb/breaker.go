@@ -1,6 +1,7 @@
 package redisdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -10,8 +11,8 @@ import (
 const (
 	// restFor is how long a server that failed is left alone.
 	restFor = time.Second
-	// probeLimit is how long the call may take that then asks again: it keeps
-	// somebody waiting, most likely in vain.
+	// probeLimit is how long the call may take by default that then asks again: it
+	// keeps somebody waiting, most likely in vain.
 	probeLimit = 50 * time.Millisecond
 )
 
@@ -20,11 +21,14 @@ const (
 var ErrResting = errors.New("redis failed a moment ago and is left alone")
 
 // Breaker leaves Redis alone for a second after a call failed, then lets one
-// call at a time probe it, for 50 ms at most, until one succeeds. So while Redis
+// call at a time probe it, until one succeeds. So while Redis
 // hangs, one call in a second pays for finding out, not each. The zero value is
 // ready to use; it is safe for concurrent use and must not be copied.
 type Breaker struct {
 	Now func() time.Time // nil: time.Now
+	// Probe is how long a probe may take at most, if the limit of its call is not
+	// less; 0: 50 ms. A Redis that steadily takes longer stays left alone.
+	Probe time.Duration
 	// Changed is called when calls begin to fail, with the error of the first,
 	// and with nil when one succeeds again. nil: it is not called.
 	Changed func(ctx context.Context, err error)
@@ -45,7 +49,7 @@ func (b *Breaker) Do(ctx context.Context, limit time.Duration, call func(context
 	}
 	if probe {
 		defer b.endProbe() // after a panic too
-		limit = min(limit, probeLimit)
+		limit = min(limit, cmp.Or(b.Probe, probeLimit))
 	}
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

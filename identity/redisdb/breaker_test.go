@@ -75,6 +75,10 @@ func TestBreakerBoundsCalls(t *testing.T) {
 	if d := left(); d > 50*time.Millisecond {
 		t.Errorf("a probe may take %s, want 50 ms", d)
 	}
+	b.now, b.Probe = b.now.Add(time.Second), 10*time.Second
+	if d := left(); d < 9*time.Second || d > 10*time.Second {
+		t.Errorf("a probe may take %s, want 10 s", d)
+	}
 }
 
 // A caller that leaves says nothing about Redis, and its probe is the next

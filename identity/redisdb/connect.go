@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"github.com/earlybird/earlybird/identity/secretfile"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // Config says where Redis is.
@@ -29,7 +29,7 @@ type Config struct {
 	// and rediss in place of redis for TLS. With Sentinel the hosts are the
 	// sentinels, which are asked without a password.
 	URL string
-	// PasswordFile holds the password; see package secretfile. It replaces a
+	// PasswordFile holds the password; see program.Secret. It replaces a
 	// password in the URL.
 	PasswordFile string
 	// CAFile is a PEM file with the authorities that may have signed the
@@ -60,7 +60,7 @@ func Connect(cfg Config) (redis.UniversalClient, error) {
 		return nil, fmt.Errorf("redis: URL: %w", err)
 	}
 	if cfg.PasswordFile != "" {
-		if opt.Password, err = secretfile.Read(cfg.PasswordFile); err != nil {
+		if opt.Password, err = program.Secret(cfg.PasswordFile); err != nil {
 			return nil, fmt.Errorf("redis: password file: %w", err)
 		}
 	}
@@ -147,7 +147,7 @@ func trust(cfg *tls.Config, caFile string) error {
 	if cfg == nil {
 		return errors.New("redis: a CA file needs TLS: begin the URL with rediss://")
 	}
-	authorities, err := secretfile.Authorities(caFile)
+	authorities, err := program.Authorities(caFile)
 	if err != nil {
 		return fmt.Errorf("redis: CA file: %w", err)
 	}

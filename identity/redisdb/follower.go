@@ -1,6 +1,7 @@
 package redisdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,44 +22,50 @@ const (
 	retryFirst, retryMost = 100 * time.Millisecond, 400 * time.Millisecond
 )
 
-// Batch is what one successful read of a stream brought.
+// StreamStart is the id before the first that an entry can have.
+const StreamStart = "0-0"
+
+// Batch is what one successful read brought.
 type Batch struct {
+	// Entries are those that follow the cursor, in order.
 	Entries []redis.XMessage
-	// Start: nothing was read yet of a reading from the start that begins now.
-	// There are no entries.
+	// Start: there was no cursor, so only what is beside the stream was read.
 	Start bool
 	// More: there may be more entries than these already.
 	More bool
 }
 
-// Reader takes what a Follower reads. Its methods are called one at a time.
+// Reader takes what a Follower reads, and decides where it reads on. Its methods
+// are called one at a time.
 type Reader interface {
 	// Beside queues the commands that are to run right after each read of the
 	// stream: in the same round trip, on the same connection, and so on the same
 	// server, though not in one transaction. Their keys share the stream's slot.
-	// Scripts need Eval: EVALSHA is not tried again as EVAL in a pipeline.
+	// Scripts need Eval or EvalRO: EVALSHA is not tried again as EVAL in a pipeline.
 	Beside(ctx context.Context, pipe redis.Pipeliner)
 
 	// Take handles a batch, after the commands of Beside have succeeded; their
-	// answers are in what the pipeline returned there. Entries come in order.
-	// It returns true to have the stream read from its start.
-	Take(ctx context.Context, b Batch) (again bool)
+	// answers are in what the pipeline returned there. It returns the cursor: the
+	// id of the entry after which to read on, such as StreamStart. With an empty
+	// one, only what is beside the stream is read next. When a read without a
+	// cursor yields none either, there is nothing to follow, and the Follower
+	// pauses for Block. An error counts as one of Redis: the read is made again.
+	Take(ctx context.Context, b Batch) (cursor string, err error)
 }
 
-// Follower reads a stream from its start, or from a cursor, and follows it from
-// then on. While Redis fails it tries again, for as long as it takes.
+// Follower follows a stream from wherever its Reader says. While Redis fails it
+// tries again, for as long as it takes.
 type Follower struct {
 	Redis  redis.UniversalClient
 	Stream string
 	Reader Reader
-	// Cursor is the id of the entry after which to begin; empty: a reading from
-	// the start.
-	Cursor string
 	// Block is how long a read waits for an entry at most; nil: always 500 ms,
 	// which is also the most.
 	Block func() time.Duration
-	// Lost is called when Redis begins to fail, and Regained when it answers
-	// again, before the Take of what it answered. nil: they are not called.
+	// Page is the most entries of one read; 0: 1,000.
+	Page int64
+	// Lost is called when following begins to fail, and Regained when it succeeds
+	// again, after the Take that did. nil: they are not called.
 	Lost     func(ctx context.Context, err error)
 	Regained func(ctx context.Context)
 	// Wait waits between attempts, until ctx ends; nil: by the clock.
@@ -67,12 +74,15 @@ type Follower struct {
 
 // Run follows the stream until ctx ends.
 func (f *Follower) Run(ctx context.Context) {
-	c := cursor{at: f.Cursor, tail: f.Cursor != ""}
-	failing, retry := false, retryFirst
+	cursor, failing, retry := "", false, retryFirst
 	for {
-		batch, err := f.read(ctx, c)
+		batch, err := f.read(ctx, cursor)
 		if ctx.Err() != nil {
 			return
+		}
+		next := ""
+		if err == nil {
+			next, err = f.Reader.Take(ctx, batch)
 		}
 		if err != nil {
 			if !failing && f.Lost != nil {
@@ -86,51 +96,29 @@ func (f *Follower) Run(ctx context.Context) {
 		if failing && f.Regained != nil {
 			f.Regained(ctx)
 		}
-		failing, retry = false, retryFirst
-		c = c.after(batch)
-		if f.Reader.Take(ctx, batch) {
-			c = cursor{}
+		cursor, failing, retry = next, false, retryFirst
+		if batch.Start && cursor == "" {
+			f.wait(ctx, f.block())
 		}
 	}
 }
 
-// cursor is how far a Follower has read.
-type cursor struct {
-	at   string // the last entry that was read; empty: a reading from the start begins
-	tail bool   // the end was reached: wait for new entries
-}
-
-// streamStart is the id before the first that an entry can have.
-const streamStart = "0-0"
-
-func (c cursor) after(b Batch) cursor {
-	if b.Start {
-		return cursor{at: streamStart}
+func (f *Follower) block() time.Duration {
+	if f.Block == nil {
+		return followBlock
 	}
-	if n := len(b.Entries); n > 0 {
-		c.at = b.Entries[n-1].ID
-	}
-	c.tail = c.tail || !b.More
-	return c
+	return max(min(f.Block(), followBlock), time.Millisecond) // Redis takes 0 for no limit
 }
 
 // read makes one round trip.
-func (f *Follower) read(ctx context.Context, c cursor) (Batch, error) {
-	block := followBlock
-	if f.Block != nil {
-		block = max(min(f.Block(), followBlock), time.Millisecond) // 0 would wait for ever
-	}
+func (f *Follower) read(ctx context.Context, cursor string) (Batch, error) {
+	block, most := f.block(), cmp.Or(f.Page, followPage)
 	bounded, cancel := context.WithTimeout(ctx, block+connectTimeout)
 	defer cancel()
 	pipe := f.Redis.Pipeline()
-	var page *redis.XMessageSliceCmd
-	var news *redis.XStreamSliceCmd
-	switch {
-	case c.at == "":
-	case c.tail:
-		news = pipe.XRead(bounded, &redis.XReadArgs{Streams: []string{f.Stream, c.at}, Count: followPage, Block: block})
-	default:
-		page = pipe.XRangeN(bounded, f.Stream, "("+c.at, "+", followPage)
+	var page *redis.XStreamSliceCmd
+	if cursor != "" {
+		page = pipe.XRead(bounded, &redis.XReadArgs{Streams: []string{f.Stream, cursor}, Count: most, Block: block})
 	}
 	f.Reader.Beside(bounded, pipe)
 	cmds, err := pipe.Exec(bounded)
@@ -142,14 +130,11 @@ func (f *Follower) read(ctx context.Context, c cursor) (Batch, error) {
 			return Batch{}, fmt.Errorf("follow %s: %w", f.Stream, err)
 		}
 	}
-	b := Batch{Start: c.at == ""}
-	if page != nil {
-		b.Entries = page.Val()
+	b := Batch{Start: cursor == ""}
+	if page != nil && len(page.Val()) > 0 {
+		b.Entries = page.Val()[0].Messages
 	}
-	if news != nil && len(news.Val()) > 0 {
-		b.Entries = news.Val()[0].Messages
-	}
-	b.More = len(b.Entries) == followPage
+	b.More = int64(len(b.Entries)) == most
 	return b, nil
 }
 

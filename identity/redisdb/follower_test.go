@@ -27,32 +27,46 @@ type reader struct {
 	events   []string // "start", "end of start", ids, "lost", "regained"
 	states   []string // the last, and what was different before
 	starting bool
+	at       string // the last entry
 	again    bool
+	nothing  bool // there is nothing to follow
+	bad      bool // the next batch cannot be read
+	takes    int
 	waits    []time.Duration
 }
 
 func (r *reader) Beside(ctx context.Context, pipe redis.Pipeliner) { r.state = pipe.Get(ctx, beside) }
 
-func (r *reader) Take(_ context.Context, b redisdb.Batch) bool {
+func (r *reader) Take(_ context.Context, b redisdb.Batch) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.takes++
+	switch {
+	case r.nothing:
+		return "", nil
+	case r.bad:
+		r.bad = false
+		return "", errDown
+	}
 	if s := r.state.Val(); len(r.states) == 0 || r.states[len(r.states)-1] != s {
 		r.states = append(r.states, s)
 	}
 	if b.Start {
-		r.events = append(r.events, "start")
+		r.events, r.at = append(r.events, "start"), redisdb.StreamStart
 	}
 	for _, e := range b.Entries {
-		r.events = append(r.events, e.ID)
+		r.events, r.at = append(r.events, e.ID), e.ID
 	}
 	if r.starting && !b.Start && !b.More {
 		r.events = append(r.events, "end of start")
 		r.starting = false
 	}
 	r.starting = r.starting || b.Start
-	again := r.again
-	r.again = false
-	return again
+	if r.again {
+		r.again = false
+		return "", nil
+	}
+	return r.at, nil
 }
 
 func (r *reader) note(what string) {
@@ -166,20 +180,50 @@ func TestFollower(t *testing.T) {
 			r.eventually(t, "a command beside that fails", r.saw(all...))
 			client.Del(t.Context(), beside)
 			add(t, client, "3000-1")
-			all = append(all, "regained", "3000-1")
+			all = append(all, "3000-1", "regained")
 			r.eventually(t, "it goes on from the cursor", r.saw(all...))
 		})
 	}
 }
 
-func TestFollowerFromCursor(t *testing.T) {
+// Without anything to follow, a Follower looks once per Block.
+// Broken on purpose by leaving the pause out: it looks as fast as Redis answers.
+func TestFollowerWithNothingToFollow(t *testing.T) {
 	client := dial(t, "redis://"+miniredis.RunT(t).Addr(), "")
-	add(t, client, "1-1", "2-1", "3-1")
-	var r reader
+	add(t, client, "1-1")
+	r := reader{nothing: true}
 	f := r.follower(client)
-	f.Cursor = "2-1"
+	f.Block = func() time.Duration { return 70 * time.Millisecond }
 	run(t, f)
-	r.eventually(t, "only what is after the cursor", r.saw("3-1"))
+	paused := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.waits) >= 5
+	}
+	r.eventually(t, "five pauses", paused)
+	r.mu.Lock()
+	if r.takes > len(r.waits)+1 || r.waits[0] != 70*time.Millisecond {
+		t.Errorf("%d looks with pauses of %v", r.takes, r.waits)
+	}
+	r.nothing = false
+	r.mu.Unlock()
+	r.eventually(t, "it is followed once there is something", r.saw("start", "1-1", "end of start"))
+}
+
+// What cannot be read is read again, from the same cursor.
+// Broken on purpose by going on from the start: 1-1 comes twice.
+func TestFollowerReadsAgainWhatCouldNotBeRead(t *testing.T) {
+	client := dial(t, "redis://"+miniredis.RunT(t).Addr(), "")
+	add(t, client, "1-1")
+	var r reader
+	run(t, r.follower(client))
+	r.eventually(t, "read", r.saw("start", "1-1", "end of start"))
+	r.mu.Lock()
+	r.bad = true
+	r.mu.Unlock()
+	r.eventually(t, "lost and regained", r.saw("start", "1-1", "end of start", "lost", "regained"))
+	add(t, client, "2-1")
+	r.eventually(t, "followed", r.saw("start", "1-1", "end of start", "lost", "regained", "2-1"))
 }
 
 // A Redis that is gone is reported once, waited for with growing pauses, and
@@ -199,7 +243,7 @@ func TestFollowerWithoutRedis(t *testing.T) {
 	})
 	server.Start()
 	add(t, client, "2-1")
-	r.eventually(t, "regained", r.saw("start", "1-1", "end of start", "lost", "regained", "2-1"))
+	r.eventually(t, "regained", r.saw("start", "1-1", "end of start", "lost", "2-1", "regained"))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, most := range []time.Duration{100, 200, 400, 400, 400} {

@@ -1,7 +1,9 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -193,30 +195,32 @@ type tail struct {
 
 // Beside implements redisdb.Reader.
 func (t *tail) Beside(ctx context.Context, pipe redis.Pipeliner) {
-	t.answer = stateScript.EvalRO(ctx, pipe, keys)
+	t.answer = stateScript.EvalRO(ctx, pipe, keys) // edges need not be allowed to write
 }
 
-// Take implements redisdb.Reader.
-func (t *tail) Take(ctx context.Context, b redisdb.Batch) (again bool) {
+// Take implements redisdb.Reader. The empty cursor has the stream read from its
+// start.
+func (t *tail) Take(ctx context.Context, b redisdb.Batch) (cursor string, err error) {
 	f := t.feed
 	f.tidy(ctx)
+	t.warn(ctx)
 	st, err := stateOf(t.answer)
 	if err != nil {
-		f.cfg.Log.ErrorContext(ctx, "the state of the revocations cannot be read", "err", err)
+		return "", fmt.Errorf("state of the revocations: %w", err)
 	}
-	t.warn(ctx)
+	again := f.again.Swap(false)
 	switch {
-	case f.again.Swap(false):
-		return true
 	case b.Start:
 		t.first = st
 		t.show(position{load: t.pos.load + 1, loading: true, epoch: st.Epoch})
-		return false
+		return redisdb.StreamStart, nil
+	case again:
+		return "", nil
 	case st.Epoch != t.first.Epoch:
-		return true // filled anew, or emptied, or on another server
+		return "", nil // filled anew, or emptied, or on another server
 	case t.broken(b.Entries):
 		t.miss(ctx, st)
-		return true
+		return "", nil
 	}
 	t.learn(ctx, b.Entries)
 	if t.pos.loading && !b.More {
@@ -227,18 +231,19 @@ func (t *tail) Take(ctx context.Context, b redisdb.Batch) (again bool) {
 		}
 		t.show(pos)
 	}
+	cursor = cmp.Or(t.pos.at, redisdb.StreamStart)
 	if t.pos.loading || !st.Whole {
-		return false
+		return cursor, nil
 	}
 	if older(st.last, t.pos.at) {
 		t.miss(ctx, st)
-		return true
+		return "", nil
 	}
 	if st.last == t.pos.at && st.Beat.After(t.first.Beat) {
 		t.first.Beat = st.Beat
 		t.confirmed(ctx)
 	}
-	return false
+	return cursor, nil
 }
 
 // show makes the position the Feed's.

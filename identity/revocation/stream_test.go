@@ -325,7 +325,11 @@ func TestTake(t *testing.T) {
 			var again bool
 			for _, one := range test.reads {
 				r.answer = answer(one.state)
-				again = r.Take(t.Context(), one.batch)
+				cursor, err := r.Take(t.Context(), one.batch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again = cursor == ""
 			}
 			s := f.Stats()
 			if again != test.again || s.Ready != test.ready || f.lost("one") != test.loss || s.Tokens != test.tokens {
@@ -346,8 +350,8 @@ func TestNoBeat(t *testing.T) {
 	st := State{Whole: true, Origin: here, Epoch: "one", last: "1-1", Beat: noon}
 	take := func(b redisdb.Batch) {
 		r.answer = answer(st)
-		if r.Take(t.Context(), b) {
-			t.Fatal("read anew")
+		if cursor, err := r.Take(t.Context(), b); err != nil || cursor == "" {
+			t.Fatalf("read on after %q, %v", cursor, err)
 		}
 	}
 	take(redisdb.Batch{Start: true})

@@ -3,9 +3,9 @@ package telemetry
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/keyring"
-	"github.com/earlybird/earlybird/identity/usercache"
 )
 
 // State is what is read when somebody asks for the metrics. Every field is
@@ -13,7 +13,7 @@ import (
 type State struct {
 	Hashes   func() (running, waiting int)
 	Keys     func() keyring.Stats
-	Users    func() usercache.Stats
+	Users    func() account.UserCacheStats
 	Campaign func() campaign.Stats
 }
 

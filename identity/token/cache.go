@@ -134,5 +134,8 @@ func (c *Cache[V]) remember(sum [sha256.Size]byte, good verified) *Entry[V] {
 	return e
 }
 
+// Purge forgets every token, and gives their values back to Release.
+func (c *Cache[V]) Purge() { c.entries.Purge() }
+
 // Len is the number of tokens remembered.
 func (c *Cache[V]) Len() int { return c.entries.Len() }

@@ -24,18 +24,19 @@ func BenchmarkWarm(b *testing.B) {
 	}
 }
 
-// An accepted request allocates the messages of two calls and little else: what
-// runs beside it allocates too, and more on a busy machine. Checked by making
-// one of the two calls through the PDK.
+// An accepted request allocates the messages of two calls and nothing else. What
+// follows Redis meanwhile allocates too, a few times a second: of many short
+// measurements it misses some. Checked by making one of the two calls through the
+// PDK.
 func TestWarmRequestAllocatesLittle(t *testing.T) {
-	const most = 15
+	const most = 11
 	d := warm(t)
 	n := float64(most + 1)
-	for try := 0; try < 3 && n > most; try++ {
-		n = testing.AllocsPerRun(2000, func() { d.request(t) })
+	for try := 0; try < 100 && n > most; try++ {
+		n = testing.AllocsPerRun(100, func() { d.request(t) })
 	}
 	if n > most {
-		t.Errorf("%v allocations a request, want 11 and those of others", n)
+		t.Errorf("%v allocations a request, want %d", n, most)
 	}
 }
 
@@ -45,11 +46,11 @@ func warm(b testing.TB) *driver {
 	bench := newBench(b)
 	bench.campaign.Start(b, 10)
 	raw, _ := bench.identity.Token(b, "u")
-	if bench.campaign.Claimer.Claim(b.Context(), "u").Rank != 1 {
-		b.Fatal("no grant")
-	}
+	bench.campaign.Placed(b, "u")
 	d := newDriver(b, bench.kong.Socket, bench.kong.Start(b, bench.config), raw)
 	d.request(b)
+	bench.campaign.Stop() // an identity at work allocates
+	bench.revoked.Stop()
 	return d
 }
 

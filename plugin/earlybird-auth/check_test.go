@@ -8,44 +8,28 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/token"
 )
 
-// standings is a campaign of which everything can be changed.
+// standings counts the reads of a mirror.
 type standings struct {
-	mu       sync.Mutex
-	campaign campaign.Campaign
-	known    bool
-	live     bool
-	places   map[string]int64
-	err      error
-	reads    int
-	during   func() // called during a read, after the place has been looked up
+	mirror.Standings
+	reads  atomic.Int64
+	during func() // called once, during a read, after the standing has been looked up
 }
 
-func (s *standings) Campaign() (campaign.Campaign, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.campaign, s.known
-}
-
-func (s *standings) Live() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.live
-}
-
-func (s *standings) Standing(_ context.Context, user string) (campaign.Standing, error) {
-	s.mu.Lock()
-	s.reads++
-	answer, err, during := campaign.Standing{CampaignID: s.campaign.ID, Position: s.places[user]}, s.err, s.during
-	s.during = nil
-	s.mu.Unlock()
-	if during != nil {
+func (s *standings) Standing(ctx context.Context, user string) (mirror.Standing, error) {
+	s.reads.Add(1)
+	answer, err := s.Standings.Standing(ctx, user)
+	if during := s.during; during != nil {
+		s.during = nil
 		during()
 	}
 	return answer, err
@@ -64,12 +48,16 @@ func (r *revocations) Revoked(jti, sub string, gen int64) bool {
 	return r.tokens[jti] || gen < r.least[sub]
 }
 
-// checkBench is a checker with a clock, and an identity whose tokens it takes.
+// checkBench is a checker with a clock, an identity whose tokens it takes, and a
+// mirror that it follows.
 type checkBench struct {
 	*checker
-	people      *people
+	view        *mirror.View
+	mirror      *campaigntest.Mirror
+	log         *campaigntest.History
 	revocations *revocations
 	standings   *standings
+	metrics     *metrics
 	keys        token.KeySet
 	issuer      *token.Issuer
 	now         time.Time
@@ -94,18 +82,86 @@ func newCheckBench(t testing.TB, size int) *checkBench {
 		Key: func() (string, ed25519.PrivateKey, error) { return "1", private, nil },
 	})
 	verifier, verifierErr := token.NewVerifier(token.VerifierConfig{Issuer: "i", Keys: b, Now: clock})
-	b.standings = &standings{campaign: campaign.Campaign{ID: "1", Slots: 1, Discount: 30}, known: true, live: true, places: map[string]int64{}}
+	b.mirror = campaigntest.NewMirror()
+	b.standings = &standings{Standings: b.mirror}
 	b.revocations = &revocations{ready: true, tokens: map[string]bool{}, least: map[string]int64{}}
+	b.view = mirror.NewView(mirror.ViewConfig{Now: clock})
 	log := slog.New(slog.DiscardHandler)
-	b.people = &people{Standings: b.standings, Log: log, Metrics: newMetrics(nil)}
+	b.metrics = newMetrics(nil)
 	var err error
 	b.checker, err = newChecker(checkerConfig{
-		Verifier: verifier, CacheSize: size, People: b.people, Revocations: b.revocations, Log: log, Metrics: newMetrics(nil),
+		Verifier: verifier, CacheSize: size, Revocations: b.revocations, Log: log, Metrics: b.metrics,
+		People: &people{View: b.view, Standings: b.standings, Log: log, Metrics: b.metrics},
 	})
 	if err := errors.Join(keyErr, issuerErr, verifierErr, err); err != nil {
 		t.Fatal(err)
 	}
+	b.log = campaigntest.NewHistory("here", 1, 1)
+	b.fill(t)
+	b.pass(t, time.Second) // the first beat only sets the line
 	return b
+}
+
+// fill brings the mirror up to the log, with a beat.
+func (b *checkBench) fill(t testing.TB) {
+	t.Helper()
+	from := 0
+	if s := b.mirror.Peek(); s.Intact && s.Epoch == b.log.Epoch {
+		from = int(s.Seq) + 1
+	}
+	batch := b.log.Batch(from, len(b.log.Entries))
+	batch.Beat = b.now
+	if s, err := b.mirror.Apply(t.Context(), batch); err != nil || s.Answer != campaign.AnswerOK {
+		t.Fatalf("apply: %+v, %v", s, err)
+	}
+	b.look(t)
+}
+
+// look is what a Tail does four times a second.
+func (b *checkBench) look(t testing.TB) {
+	t.Helper()
+	s, err := b.mirror.Summary(t.Context())
+	if err != nil {
+		b.view.Lost()
+		return
+	}
+	b.view.Sync(s)
+	if at, ok := b.view.At(); ok {
+		b.view.Observe(b.mirror.After(at))
+	}
+}
+
+// pass lets time pass, with beats.
+func (b *checkBench) pass(t testing.TB, d time.Duration) {
+	t.Helper()
+	b.now = b.now.Add(d)
+	b.fill(t)
+}
+
+func (b *checkBench) arrive(t testing.TB, users ...string) {
+	t.Helper()
+	b.add(t, campaign.Entry{Kind: campaign.KindArrive, Users: users})
+}
+
+func (b *checkBench) add(t testing.TB, e campaign.Entry) {
+	t.Helper()
+	b.log.Add(e)
+	b.fill(t)
+}
+
+// raise is an entry after which the slots are as many.
+func (b *checkBench) raise(slots int64) campaign.Entry {
+	settings := *b.log.Entries[0].Settings
+	settings.Slots = slots
+	return campaign.Entry{Kind: campaign.KindChange, Limit: slots, Settings: &settings}
+}
+
+// next is the log of the campaign after this one.
+func (b *checkBench) next(t testing.TB, users ...string) {
+	t.Helper()
+	b.add(t, campaign.Entry{Kind: campaign.KindEnd, Limit: 1})
+	b.log = campaigntest.NewHistory("here", 2, 1)
+	b.arrive(t, users...)
 }
 
 // bearer is the Authorization header of the user, always with the same token.
@@ -150,26 +206,63 @@ const (
 	unknown = `, grant=unknown`
 )
 
-func TestStandingOfAPosition(t *testing.T) {
+func TestStanding(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(s *standings)
+		change func(t *testing.T, b *checkBench)
 		want   string
 	}{
-		{"granted", func(s *standings) { s.places["u"] = 1 }, granted},
-		{"waiting", func(s *standings) { s.places["u"] = 2 }, ""},
-		{"not arrived", func(*standings) {}, ""},
-		{"no campaign", func(s *standings) { s.campaign = campaign.Campaign{} }, ""},
-		{"not read yet", func(s *standings) { s.known, s.live = false, false }, unknown},
-		{"Redis has lost the campaign", func(s *standings) { s.known = false }, unknown},
-		{"down, nothing remembered", func(s *standings) { s.live = false }, unknown},
-		{"down, no campaign when last seen", func(s *standings) { s.campaign, s.live = campaign.Campaign{}, false }, unknown},
-		{"cannot be read", func(s *standings) { s.err = errors.New("slow") }, unknown},
+		{"granted", func(t *testing.T, b *checkBench) { b.arrive(t, "u") }, granted},
+		{"granted, and the campaign has ended", func(t *testing.T, b *checkBench) {
+			b.arrive(t, "u")
+			b.add(t, campaign.Entry{Kind: campaign.KindEnd, Limit: 1})
+		}, granted},
+		{"waiting", func(t *testing.T, b *checkBench) { b.arrive(t, "v", "u") }, ""},
+		{"voided", func(t *testing.T, b *checkBench) {
+			b.arrive(t, "u")
+			b.add(t, campaign.Entry{Kind: campaign.KindVoid, User: "u", Limit: 2})
+		}, ""},
+		{"not arrived", func(*testing.T, *checkBench) {}, ""},
+		{"of the campaign before", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.next(t, "v"); b.pass(t, time.Second) }, ""},
+
+		{"granted, and no beat for 15 s", func(t *testing.T, b *checkBench) {
+			b.arrive(t, "u")
+			b.now = b.now.Add(15 * time.Second)
+			b.look(t)
+		}, granted},
+		{"not arrived, and no beat for 15 s", func(t *testing.T, b *checkBench) {
+			b.now = b.now.Add(15 * time.Second)
+			b.look(t)
+		}, unknown},
+		{"not arrived, and the last beat just within 15 s", func(t *testing.T, b *checkBench) {
+			b.now = b.now.Add(15*time.Second - 1)
+			b.look(t)
+		}, ""},
+		{"Redis down", func(t *testing.T, b *checkBench) {
+			b.arrive(t, "u")
+			b.mirror.Fail(errors.New("down"))
+			b.look(t)
+		}, unknown},
+		{"emptied", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.Flush(); b.look(t) }, unknown},
+		{"a key is gone", func(t *testing.T, b *checkBench) {
+			b.arrive(t, "u")
+			b.mirror.Lose(campaigntest.PartUser)
+			b.look(t)
+		}, unknown},
+		{"a key is gone, unseen", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.Lose(campaigntest.PartUser) }, unknown},
+		{"another database's", func(t *testing.T, b *checkBench) {
+			b.arrive(t, "u")
+			b.mirror.SwapOrigin("elsewhere")
+			b.look(t)
+		}, unknown},
+		{"another database's, unseen", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.SwapOrigin("elsewhere") }, unknown},
+		{"rolled back, unseen", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.Rollback(1) }, unknown},
+		{"cannot be read", func(_ *testing.T, b *checkBench) { b.mirror.Fail(errors.New("slow")) }, unknown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newCheckBench(t, 10)
-			tt.change(b.standings)
+			tt.change(t, b)
 			for range 2 {
 				if got := b.suffix(t, "u"); got != tt.want {
 					t.Errorf("got %q, want %q", got, tt.want)
@@ -179,59 +272,76 @@ func TestStandingOfAPosition(t *testing.T) {
 	}
 }
 
+// The first request of a user reads, and nothing after it does.
 func TestWhatIsRememberedFollowsEveryChange(t *testing.T) {
 	b := newCheckBench(t, 10)
-	s := b.standings
-	is := func(what, want string, reads int) {
+	reads := int64(1)
+	is := func(what, want string) {
 		t.Helper()
-		if got := b.suffix(t, "u"); got != want || s.reads != reads {
-			t.Errorf("%s: got %q after %d reads, want %q after %d", what, got, s.reads, want, reads)
+		if got := b.suffix(t, "u"); got != want || b.standings.reads.Load() != reads {
+			t.Errorf("%s: got %q after %d reads, want %q after %d", what, got, b.standings.reads.Load(), want, reads)
 		}
 	}
-	is("first", "", 1)
-	is("remembered", "", 1)
-	s.places["u"] = 2
-	b.people.arrived("u", 2)
-	is("arrived beyond the slots", "", 1)
-	s.campaign.Slots = 2
-	is("more slots", `, campaign="1", rank=2, discount=30`, 1)
-	s.live = false
-	is("down", `, campaign="1", rank=2, discount=30`, 1)
-	b.people.missedSome()
-	is("down and missed", unknown, 1)
-	s.live = true
-	is("read again", `, campaign="1", rank=2, discount=30`, 2)
-	s.campaign.ID, s.places = "2", map[string]int64{}
-	is("another campaign", "", 3)
-	b.people.arrived("nobody", 1)
-	is("somebody else arrived", "", 3)
+	const second = `, campaign="1", rank=2, discount=30`
+	is("first", "")
+	is("remembered", "")
+	b.arrive(t, "v", "u")
+	is("arrived beyond the slots", "")
+	b.add(t, b.raise(2))
+	is("more slots", second)
+	b.add(t, campaign.Entry{Kind: campaign.KindVoid, User: "u", Limit: 3})
+	is("voided", "")
+	b.add(t, campaign.Entry{Kind: campaign.KindReinstate, User: "u", Limit: 2})
+	is("reinstated", second)
+	b.mirror.Fail(errors.New("down"))
+	b.look(t)
+	b.now = b.now.Add(time.Minute)
+	is("Redis down", second)
+	b.mirror.Calm()
+	b.pass(t, time.Second)
+	b.pass(t, time.Second)
+	b.mirror.Flush()
+	b.look(t)
+	is("emptied", second)
+	b.fill(t)
+	b.pass(t, time.Second)
+	is("filled anew", second)
+	b.next(t, "v")
+	b.pass(t, time.Second)
+	reads++
+	is("another campaign", "")
+	b.add(t, b.raise(2))
+	b.arrive(t, "u")
+	is("and arrived there", `, campaign="2", rank=2, discount=30`)
 }
 
 func TestFailedReadIsNotRemembered(t *testing.T) {
 	b := newCheckBench(t, 10)
-	b.standings.err = errors.New("slow")
+	b.arrive(t, "u")
+	b.mirror.Fail(errors.New("slow"))
 	if got := b.suffix(t, "u"); got != unknown {
 		t.Fatalf("got %q", got)
 	}
-	b.standings.err, b.standings.places["u"] = nil, 1
+	b.mirror.Calm()
 	if got := b.suffix(t, "u"); got != granted {
 		t.Errorf("got %q, want %q", got, granted)
 	}
 }
 
-// What happens while a position is being read must not be overwritten by it.
+// What happens while a standing is being read must not be overwritten by it.
 func TestChangeDuringARead(t *testing.T) {
 	tests := []struct {
 		name string
 		then func(b *checkBench)
 		want string // of the request after
 	}{
-		{"arrival", func(b *checkBench) { b.people.arrived("u", 1) }, granted},
-		{"arrival missed", func(b *checkBench) { b.standings.places["u"] = 1; b.people.missedSome() }, granted},
-		{"another campaign", func(b *checkBench) {
-			b.standings.campaign.ID = "2"
-			b.standings.places["u"] = 1
-		}, `, campaign="2", rank=1, discount=30`},
+		{"arrival", func(b *checkBench) { b.arrive(t, "u") }, granted},
+		{"arrival and void", func(b *checkBench) {
+			b.arrive(t, "u")
+			b.add(t, campaign.Entry{Kind: campaign.KindVoid, User: "u", Limit: 2})
+		}, ""},
+		{"another campaign", func(b *checkBench) { b.next(t, "u"); b.pass(t, time.Second) }, `, campaign="2", rank=1, discount=30`},
+		{"Redis is lost", func(b *checkBench) { b.mirror.Fail(errors.New("down")); b.look(t) }, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -325,8 +435,12 @@ func TestPeopleAreBoundedByTheTokens(t *testing.T) {
 	for i := range 5 * size {
 		b.suffix(t, fmt.Sprint("u", i%(2*size)))
 	}
-	if len(b.people.byUser) != size {
-		t.Errorf("%d users for %d tokens", len(b.people.byUser), size)
+	if n := b.view.Watched(); n != size {
+		t.Errorf("%d users for %d tokens", n, size)
+	}
+	b.checker.tokens.Purge()
+	if n := b.view.Watched(); n != 0 {
+		t.Errorf("%d users for no tokens", n)
 	}
 }
 
@@ -343,37 +457,46 @@ func TestConcurrentUse(t *testing.T) {
 				if _, problem, err := b.decide(t.Context(), "Bearer "+b.tokens[user], b.demand); problem != nil || err != nil {
 					t.Errorf("refused: %v %v", problem, err)
 				}
-				b.people.arrived(user, 1)
-				if j%100 == 0 {
-					b.people.missedSome()
-				}
 			}
 		})
 	}
+	wg.Go(func() {
+		for i := range 80 {
+			b.log.Add(campaign.Entry{Kind: campaign.KindArrive, Users: []string{fmt.Sprint("u", i)}})
+			b.fill(t)
+		}
+	})
 	wg.Wait()
-	if len(b.people.byUser) != b.checker.tokens.Len() {
-		t.Errorf("%d users for %d tokens", len(b.people.byUser), b.checker.tokens.Len())
+	if n := b.view.Watched(); n != b.checker.tokens.Len() {
+		t.Errorf("%d users for %d tokens", n, b.checker.tokens.Len())
+	}
+	if got := b.suffix(t, "u0"); got != granted {
+		t.Errorf("got %q, want %q", got, granted)
 	}
 }
 
 func TestWarmCheckAllocatesNothing(t *testing.T) {
-	b := newCheckBench(t, 100)
-	b.standings.places["u"] = 1
-	authorization := b.bearer(t, "u")
-	ctx := t.Context()
-	n := testing.AllocsPerRun(100, func() {
-		if _, problem, err := b.decide(ctx, authorization, b.demand); problem != nil || err != nil {
-			t.Fatal(problem, err)
-		}
-	})
-	if n != 0 {
-		t.Errorf("%v allocations, want none", n)
+	for name, arrived := range map[string]string{"a grant": "u", "none": "v"} {
+		t.Run(name, func(t *testing.T) {
+			b := newCheckBench(t, 100)
+			b.arrive(t, arrived)
+			authorization := b.bearer(t, "u")
+			ctx := t.Context()
+			n := testing.AllocsPerRun(100, func() {
+				if _, problem, err := b.decide(ctx, authorization, b.demand); problem != nil || err != nil {
+					t.Fatal(problem, err)
+				}
+			})
+			if n != 0 || b.standings.reads.Load() != 1 {
+				t.Errorf("%v allocations and %d reads, want none and one", n, b.standings.reads.Load())
+			}
+		})
 	}
 }
 
 func BenchmarkCheckWarm(b *testing.B) {
 	c := newCheckBench(b, 100)
-	c.standings.places["u"] = 1
+	c.arrive(b, "u")
 	authorization := c.bearer(b, "u")
 	ctx := context.Background()
 	b.ReportAllocs()

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/redisdb"
@@ -48,31 +48,32 @@ func response(p *edge.Problem) pluginserver.Response {
 type plugin struct {
 	process   pluginserver.Process
 	keys      *edge.Pool[string, *token.JWKS] // by the URL of the key set
-	sources   *edge.Pool[followed, *source]
+	servers   *edge.Pool[string, *server]     // by the URL of Redis
+	followed  *edge.Pool[followed, *people]
 	checks    *edge.Pool[shared, *check]
 	metrics   *metrics
 	responses map[*edge.Problem]pluginserver.Response
 }
 
-// followed is the part of a configuration that a source depends on.
+// server is one Redis, and the revocations that are followed there. It outlives
+// the configuration it was opened for: a new one that comes while Redis is down
+// still knows who was revoked.
+type server struct {
+	redis   redis.UniversalClient
+	revoked *revocation.Feed
+}
+
+// followed is the part of a configuration that following the campaign depends on.
 type followed struct {
 	redisURL   string
 	beatMaxAge time.Duration
 }
 
-// source is what is followed in one Redis. It outlives the configuration it was
-// opened for: a new one that comes while Redis is down still knows who was
-// revoked.
-type source struct {
-	people  *people
-	revoked *revocation.Feed
-}
-
 // check is a checker and what it waits for.
 type check struct {
 	*checker
-	keys   *token.JWKS
-	source *source
+	keys    *token.JWKS
+	revoked *revocation.Feed
 }
 
 // shared is the part of a configuration that a check depends on.
@@ -88,7 +89,8 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 		process: process, keys: edge.NewKeys(ctx, process.Log),
 		metrics: newMetrics(process.Metrics), responses: map[*edge.Problem]pluginserver.Response{},
 	}
-	p.sources = edge.NewPool(ctx, p.follow)
+	p.servers = edge.NewPool(ctx, p.connect)
+	p.followed = edge.NewPool(ctx, p.follow)
 	p.checks = edge.NewPool(ctx, p.open)
 	for _, problem := range edge.Problems() {
 		p.responses[problem] = response(problem)
@@ -96,13 +98,16 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "earlybird_auth_tokens", Help: "Verified tokens that are remembered.",
 	}, p.remembered))
+	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "earlybird_auth_users", Help: "Users of remembered tokens, whose grants are followed.",
+	}, p.watched))
 	process.Metrics.MustRegister(revocation.Metrics(p.revocations)...)
 	return p.start, nil
 }
 
 func (p *plugin) revocations() []revocation.Stats {
 	var all []revocation.Stats
-	for _, s := range p.sources.Values() {
+	for _, s := range p.servers.Values() {
 		all = append(all, s.revoked.Stats())
 	}
 	return all
@@ -112,6 +117,14 @@ func (p *plugin) remembered() float64 {
 	n := 0
 	for _, c := range p.checks.Values() {
 		n += c.tokens.Len()
+	}
+	return float64(n)
+}
+
+func (p *plugin) watched() float64 {
+	n := 0
+	for _, f := range p.followed.Values() {
+		n += f.View.Watched()
 	}
 	return float64(n)
 }
@@ -148,55 +161,67 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	}}, nil
 }
 
-// follow follows the campaign's log and the revocations in one Redis until ctx
-// ends.
-func (p *plugin) follow(ctx context.Context, f followed) (*source, error) {
-	client, err := redisdb.Connect(redisdb.Config{URL: f.redisURL})
+// connect follows the revocations in one Redis until ctx ends.
+func (p *plugin) connect(ctx context.Context, url string) (*server, error) {
+	client, err := redisdb.Connect(redisdb.Config{URL: url})
 	if err != nil {
 		return nil, err
 	}
-	copies := mirror.New(mirror.Config{Redis: client, Timeout: readTimeout})
-	view := mirror.NewView(mirror.ViewConfig{Fresh: f.beatMaxAge})
-	tail := mirror.NewTail(mirror.TailConfig{Source: copies, View: view, Log: p.process.Log})
-	s := &source{
-		people:  &people{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics},
-		revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log}),
-	}
-	var following sync.WaitGroup
-	following.Go(func() { _ = tail.Run(ctx) }) // both end with ctx and return nil
-	following.Go(func() { _ = s.revoked.Run(ctx) })
+	s := &server{redis: client, revoked: revocation.NewFeed(revocation.FeedConfig{Redis: client, Log: p.process.Log})}
 	go func() {
-		following.Wait()
-		_ = client.Close() // nothing uses it any more
+		_ = s.revoked.Run(ctx) // it ends with ctx and returns nil
+		_ = client.Close()
 	}()
 	return s, nil
 }
 
-// open builds what a configuration needs, which holds its keys and its source
-// until ctx ends.
+// follow follows the campaign's log in one Redis until ctx ends.
+func (p *plugin) follow(ctx context.Context, f followed) (*people, error) {
+	s, release, err := p.servers.Acquire(f.redisURL)
+	if err != nil {
+		return nil, err
+	}
+	copies := mirror.New(mirror.Config{Redis: s.redis, Timeout: readTimeout})
+	view := mirror.NewView(mirror.ViewConfig{Fresh: f.beatMaxAge})
+	tail := mirror.NewTail(mirror.TailConfig{Redis: s.redis, View: view, Log: p.process.Log})
+	go func() {
+		_ = tail.Run(ctx) // it ends with ctx and returns nil
+		release()
+	}()
+	return &people{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics}, nil
+}
+
+// open builds what a configuration needs, which holds its keys and what it
+// follows until ctx ends.
 func (p *plugin) open(ctx context.Context, s shared) (*check, error) {
 	keys, releaseKeys, err := p.keys.Acquire(s.jwksURL)
 	if err != nil {
 		return nil, fmt.Errorf("jwks_url: %w", err)
 	}
 	context.AfterFunc(ctx, releaseKeys)
-	from, releaseSource, err := p.sources.Acquire(s.followed)
+	server, releaseServer, err := p.servers.Acquire(s.redisURL)
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, releaseSource)
+	context.AfterFunc(ctx, releaseServer)
+	people, releasePeople, err := p.followed.Acquire(s.followed)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, releasePeople)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: s.issuer, Leeway: s.leeway, Keys: keys, Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
 	c, err := newChecker(checkerConfig{
-		Verifier: verifier, CacheSize: s.cacheSize, People: from.people, Revocations: from.revoked,
+		Verifier: verifier, CacheSize: s.cacheSize, People: people, Revocations: server.revoked,
 		Log: p.process.Log, Metrics: p.metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &check{checker: c, keys: keys, source: from}, nil
+	context.AfterFunc(ctx, c.tokens.Purge) // other configurations may go on watching the same campaign
+	return &check{checker: c, keys: keys, revoked: server.revoked}, nil
 }
 
 // wait returns when keys, campaign and revocations are there, or after startWait.
@@ -204,7 +229,7 @@ func (c *check) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	_ = c.keys.WaitReady(ctx) // without keys requests are refused with 503
-	for !c.source.people.View.Live() || !c.source.revoked.Ready() {
+	for !c.People.View.Live() || !c.revoked.Ready() {
 		select {
 		case <-ctx.Done():
 			return

@@ -13,12 +13,14 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/dunglas/httpsfv"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/plugintest"
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 )
 
@@ -70,18 +72,37 @@ func (b *bench) header(t testing.TB, raw string) string {
 	return r.Upstream["Earlybird"]
 }
 
-func (b *bench) claim(t testing.TB, user string, want campaign.State) {
+// says waits until a request with this token passes with this suffix after user
+// and token.
+func (b *bench) says(t testing.TB, raw, suffix string) time.Duration {
 	t.Helper()
-	if got := b.campaign.Claimer.Claim(t.Context(), user); got.State != want {
-		t.Fatalf("claim: %+v, want %s", got, want)
+	return plugintest.Eventually(t, "the header ends in "+suffix, func() bool { return b.suffix(t, raw) == suffix })
+}
+
+// suffix is what the header says of the grant.
+func (b *bench) suffix(t testing.TB, raw string) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(b.header(t, raw), `token="`)
+	_, rest, _ = strings.Cut(rest, `"`)
+	return rest
+}
+
+// saysAfter is how long after the beginning of a command the header says so.
+func (b *bench) saysAfter(t testing.TB, change campaign.Change, raw, suffix string) time.Duration {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- b.campaign.Commit(change) }()
+	took := b.says(t, raw, suffix)
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
+	return took
 }
 
 func TestAcceptedRequest(t *testing.T) {
 	b := newBench(t)
 	b.campaign.Start(t, 1)
-	b.claim(t, "winner", campaign.StateGranted)
-	b.claim(t, "late", campaign.StateFull)
+	b.campaign.Placed(t, "winner", "late")
 	tests := []struct{ name, user, want string }{
 		{"granted", "winner", `user="winner", token="%s", campaign="1", rank=1, discount=30`},
 		{"waiting", "late", `user="late", token="%s"`},
@@ -90,14 +111,14 @@ func TestAcceptedRequest(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			raw, claims := b.identity.Token(t, tt.user)
-			for _, attempt := range []string{"first", "remembered"} {
-				got := b.header(t, raw)
-				if want := fmt.Sprintf(tt.want, claims.ID); got != want {
-					t.Errorf("%s: got %s, want %s", attempt, got, want)
-				}
-				if _, err := httpsfv.UnmarshalDictionary([]string{got}); err != nil {
-					t.Errorf("not a dictionary: %v", err)
-				}
+			want := fmt.Sprintf(tt.want, claims.ID)
+			plugintest.Eventually(t, "a replica has vouched for the mirror", func() bool { return b.header(t, raw) == want })
+			got := b.header(t, raw)
+			if got != want {
+				t.Errorf("remembered: got %s, want %s", got, want)
+			}
+			if _, err := httpsfv.UnmarshalDictionary([]string{got}); err != nil {
+				t.Errorf("not a dictionary: %v", err)
 			}
 		})
 	}
@@ -231,56 +252,186 @@ func TestAnswerThatCannotBeReadPassesNothing(t *testing.T) {
 	checkProblem(t, result.Exit, 500)
 }
 
-func TestPositionIsRightWithinASecondOfAChange(t *testing.T) {
+func TestStandingIsRightWithinASecondOfAChange(t *testing.T) {
+	const none, second = "", `, campaign="1", rank=2, discount=30`
 	b := newBench(t)
 	b.campaign.Start(t, 1)
-	raw, claims := b.identity.Token(t, "u")
-	base := fmt.Sprintf(`user="u", token="%s"`, claims.ID)
-	is := func(suffix string) func() bool {
-		return func() bool { return b.header(t, raw) == base+suffix }
+	raw, _ := b.identity.Token(t, "u")
+	b.says(t, raw, none)
+	b.campaign.Placed(t, "first", "u")
+	b.says(t, raw, none)
+	raised := b.saysAfter(t, plugintest.Extend(2), raw, second)
+	voided := b.saysAfter(t, campaign.Void("u"), raw, none)
+	reinstated := b.saysAfter(t, campaign.Reinstate("u"), raw, second)
+	b.campaign.Do(t, campaign.End())
+	if got := b.suffix(t, raw); got != second {
+		t.Errorf("when the campaign has ended: %s", got)
 	}
-	plugintest.Eventually(t, "no grant yet", is(""))
-	b.claim(t, "first", campaign.StateGranted)
-	b.claim(t, "u", campaign.StateFull)
-	plugintest.Eventually(t, "on the waiting list", is(""))
-	b.campaign.Must(t)(b.campaign.Admin.Extend(t.Context(), 2))
-	raised := plugintest.Eventually(t, "granted by more slots", is(`, campaign="1", rank=2, discount=30`))
-	b.campaign.Must(t)(b.campaign.Admin.End(t.Context()))
-	plugintest.Eventually(t, "kept when the campaign has ended", is(`, campaign="1", rank=2, discount=30`))
-	b.campaign.Start(t, 5)
-	gone := plugintest.Eventually(t, "gone with the next campaign", is(""))
-	b.claim(t, "u", campaign.StateGranted)
-	granted := plugintest.Eventually(t, "granted in the next campaign", is(`, campaign="2", rank=1, discount=30`))
-	plugintest.Promptly(t, raised, gone, granted)
+	gone := b.saysAfter(t, campaign.Start(campaign.Settings{Name: "Next", Discount: 40, Slots: 5, Waitlist: 10}), raw, none)
+	b.campaign.Placed(t, "u")
+	granted := b.says(t, raw, `, campaign="2", rank=1, discount=40`)
+	plugintest.Promptly(t, raised, voided, reinstated, granted)
+	if gone > 2*time.Second { // a no needs a beat of the new campaign, too
+		t.Errorf("the next campaign was seen after %v", gone)
+	}
 }
 
+const first = `, campaign="1", rank=1, discount=30`
+
+// Redis down, and back as it was: a grant that is known is told all the while,
+// and nobody who may have one is told that they have none.
 func TestRedisDown(t *testing.T) {
 	server := testserver.Redis(t)
 	b := newBenchOn(t, server.URL())
-	b.campaign.Start(t, 1)
-	b.claim(t, "winner", campaign.StateGranted)
+	b.config = b.kong.Configure(t, "impatient", b.with("beat_max_age", 2), nil)
+	b.campaign.Start(t, 2)
+	b.campaign.Placed(t, "winner")
 	winner, _ := b.identity.Token(t, "winner")
-	other, claims := b.identity.Token(t, "other")
-	b.header(t, winner)
-	b.header(t, other)
+	other, _ := b.identity.Token(t, "other")
+	b.says(t, winner, first)
+	b.says(t, other, "")
 	server.Kill()
-	unknown := fmt.Sprintf(`user="other", token="%s", grant=unknown`, claims.ID)
-	plugintest.Eventually(t, "no grant may have changed unheard", func() bool { return b.header(t, other) == unknown })
-	if got := b.header(t, winner); !strings.Contains(got, "rank=1") {
+	b.says(t, other, unknown)
+	fresh, _ := b.identity.Token(t, "fresh")
+	if got := b.suffix(t, fresh); got != unknown {
+		t.Errorf("a standing that cannot be read: %s", got)
+	}
+	if p := b.campaign.Place(t.Context(), "other"); p.Status != campaign.StatusPending {
+		t.Fatalf("without Redis: %+v", p)
+	}
+	b.campaign.Do(t, campaign.Void("winner")) // reaches this edge when Redis is back
+	if got := b.suffix(t, winner); got != first {
 		t.Errorf("a grant that is remembered holds: %s", got)
 	}
-	fresh, _ := b.identity.Token(t, "fresh")
-	if got := b.header(t, fresh); !strings.HasSuffix(got, "grant=unknown") {
-		t.Errorf("a position that cannot be read: %s", got)
-	}
 	server.Start()
-	b.campaign.Restore(t)
-	deadline := time.Now().Add(10 * time.Second)
-	for strings.Contains(b.header(t, fresh), "unknown") {
-		if time.Now().After(deadline) {
-			t.Fatalf("does not heal: %s", b.kong.Log)
+	b.says(t, other, `, campaign="1", rank=2, discount=30`)
+	b.says(t, winner, "")
+	b.says(t, fresh, "")
+}
+
+// with is the values with one changed.
+func (b *bench) with(name string, value any) map[string]any {
+	values := b.values()
+	values[name] = value
+	return values
+}
+
+// No identity vouches for the mirror any more: a no becomes unknown after
+// beat_max_age, and a yes stays.
+func TestNoBeat(t *testing.T) {
+	b := newBench(t)
+	b.config = b.kong.Configure(t, "a", b.with("beat_max_age", 2), nil)
+	b.campaign.Start(t, 1)
+	b.campaign.Placed(t, "winner")
+	winner, _ := b.identity.Token(t, "winner")
+	other, _ := b.identity.Token(t, "other")
+	b.says(t, winner, first)
+	b.says(t, other, "")
+	b.campaign.Stop()
+	if took := b.says(t, other, unknown); took < time.Second || took > 10*time.Second { // and a slow machine
+		t.Errorf("unknown after %v, want 2 s", took)
+	}
+	if got := b.suffix(t, winner); got != first {
+		t.Errorf("the winner: %s", got)
+	}
+	b.campaign = plugintest.NewCampaignOf(t, b.redisURL, b.campaign.Database)
+	b.says(t, other, "")
+	if got := b.suffix(t, winner); got != first {
+		t.Errorf("the winner: %s", got)
+	}
+}
+
+// A Redis that is emptied, rolled back, damaged, or taken by another database
+// ends no grant and makes nobody believe that they have none.
+func TestRedisThatLosesItsPart(t *testing.T) {
+	b := newBenchOn(t, testserver.Redis(t).URL())
+	b.campaign.Start(t, 2)
+	b.campaign.Placed(t, "winner")
+	ctx := t.Context()
+	back := b.snapshot(t)
+	b.campaign.Placed(t, "second")
+	tokens := map[string]string{}
+	for _, user := range []string{"winner", "second", "other"} {
+		tokens[user], _ = b.identity.Token(t, user)
+	}
+	truth := map[string]string{"winner": first, "second": `, campaign="1", rank=2, discount=30`, "other": ""}
+	right := func(what string) {
+		t.Helper()
+		for user, want := range truth {
+			plugintest.Eventually(t, what+": "+user+" is told "+want, func() bool {
+				got := b.suffix(t, tokens[user])
+				if got != want && got != unknown {
+					t.Fatalf("%s: %s is told %q", what, user, got)
+				}
+				return got == want
+			})
 		}
-		time.Sleep(5 * time.Millisecond)
+	}
+	keeps := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			for user, want := range truth {
+				if got := b.suffix(t, tokens[user]); got != want && (want != "" || got != unknown) {
+					t.Fatalf("%s: %s is told %q, want %q", what, user, got, want)
+				}
+			}
+		}
+	}
+	for _, loss := range []struct {
+		name string
+		lose func()
+	}{
+		{"emptied", func() { b.must(t, b.campaign.Redis.FlushAll(ctx).Err()) }},
+		{"rolled back", back},
+		{"a user is gone", func() { b.must(t, b.campaign.Redis.ZRem(ctx, mirror.KeyArrivals, "winner").Err()) }},
+		{"the log is gone", func() { b.must(t, b.campaign.Redis.Del(ctx, mirror.KeyLog).Err()) }},
+		{"another database's", func() {
+			b.must(t, b.campaign.Redis.FlushAll(ctx).Err())
+			foreign := plugintest.NewCampaign(t, b.redisURL)
+			foreign.Start(t, 5)
+			foreign.Placed(t, "other")
+			foreign.Stop()
+		}},
+	} {
+		right("before it is " + loss.name)
+		b.campaign.Stop()
+		loss.lose()
+		keeps(loss.name)
+		if loss.name == "another database's" {
+			if !strings.Contains(b.kong.Log.String(), "another database") {
+				t.Error("the log does not say so")
+			}
+			b.must(t, b.campaign.Redis.FlushAll(ctx).Err())
+		}
+		b.campaign = plugintest.NewCampaignOf(t, b.redisURL, b.campaign.Database)
+		right(loss.name + ", and filled")
+	}
+}
+
+// snapshot returns what brings the mirror back to how it is now.
+func (b *bench) snapshot(t testing.TB) (restore func()) {
+	t.Helper()
+	dumps := map[string]string{}
+	for _, key := range []string{mirror.KeyCampaign, mirror.KeyArrivals, mirror.KeyLog} {
+		dump, err := b.campaign.Redis.Dump(t.Context(), key).Result()
+		b.must(t, err)
+		dumps[key] = dump
+	}
+	return func() {
+		_, err := b.campaign.Redis.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+			for key, dump := range dumps {
+				p.RestoreReplace(t.Context(), key, 0, dump)
+			}
+			return nil
+		})
+		b.must(t, err)
+	}
+}
+
+func (b *bench) must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -343,7 +494,7 @@ func TestRoutesShareWhatTheProcessHas(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"earlybird_auth_tokens": 1, `earlybird_auth_token_lookups_total{hit}`: 3, `earlybird_auth_token_lookups_total{miss}`: 1,
+		"earlybird_auth_tokens": 1, "earlybird_auth_users": 1, `earlybird_auth_token_lookups_total{hit}`: 3, `earlybird_auth_token_lookups_total{miss}`: 1,
 	} {
 		if got := metric(t, registry, name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/token"
@@ -34,11 +37,16 @@ type plugin struct {
 	process pluginserver.Process
 	keys    *edge.Pool[string, *token.JWKS]    // by the URL of the key set
 	mirrors *edge.Pool[string, *mirror.Mirror] // by the URL of Redis
+	logins  *prometheus.CounterVec             // by status
 }
 
 func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.StartFunc, error) {
 	p := &plugin{process: process, keys: edge.NewKeys(ctx, process.Log)}
 	p.mirrors = edge.NewPool(ctx, connect)
+	p.logins = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "earlybird_tag_logins_total", Help: "Logins, by the status that the client was told.",
+	}, []string{"status"})
+	process.Metrics.MustRegister(p.logins)
 	return p.start, nil
 }
 
@@ -53,7 +61,7 @@ func connect(ctx context.Context, url string) (*mirror.Mirror, error) {
 
 // start starts an instance. It never fails: that would turn every login into a
 // 500. One whose configuration cannot work passes on what identity says, and
-// pending for who has a place; the log says why.
+// tells pending to those who have a place; the log says why.
 func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instance, error) {
 	i, err := p.build(ctx, config)
 	if err != nil {
@@ -111,14 +119,15 @@ func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserv
 	if status, err := response.GetStatus(); err == nil && status != http.StatusOK {
 		return pluginserver.Continue
 	}
-	value := edge.Retry
+	told := mirror.Outcome{Status: campaign.StatusRetry}
 	header, err := response.GetHeader(edge.Header)
 	if err == nil {
-		value = i.tag(ctx, header, response.GetRawBody)
+		told = i.tag(ctx, header, response.GetRawBody)
 	} else {
 		i.process.Log.WarnContext(ctx, "login response could not be read", slog.Any("err", err))
 	}
-	if err := e.Kong.Response.SetHeader(edge.Header, value); err != nil {
+	i.logins.WithLabelValues(string(told.Status)).Inc()
+	if err := e.Kong.Response.SetHeader(edge.Header, edge.Downstream(told)); err != nil {
 		i.process.Log.WarnContext(ctx, "login response could not be tagged", slog.Any("err", err))
 	}
 	return pluginserver.Continue

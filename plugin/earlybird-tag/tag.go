@@ -33,30 +33,31 @@ type tagger struct {
 	log      *slog.Logger
 }
 
-// tag returns the value of edge.Header for the client: what identity's response
-// header says, and for a login that has a place in the log what the mirror knows
-// of its user. body returns the response's body, which holds the token.
+// tag returns what the client is told: what identity's response header says, and
+// for a login that has a place in the log what the mirror knows of its user. body
+// returns the response's body, which holds the token.
 //
-// Whatever goes wrong, the login has succeeded. Without identity's word the value
-// is edge.Retry: it is not known whether the login counted. With a place it is
-// edge.Pending.
-func (t *tagger) tag(ctx context.Context, header string, body func() ([]byte, error)) string {
+// Whatever goes wrong, the login has succeeded. Without identity's word it is
+// campaign.StatusRetry: it is not known whether the login counted. With a place it
+// is campaign.StatusPending.
+func (t *tagger) tag(ctx context.Context, header string, body func() ([]byte, error)) mirror.Outcome {
+	pending := mirror.Outcome{Status: campaign.StatusPending}
 	placement := edge.ParsePlacement(header)
 	if placement.Status != campaign.StatusPending {
 		if placement.Status == campaign.StatusRetry {
 			t.log.WarnContext(ctx, "identity did not say that the login counted", slog.String("status", header))
 		}
-		return edge.Downstream(mirror.Outcome{Status: placement.Status})
+		return mirror.Outcome{Status: placement.Status}
 	}
 	if t.teller == nil {
-		return edge.Pending
+		return pending
 	}
 	claims, err := t.claims(body)
 	if err != nil {
 		t.log.WarnContext(ctx, "login response holds no token to look up", slog.Any("err", err))
-		return edge.Pending
+		return pending
 	}
-	return edge.Downstream(t.teller.Tell(ctx, claims.Subject, placement.Place))
+	return t.teller.Tell(ctx, claims.Subject, placement.Place)
 }
 
 var errBody = errors.New("body is not an object with a token")

@@ -10,7 +10,8 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"github.com/earlybird/earlybird/identity/oldcampaign"
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/edge"
 )
@@ -22,8 +23,9 @@ func TestUpstream(t *testing.T) {
 		want       string // empty: an error
 	}{
 		{"no grant", "u", edge.Standing{}, `user="u", token="j"`},
-		{"grant", "u", edge.Standing{CampaignID: "1", Rank: 42, Discount: 30}, `user="u", token="j", campaign="1", rank=42, discount=30`},
+		{"grant", "u", edge.Standing{Grant: mirror.Grant{Campaign: 1, Rank: 42, Discount: 30}}, `user="u", token="j", campaign="1", rank=42, discount=30`},
 		{"unknown", "u", edge.Standing{Unknown: true}, `user="u", token="j", grant=unknown`},
+		{"unknown, whatever else there is", "u", edge.Standing{Unknown: true, Grant: mirror.Grant{Campaign: 1, Rank: 42}}, `user="u", token="j", grant=unknown`},
 		{"quotes", `a", rank=1, x="\`, edge.Standing{}, `user="a\", rank=1, x=\"\\", token="j"`},
 		{"line break", "a\r\nX: y", edge.Standing{}, ""},
 		{"not ASCII", "ä", edge.Standing{}, ""},
@@ -60,19 +62,23 @@ func member(t *testing.T, d *httpsfv.Dictionary, name string) any {
 
 func TestDownstream(t *testing.T) {
 	tests := []struct {
-		outcome campaign.Outcome
+		outcome mirror.Outcome
 		want    string
 	}{
-		{campaign.Outcome{State: campaign.StateGranted, CampaignID: "1", Rank: 42, Discount: 30}, `status=granted, campaign="1", rank=42, discount=30`},
-		{campaign.Outcome{State: campaign.StateFull}, "status=full"},
-		{campaign.Outcome{State: campaign.StateNone}, "status=none"},
-		{campaign.Outcome{State: campaign.StatePaused}, "status=paused"},
-		{campaign.Outcome{State: campaign.StateEnded}, "status=ended"},
-		{campaign.Outcome{State: campaign.StatePending}, "status=pending"},
-		{campaign.Outcome{}, "status=pending"},
-		{campaign.Outcome{State: "made up"}, "status=pending"},
-		{campaign.Outcome{State: campaign.StateGranted}, "status=pending"},
-		{campaign.Outcome{State: campaign.StateGranted, CampaignID: "\n", Rank: 1}, "status=pending"},
+		{mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 42, Discount: 30}, `status=granted, campaign="1", rank=42, discount=30`},
+		{mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 1}, `status=granted, campaign="1", rank=1, discount=0`},
+		{mirror.Outcome{Status: campaign.StatusFull}, "status=full"},
+		{mirror.Outcome{Status: campaign.StatusNone}, "status=none"},
+		{mirror.Outcome{Status: campaign.StatusPaused}, "status=paused"},
+		{mirror.Outcome{Status: campaign.StatusEnded}, "status=ended"},
+		{mirror.Outcome{Status: campaign.StatusRetry}, "status=retry"},
+		{mirror.Outcome{Status: campaign.StatusPending}, "status=pending"},
+		{mirror.Outcome{}, "status=pending"},
+		{mirror.Outcome{Status: "made up"}, "status=pending"},
+		{mirror.Outcome{Status: campaign.StatusGranted}, "status=pending"},
+		{mirror.Outcome{Status: campaign.StatusGranted, Rank: 1}, "status=pending"},
+		{mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1}, "status=pending"},
+		{mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 1 << 60}, "status=pending"}, // RFC 9651 has 15 digits
 	}
 	for _, tt := range tests {
 		got := edge.Downstream(tt.outcome)
@@ -83,6 +89,79 @@ func TestDownstream(t *testing.T) {
 			t.Errorf("%q is no dictionary: %v", got, err)
 		}
 	}
+}
+
+// placements are headers of the identity service's response, and what they say.
+var placements = []struct {
+	name, header string
+	want         campaign.Placement
+}{
+	{"pending", `status=pending, place="1048576:17"`, campaign.Placement{Status: campaign.StatusPending, Place: campaign.Place{Epoch: 1 << 20, Seq: 17}}},
+	{"the other way round", ` place="1048576:17" ,	status=pending `, campaign.Placement{Status: campaign.StatusPending, Place: campaign.Place{Epoch: 1 << 20, Seq: 17}}},
+	{"more than is known", `status=pending;v=2, place="1:0", more=(1 2)`, campaign.Placement{Status: campaign.StatusPending, Place: campaign.Place{Epoch: 1}}},
+	{"none", "status=none", campaign.Placement{Status: campaign.StatusNone}},
+	{"full", "status=full", campaign.Placement{Status: campaign.StatusFull}},
+	{"paused", "status=paused", campaign.Placement{Status: campaign.StatusPaused}},
+	{"ended", "status=ended", campaign.Placement{Status: campaign.StatusEnded}},
+	{"the later of two", `status=full, status=pending, place="1:0", place="1:2"`, campaign.Placement{Status: campaign.StatusPending, Place: campaign.Place{Epoch: 1, Seq: 2}}},
+	{"retry", "status=retry", retry},
+	{"missing", "", retry},
+	{"garbage", "\x00%%", retry},
+	{"not UTF-8", "status=none\xff", retry},
+	{"cut", `status=pending, place="1:`, retry},
+	{"no status", `place="1:2"`, retry},
+	{"no place", "status=pending", retry},
+	{"a status of another type", `status="none"`, retry},
+	{"a list of statuses", "status=(none)", retry},
+	{"a status that is no value", "status", retry},
+	{"a place of another type", "status=pending, place=1.2", retry},
+	{"a place that is a token", "status=pending, place=a1", retry},
+	{"half a place", `status=pending, place="1"`, retry},
+	{"a place before the first", `status=pending, place="1:-1"`, retry},
+	{"a place beyond any number", `status=pending, place="1:99999999999999999999"`, retry},
+	{"a place in other words", `status=pending, place="+1:01"`, retry},
+	{"made up", "status=won", retry},
+	{"a grant, which is not for identity to tell", `status=granted, campaign="1", rank=1, discount=30`, retry},
+	{"two values in one", "status=none status=full", retry},
+	{"capitals", "Status=none", retry},
+}
+
+var retry = campaign.Placement{Status: campaign.StatusRetry}
+
+func TestParsePlacement(t *testing.T) {
+	for _, tt := range placements {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := edge.ParsePlacement(tt.header); got != tt.want {
+				t.Errorf("%q: %+v, want %+v", tt.header, got, tt.want)
+			}
+		})
+	}
+}
+
+// Whatever the header is, what is read says only what is written there, and
+// nothing that identity does not say.
+func FuzzParsePlacement(f *testing.F) {
+	for _, p := range placements {
+		f.Add(p.header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		p := edge.ParsePlacement(header)
+		switch p.Status {
+		case campaign.StatusRetry, campaign.StatusFull, campaign.StatusNone, campaign.StatusPaused, campaign.StatusEnded:
+			if p.Place != (campaign.Place{}) {
+				t.Errorf("%q: %+v", header, p)
+			}
+		case campaign.StatusPending:
+			if p.Place.Epoch < 0 || p.Place.Seq < 0 || !strings.Contains(header, `"`+p.Place.String()+`"`) {
+				t.Errorf("%q: %+v", header, p)
+			}
+		default:
+			t.Errorf("%q: %+v", header, p)
+		}
+		if p.Status != campaign.StatusRetry && !strings.Contains(header, "status="+string(p.Status)) {
+			t.Errorf("%q: %+v", header, p)
+		}
+	})
 }
 
 // Which error is answered how is tested in package token; here, that each is

@@ -16,13 +16,8 @@ import (
 // structured-field dictionary (RFC 9651).
 const Header = "Earlybird"
 
-// Values of the downstream header that need nothing but the status.
-const (
-	// Pending: the login counted, and the edge cannot tell how yet.
-	Pending = "status=pending"
-	// Retry: the login may not have counted.
-	Retry = "status=retry"
-)
+// Retry is the downstream header of a login that may not have counted.
+const Retry = "status=retry"
 
 // Standing is what the upstream header says of a user's grant.
 type Standing struct {
@@ -47,7 +42,7 @@ func Upstream(user, tokenID string, s Standing) (string, error) {
 }
 
 // Downstream is the header of a successful login's response. An outcome that
-// makes no sense is Pending.
+// makes no sense is written as campaign.StatusPending.
 func Downstream(o mirror.Outcome) string {
 	switch o.Status {
 	case campaign.StatusFull, campaign.StatusNone, campaign.StatusPaused, campaign.StatusEnded, campaign.StatusRetry:
@@ -61,7 +56,7 @@ func Downstream(o mirror.Outcome) string {
 		}
 	case campaign.StatusPending:
 	}
-	return Pending
+	return "status=" + string(campaign.StatusPending)
 }
 
 // ParsePlacement reads the header of the identity service's response to a login.

@@ -17,8 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/earlybird/earlybird/identity/secretfile"
-	"github.com/earlybird/earlybird/identity/signals"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // options are the process's own settings. Kong starts a plugin server with an
@@ -45,7 +44,7 @@ func Main(args []string, stdout, stderr io.Writer, define func() Definition) int
 	if opts.dump {
 		err = WriteDump(stdout, definition, opts.socket)
 	} else {
-		ctx, stop := signals.NotifyContext(context.Background())
+		ctx, stop := program.NotifyContext(context.Background())
 		defer stop()
 		err = run(ctx, definition, opts, stderr)
 	}
@@ -156,7 +155,7 @@ func readURL(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	url, err := secretfile.Read(file)
+	url, err := program.Secret(file)
 	if err != nil {
 		return "", fmt.Errorf("read URL of Redis: %w", err)
 	}

@@ -63,9 +63,7 @@ func newScene(t testing.TB) *scene {
 	s.campaign = plugintest.NewCampaign(t, s.redisURL)
 	plugintest.NewRevocations(t, s.redisURL)
 	s.campaign.Start(t, 100)
-	if got := s.campaign.Claimer.Claim(t.Context(), "winner"); got.Rank != 1 {
-		t.Fatalf("claim: %+v", got)
-	}
+	s.campaign.Placed(t, "winner")
 	s.folder = testserver.Programs(t, "stock", settings.AuthName, settings.TagName)
 	return s
 }
@@ -130,6 +128,7 @@ func (s *scene) subjects(t testing.TB, p plan) []*subject {
 	rejected := map[string][]byte{getHeader: bearer(string(forged))}
 	response := map[string][]byte{
 		"kong.service.response.get_status": frame(&kong_plugin_protocol.Int{V: 200}),
+		"kong.service.response.get_header": frame(&kong_plugin_protocol.String{V: s.campaign.Login(t, "winner")}),
 		"kong.service.response.get_raw_body": frame(&kong_plugin_protocol.RawBodyResult{Kind: &kong_plugin_protocol.RawBodyResult_Content{
 			Content: []byte(`{"token":"` + raw + `"}`),
 		}}),

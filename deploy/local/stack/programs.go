@@ -18,7 +18,7 @@ import (
 	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
-	"github.com/earlybird/earlybird/identity/linger"
+	"github.com/earlybird/earlybird/identity/httpapi"
 	"github.com/earlybird/earlybird/kong"
 )
 
@@ -194,7 +194,7 @@ const gatewayGrace = 10 * time.Second
 
 func serve(ctx context.Context, g *gateway.Gateway, listener net.Listener) error {
 	server := &http.Server{
-		Handler: linger.Handler(g), ReadHeaderTimeout: 60 * time.Second, IdleTimeout: 65 * time.Second, // Kong's own
+		Handler: httpapi.Linger(g), ReadHeaderTimeout: 60 * time.Second, IdleTimeout: 65 * time.Second, // Kong's own
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

@@ -475,20 +475,6 @@ func (m *Mirror) Entries(ctx context.Context) iter.Seq2[campaign.Entry, error] {
 	}
 }
 
-// Follow is as that of mirror.Mirror. It looks every millisecond.
-func (m *Mirror) Follow(ctx context.Context, at campaign.Place, wait time.Duration) ([]mirror.Logged, error) {
-	for deadline := time.Now().Add(wait); ; {
-		entries, err := run(ctx, m, "follow", func(h *held) []mirror.Logged { return h.after(at) })
-		if err != nil || len(entries) > 0 || !time.Now().Before(deadline) {
-			return entries, err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
 // After are the entries that follow a place in the stream, whatever fails.
 func (m *Mirror) After(at campaign.Place) []mirror.Logged {
 	m.mu.Lock()

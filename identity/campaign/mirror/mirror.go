@@ -30,6 +30,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
 // The keys in Redis.
@@ -83,6 +84,9 @@ const (
 type Config struct {
 	Redis   redis.UniversalClient
 	Timeout time.Duration // of one call; 0: 2 s
+	// Breaker leaves Redis alone after a call has failed: calls then fail at once,
+	// with an *outage.Error that wraps redisdb.ErrResting. nil: every call is made.
+	Breaker *redisdb.Breaker
 }
 
 // Mirror is the mirror in Redis. It is safe for concurrent use. It runs scripts
@@ -90,6 +94,7 @@ type Config struct {
 type Mirror struct {
 	redis   redis.UniversalClient
 	timeout time.Duration
+	breaker *redisdb.Breaker
 }
 
 // New returns a Mirror. It does not talk to Redis.
@@ -97,7 +102,34 @@ func New(cfg Config) *Mirror {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = callTimeout
 	}
-	return &Mirror{redis: cfg.Redis, timeout: cfg.Timeout}
+	return &Mirror{redis: cfg.Redis, timeout: cfg.Timeout, breaker: cfg.Breaker}
+}
+
+// call makes one call of Redis within its time. A Redis that answers with an
+// error, such as one of a script, has not failed: the breaker lets the next call
+// through.
+func (m *Mirror) call(ctx context.Context, op string, call func(context.Context) error) error {
+	var err error
+	if m.breaker == nil {
+		bounded, cancel := context.WithTimeout(ctx, m.timeout)
+		defer cancel()
+		err = call(bounded)
+	} else {
+		var answer redis.Error
+		failed := m.breaker.Do(ctx, m.timeout, func(bounded context.Context) error {
+			if err = call(bounded); errors.As(err, &answer) {
+				return nil
+			}
+			return err
+		})
+		if failed != nil {
+			err = failed
+		}
+	}
+	if err != nil {
+		return outage.New("redis", op, err)
+	}
+	return nil
 }
 
 var _ campaign.Mirror = (*Mirror)(nil)
@@ -119,34 +151,40 @@ func (m *Mirror) State(ctx context.Context) (campaign.MirrorState, error) {
 
 // Summary returns what the mirror says of the campaign in force. It only reads.
 func (m *Mirror) Summary(ctx context.Context) (Summary, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	values, err := stateScript.RunRO(ctx, m.redis, keys).StringSlice()
+	const op = "read the mirror's state"
+	var values []string
+	err := m.call(ctx, op, func(ctx context.Context) (err error) {
+		values, err = stateScript.RunRO(ctx, m.redis, keys).StringSlice()
+		return err
+	})
 	if err != nil {
-		return Summary{}, outage.New("redis", "read the mirror's state", err)
+		return Summary{}, err
 	}
 	s, err := parseSummary(values)
 	if err != nil {
-		return Summary{}, outage.New("redis", "read the mirror's state", err)
+		return Summary{}, outage.New("redis", op, err)
 	}
 	return s, nil
 }
 
 // Apply implements campaign.Mirror.
 func (m *Mirror) Apply(ctx context.Context, b campaign.Batch) (campaign.MirrorState, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
+	const op = "apply entries"
 	args, err := batchArgs(b)
 	if err != nil {
 		return campaign.MirrorState{}, err
 	}
-	values, err := applyScript.Run(ctx, m.redis, keys, args...).StringSlice()
+	var values []string
+	err = m.call(ctx, op, func(ctx context.Context) (err error) {
+		values, err = applyScript.Run(ctx, m.redis, keys, args...).StringSlice()
+		return err
+	})
 	if err != nil {
-		return campaign.MirrorState{}, outage.New("redis", "apply entries", err)
+		return campaign.MirrorState{}, err
 	}
 	s, err := parseSummary(values)
 	if err != nil {
-		return campaign.MirrorState{}, outage.New("redis", "apply entries", err)
+		return campaign.MirrorState{}, outage.New("redis", op, err)
 	}
 	s.Answer = campaign.Answer(values[len(values)-1])
 	return s.MirrorState, nil
@@ -204,54 +242,50 @@ func phaseAfter(kind campaign.Kind) campaign.Phase {
 }
 
 // Turn implements campaign.Mirror.
-func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	text, err := turnScript.Run(ctx, m.redis, keys, me, at.Epoch, at.Seq, turnFor.Milliseconds()).Text()
-	if err != nil {
-		return "", outage.New("redis", "ask for the turn", err)
-	}
-	return campaign.TurnAnswer(text), nil
+func (m *Mirror) Turn(ctx context.Context, me string, at campaign.Place) (answer campaign.TurnAnswer, err error) {
+	err = m.call(ctx, "ask for the turn", func(ctx context.Context) error {
+		text, err := turnScript.Run(ctx, m.redis, keys, me, at.Epoch, at.Seq, turnFor.Milliseconds()).Text()
+		answer = campaign.TurnAnswer(text)
+		return err
+	})
+	return answer, err
 }
 
 // Seize implements campaign.Mirror.
 func (m *Mirror) Seize(ctx context.Context, me string) error {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	if err := m.redis.Set(ctx, KeyTurn, me, seizeFor).Err(); err != nil {
-		return outage.New("redis", "take the turn", err)
-	}
-	return nil
+	return m.call(ctx, "take the turn", func(ctx context.Context) error {
+		return m.redis.Set(ctx, KeyTurn, me, seizeFor).Err()
+	})
 }
 
 // Release implements campaign.Mirror.
 func (m *Mirror) Release(ctx context.Context, me string) error {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	if err := releaseScript.Run(ctx, m.redis, keys, me).Err(); err != nil {
-		return outage.New("redis", "give the turn back", err)
-	}
-	return nil
+	return m.call(ctx, "give the turn back", func(ctx context.Context) error {
+		return releaseScript.Run(ctx, m.redis, keys, me).Err()
+	})
 }
 
 // Clear implements campaign.Mirror.
-func (m *Mirror) Clear(ctx context.Context, origin string, at campaign.Place) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	n, err := clearScript.Run(ctx, m.redis, keys, origin, at.Epoch, at.Seq).Int()
-	if err != nil {
-		return false, outage.New("redis", "empty the mirror", err)
-	}
-	return n == 1, nil
+func (m *Mirror) Clear(ctx context.Context, origin string, at campaign.Place) (cleared bool, err error) {
+	err = m.call(ctx, "empty the mirror", func(ctx context.Context) error {
+		n, err := clearScript.Run(ctx, m.redis, keys, origin, at.Epoch, at.Seq).Int()
+		cleared = n == 1
+		return err
+	})
+	return cleared, err
 }
 
 // Entries implements campaign.Mirror. Each page of the stream has its own time.
 func (m *Mirror) Entries(ctx context.Context) iter.Seq2[campaign.Entry, error] {
 	return func(yield func(campaign.Entry, error) bool) {
 		for from := "-"; ; {
-			messages, err := m.page(ctx, from)
+			var messages []redis.XMessage
+			err := m.call(ctx, "read the mirror's log", func(ctx context.Context) (err error) {
+				messages, err = m.redis.XRangeN(ctx, KeyLog, from, "+", streamPage).Result()
+				return err
+			})
 			if err != nil {
-				yield(campaign.Entry{}, outage.New("redis", "read the mirror's log", err))
+				yield(campaign.Entry{}, err)
 				return
 			}
 			for _, message := range messages {
@@ -266,12 +300,6 @@ func (m *Mirror) Entries(ctx context.Context) iter.Seq2[campaign.Entry, error] {
 			from = "(" + messages[len(messages)-1].ID
 		}
 	}
-}
-
-func (m *Mirror) page(ctx context.Context, from string) ([]redis.XMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	return m.redis.XRangeN(ctx, KeyLog, from, "+", streamPage).Result()
 }
 
 // parseMessage reads an entry of the stream and its place.

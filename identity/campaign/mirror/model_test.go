@@ -219,7 +219,30 @@ func TestModel(t *testing.T) {
 				}
 			},
 			"look": func(*rapid.T) { w.look() },
-			"ask":  func(t *rapid.T) { w.ask(rapid.SampledFrom(w.users).Draw(t, "user")) },
+			"look while things happen": func(t *rapid.T) {
+				m := w.copies[w.reads]
+				look(t.Context(), w.view, m, func() {
+					switch rapid.SampledFrom([]string{"grow", "fill", "flush", "lose", "restore", "swap"}).Draw(t, "meanwhile") {
+					case "grow":
+						w.grow()
+					case "fill":
+						w.fill(w.copies[0], len(w.log.Entries), 0)
+					case "flush":
+						m.Flush()
+					case "lose":
+						m.Lose(rapid.SampledFrom(campaigntest.Parts).Draw(t, "part"))
+					case "restore":
+						if len(w.kept) > 0 {
+							m.Restore(rapid.SampledFrom(w.kept).Draw(t, "backup"))
+						}
+					case "swap":
+						if m.Peek().Origin == origin {
+							m.SwapOrigin("ANOTHER")
+						}
+					}
+				})
+			},
+			"ask": func(t *rapid.T) { w.ask(rapid.SampledFrom(w.users).Draw(t, "user")) },
 			"slow answer": func(t *rapid.T) {
 				user := rapid.SampledFrom(w.users).Draw(t, "user")
 				u := w.watched[user]
@@ -276,18 +299,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-func (w *world) look() {
-	m := w.copies[w.reads]
-	s, err := m.Summary(w.t.Context())
-	if err != nil {
-		w.view.Lost()
-		return
-	}
-	w.view.Sync(s)
-	if at, ok := w.view.At(); ok && s.Origin == origin {
-		w.view.Observe(m.After(at))
-	}
-}
+func (w *world) look() { look(w.t.Context(), w.view, w.copies[w.reads], func() {}) }
 
 // prefix holds that a copy that is intact is a prefix of the log, as far as it is
 // of the log's campaign.

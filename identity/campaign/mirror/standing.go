@@ -20,15 +20,18 @@ type Standing struct {
 // Standing reads where a user stands. It only reads. It returns an
 // *outage.Error when Redis does not answer.
 func (m *Mirror) Standing(ctx context.Context, user string) (Standing, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	values, err := standingScript.RunRO(ctx, m.redis, keys, user).StringSlice()
+	const op = "read a standing"
+	var values []string
+	err := m.call(ctx, op, func(ctx context.Context) (err error) {
+		values, err = standingScript.RunRO(ctx, m.redis, keys, user).StringSlice()
+		return err
+	})
 	if err != nil {
-		return Standing{}, outage.New("redis", "read a standing", err)
+		return Standing{}, err
 	}
 	s, err := parseStanding(values)
 	if err != nil {
-		return Standing{}, outage.New("redis", "read a standing", err)
+		return Standing{}, outage.New("redis", op, err)
 	}
 	return s, nil
 }

@@ -2,15 +2,15 @@ package mirror_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
@@ -42,14 +42,14 @@ func replica(ctx context.Context, m campaign.Mirror, mu *sync.Mutex, h *campaign
 }
 
 // follow runs a Tail until the test ends.
-func follow(t *testing.T, source mirror.Source, log *slog.Logger) *mirror.View {
+func follow(t *testing.T, client redis.UniversalClient, log *slog.Logger) *mirror.View {
 	t.Helper()
 	view := mirror.NewView(mirror.ViewConfig{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := mirror.NewTail(mirror.TailConfig{Source: source, View: view, Log: log}).Run(ctx); err != nil {
+		if err := mirror.NewTail(mirror.TailConfig{Redis: client, View: view, Log: log}).Run(ctx); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	}()
@@ -63,7 +63,8 @@ func TestTailOnRedis(t *testing.T) {
 	server := testserver.Redis(t)
 	admin := connect(t, server.URL())
 	writer := newMirror(t, withUser(t, server, "identity", identityRights))
-	reader := newMirror(t, withUser(t, server, "edge", edgeRights))
+	client := connect(t, withUser(t, server, "edge", edgeRights))
+	reader := mirror.New(mirror.Config{Redis: client})
 	h := campaigntest.NewHistory(origin, 1, 2)
 	h.Arrive("a", 5)
 	var mu sync.Mutex
@@ -72,7 +73,8 @@ func TestTailOnRedis(t *testing.T) {
 	go func() { defer close(done); replica(ctx, writer, &mu, h) }()
 	t.Cleanup(func() { cancel(); <-done })
 
-	view := follow(t, reader, slog.New(slog.DiscardHandler))
+	var out output
+	view := follow(t, client, slog.New(slog.NewTextHandler(&out, nil)))
 	users := map[string]*mirror.User{}
 	for i := range 5 {
 		name := fmt.Sprint("a", i+1)
@@ -90,7 +92,7 @@ func TestTailOnRedis(t *testing.T) {
 		}
 		return k
 	}
-	await := func(what string, want map[string]mirror.Knowledge) {
+	await := func(what string, limit time.Duration, want map[string]mirror.Knowledge) {
 		t.Helper()
 		began := time.Now()
 		eventually(t, what, func() bool {
@@ -101,7 +103,11 @@ func TestTailOnRedis(t *testing.T) {
 			}
 			return true
 		})
-		t.Logf("%s: after %s", what, time.Since(began).Round(time.Millisecond))
+		took := time.Since(began)
+		t.Logf("%s: after %s", what, took.Round(time.Millisecond))
+		if took > limit {
+			t.Errorf("%s: after %s, want %s at most", what, took, limit)
+		}
 	}
 	add := func(e campaign.Entry) {
 		t.Helper()
@@ -113,88 +119,120 @@ func TestTailOnRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await("start", map[string]mirror.Knowledge{"a1": mirror.Granted, "a2": mirror.Granted, "a3": mirror.NotGranted, "a5": mirror.NotGranted})
+	await("start", 20*time.Second, map[string]mirror.Knowledge{"a1": mirror.Granted, "a2": mirror.Granted, "a3": mirror.NotGranted, "a5": mirror.NotGranted})
 	add(campaign.Entry{Kind: campaign.KindVoid, User: "a1", Limit: 3})
-	await("void", map[string]mirror.Knowledge{"a1": mirror.NotGranted, "a3": mirror.Granted, "a4": mirror.NotGranted})
+	await("void", time.Second, map[string]mirror.Knowledge{"a1": mirror.NotGranted, "a3": mirror.Granted, "a4": mirror.NotGranted})
 	settings := *h.Entries[0].Settings
 	settings.Slots = 10_002
 	add(campaign.Entry{Kind: campaign.KindChange, Limit: 10_003, Settings: &settings})
-	await("raise", map[string]mirror.Knowledge{"a1": mirror.NotGranted, "a4": mirror.Granted, "a5": mirror.Granted})
+	await("raise", time.Second, map[string]mirror.Knowledge{"a1": mirror.NotGranted, "a4": mirror.Granted, "a5": mirror.Granted})
 	if err := admin.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	add(campaign.Entry{Kind: campaign.KindReinstate, User: "a1", Limit: 10_003})
-	await("after a flush", map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.Granted})
+	await("after a flush", 5*time.Second, map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.Granted})
 	server.Kill()
-	await("without redis", map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.Granted})
+	await("without redis", time.Second, map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.Granted})
 	eventually(t, "the tail notices", func() bool { return !view.Live() })
 	server.Start()
 	withUser(t, server, "identity", identityRights) // a server forgets its users
 	withUser(t, server, "edge", edgeRights)
 	add(campaign.Entry{Kind: campaign.KindVoid, User: "a5", Limit: 10_003})
-	await("after a start", map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.NotGranted})
+	await("after a start", 20*time.Second, map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.NotGranted})
+	if log := out.String(); strings.Count(log, "is not followed") != 1 || strings.Count(log, "followed again") != 1 {
+		t.Errorf("it says %s", log)
+	}
 }
 
-// While the mirror cannot be read a Tail tries again, at most ten times in the
-// first second and once a second later, and says so once.
-func TestTailBacksOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := campaigntest.NewMirror()
-		m.Fail(errors.New("refused"))
-		var out strings.Builder
-		source := &counting{Source: m}
-		view := follow(t, source, slog.New(slog.NewTextHandler(&out, nil)))
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if n := source.n.Load(); n < 55 || n > 70 {
-			t.Errorf("%d attempts in a minute", n)
-		}
-		if view.Live() || strings.Count(out.String(), "\n") != 1 {
-			t.Errorf("live %v; it says %s", view.Live(), out.String())
-		}
-		m.Calm()
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if !strings.Contains(out.String(), "followed again") {
-			t.Errorf("it says %s", out.String())
-		}
-	})
+// output is a log that a test reads while it is written.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
 }
 
-// counting counts the looks of a Tail.
-type counting struct {
-	mirror.Source
-	n atomic.Int64
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
 }
 
-func (c *counting) Summary(ctx context.Context) (mirror.Summary, error) {
-	c.n.Add(1)
-	return c.Source.Summary(ctx)
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
-// Another database's mirror is not followed, and the log says whose it is.
-func TestTailDoesNotFollowAnotherDatabase(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := campaigntest.NewMirror()
-		h := campaigntest.NewHistory(origin, 1, 2)
-		h.Arrive("a", 1)
-		if _, err := m.Apply(t.Context(), h.All()); err != nil {
-			t.Fatal(err)
-		}
-		var out strings.Builder
-		view := follow(t, m, slog.New(slog.NewTextHandler(&out, nil)))
-		time.Sleep(time.Second)
-		m.SwapOrigin("ANOTHER")
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if view.Live() || strings.Count(out.String(), "ANOTHER") != 1 || !strings.Contains(out.String(), origin) {
-			t.Errorf("live %v; it says %s", view.Live(), out.String())
-		}
-		m.SwapOrigin(origin)
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if !view.Live() {
-			t.Error("it does not go on with its own database")
-		}
-	})
+// A Tail works in a cluster, where everything that it reads has one slot.
+func TestTailInCluster(t *testing.T) {
+	client := connect(t, testserver.RedisCluster(t))
+	m := mirror.New(mirror.Config{Redis: client, Timeout: 5 * time.Second})
+	h := campaigntest.NewHistory(origin, 1, 2)
+	h.Arrive("a", 1)
+	view := follow(t, client, slog.New(slog.DiscardHandler))
+	if _, err := m.Apply(t.Context(), h.All()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is read", view.Live)
+	u := view.Watch("b1")
+	h.Arrive("b", 1)
+	n := len(h.Entries)
+	if _, err := m.Apply(t.Context(), h.Batch(n-1, n)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the arrival is observed", func() bool { g, _ := view.Grant(u); return g.Rank == 2 })
+}
+
+// What a Tail does about a mirror that it cannot follow: another database's, and
+// one with an entry that is none. It says so once, and goes on when that is over.
+func TestTailWithAMirrorThatCannotBeFollowed(t *testing.T) {
+	const bad = "9999999999-1"
+	for name, test := range map[string]struct {
+		damage, mend func(ctx context.Context, client redis.UniversalClient) error
+		says         string
+	}{
+		"another database's": {
+			func(ctx context.Context, c redis.UniversalClient) error {
+				return c.HSet(ctx, mirror.KeyCampaign, "origin", "ANOTHER").Err()
+			},
+			func(ctx context.Context, c redis.UniversalClient) error {
+				return c.HSet(ctx, mirror.KeyCampaign, "origin", origin).Err()
+			},
+			"ANOTHER",
+		},
+		"an entry that is none": {
+			func(ctx context.Context, c redis.UniversalClient) error {
+				return c.XAdd(ctx, &redis.XAddArgs{Stream: mirror.KeyLog, ID: bad, Values: []any{"entry", "{"}}).Err()
+			},
+			func(ctx context.Context, c redis.UniversalClient) error { return c.XDel(ctx, mirror.KeyLog, bad).Err() },
+			bad,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := miniredis.RunT(t)
+			client := connect(t, "redis://"+server.Addr())
+			h := campaigntest.NewHistory(origin, 1, 2)
+			h.Arrive("a", 1)
+			if _, err := mirror.New(mirror.Config{Redis: client}).Apply(t.Context(), h.All()); err != nil {
+				t.Fatal(err)
+			}
+			var out output
+			view := follow(t, client, slog.New(slog.NewTextHandler(&out, nil)))
+			eventually(t, "it is followed", view.Live)
+			if err := test.damage(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it is no longer live", func() bool { return !view.Live() })
+			eventually(t, "it says so", func() bool { return strings.Contains(out.String(), test.says) })
+			looks := server.CommandCount()
+			eventually(t, "it has looked again", func() bool { return server.CommandCount() > looks+3 })
+			if view.Live() || strings.Count(out.String(), test.says) != 1 {
+				t.Errorf("live %v; it says %s", view.Live(), out.String())
+			}
+			if err := test.mend(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it goes on", view.Live)
+		})
+	}
 }

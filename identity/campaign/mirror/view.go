@@ -147,6 +147,13 @@ func (v *View) Release(u *User) {
 	}
 }
 
+// Watched is how many users are watched.
+func (v *View) Watched() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.users)
+}
+
 // Grant is what is known of the user's grant now. It waits for nothing.
 func (v *View) Grant(u *User) (Grant, Knowledge) {
 	t, k := v.terms.Load(), u.known.Load() // in this order: of two changes the user's is stored first
@@ -226,6 +233,17 @@ func (v *View) Learn(u *User, s Standing) (Grant, Knowledge) {
 		u.known.Store(&news)
 	}
 	return v.Grant(u)
+}
+
+// Take takes in one read of the mirror: the entries that followed At, and the
+// summary as it was right after them. So a summary that ends before one of them
+// means that the mirror has fallen back, and after a gap it says where the log
+// goes on. Entries that another database's mirror may have brought are left out.
+func (v *View) Take(entries []Logged, s Summary) {
+	if s.Origin != "" && s.Origin == v.Origin() {
+		v.Observe(entries)
+	}
+	v.Sync(s)
 }
 
 // Sync takes in a look at the mirror: where its log ends, and its beat. A log

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -66,13 +67,29 @@ func (e *edge) vouch(age time.Duration) {
 // look does what a Tail does when it looks.
 func (e *edge) look() {
 	e.t.Helper()
-	s, err := e.mirror.Summary(e.t.Context())
-	if err != nil {
-		e.view.Lost()
-		return
+	look(e.t.Context(), e.view, e.mirror, func() {})
+}
+
+// look does what a Tail does until it has read all there is. meanwhile happens
+// between each read of the stream and that of the summary.
+func look(ctx context.Context, v *mirror.View, m *campaigntest.Mirror, meanwhile func()) {
+	for reads := 0; reads < 3; reads++ {
+		var entries []mirror.Logged
+		at, ok := v.At()
+		if ok {
+			entries = m.After(at)
+		}
+		meanwhile()
+		s, err := m.Summary(ctx)
+		if err != nil {
+			v.Lost()
+			return
+		}
+		v.Take(entries, s)
+		if now, _ := v.At(); ok && now == at {
+			return
+		}
 	}
-	e.view.Sync(s)
-	e.follow()
 }
 
 func (e *edge) follow() bool {
@@ -479,6 +496,28 @@ func TestAMirrorThatCannotBeUsedTellsNothing(t *testing.T) {
 			e.expect(b, "b", 0, mirror.NotGranted)
 		})
 	}
+}
+
+// Another database's stream may go on right where ours ended. Its entries say
+// nothing of these users.
+// Broken on purpose by observing them all the same: b1 is granted rank 4.
+func TestAnotherDatabasesEntriesAreNotObserved(t *testing.T) {
+	e := newEdge(t, 5)
+	a1, b1 := e.watch("a1"), e.watch("b1")
+	e.expect(a1, "a1", 1, mirror.Granted)
+	at, _ := e.view.At()
+	e.log.Arrive("b", 1)
+	e.fill(e.log)
+	e.mirror.SwapOrigin("ANOTHER")
+	s, err := e.mirror.Summary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.view.Take(e.mirror.After(at), s)
+	if g, k := e.view.Grant(b1); k != mirror.Unknown {
+		t.Errorf("b1 is told %+v, %d", g, k)
+	}
+	e.expect(a1, "a1", 1, mirror.Granted)
 }
 
 // The plugin asks for every request.

@@ -1,4 +1,4 @@
-package signals_test
+package program_test
 
 import (
 	"bufio"
@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/earlybird/earlybird/identity/signals"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 // asProgram makes this test's executable a program that says on descriptor 3
@@ -19,14 +19,14 @@ const asProgram = "SIGNALS_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		program()
+		beAProgram()
 		return
 	}
 	os.Exit(m.Run())
 }
 
-func program() {
-	ctx, stop := signals.NotifyContext(context.Background())
+func beAProgram() {
+	ctx, stop := program.NotifyContext(context.Background())
 	defer stop()
 	says := os.NewFile(3, "says")
 	for _, file := range []*os.File{os.Stdout, os.Stderr} {

@@ -1,13 +1,13 @@
-package days_test
+package program_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/days"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
-func TestParse(t *testing.T) {
+func TestDays(t *testing.T) {
 	tests := []struct {
 		text string
 		want time.Duration // 0: refused
@@ -28,13 +28,13 @@ func TestParse(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.text, func(t *testing.T) {
-			got, err := days.Parse(tt.text)
+			got, err := program.ParseDays(tt.text)
 			if got != tt.want || (err != nil) != (tt.want == 0) {
 				t.Fatalf("%s, %v; want %s", got, err, tt.want)
 			}
 			if err == nil {
-				if again, err := days.Parse(days.Format(got)); again != got || err != nil {
-					t.Errorf("%s is read as %s, %v", days.Format(got), again, err)
+				if again, err := program.ParseDays(program.FormatDays(got)); again != got || err != nil {
+					t.Errorf("%s is read as %s, %v", program.FormatDays(got), again, err)
 				}
 			}
 		})

@@ -1,5 +1,4 @@
-// Package linger lets a client that is still sending see why it was refused.
-package linger
+package httpapi
 
 import (
 	"io"
@@ -10,15 +9,15 @@ import (
 
 // How much is read of a body that nothing needs, and for how long.
 const (
-	most = 16 << 20
-	wait = 5 * time.Second
+	lingerMost = 16 << 20
+	lingerWait = 5 * time.Second
 )
 
-// Handler reads on, after next has answered, what the client still sends of its
+// Linger reads on, after next has answered, what the client still sends of its
 // body, and discards it, as nginx's lingering_close does. Closing at once would
 // reset the connection, and a client that is busy sending would never see the
 // answer.
-func Handler(next http.Handler) http.Handler {
+func Linger(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength == 0 {
 			next.ServeHTTP(w, r)
@@ -32,8 +31,8 @@ func Handler(next http.Handler) http.Handler {
 			return
 		}
 		control := http.NewResponseController(w)
-		if control.Flush() == nil && control.SetReadDeadline(time.Now().Add(wait)) == nil {
-			_, _ = io.CopyN(io.Discard, body, most)
+		if control.Flush() == nil && control.SetReadDeadline(time.Now().Add(lingerWait)) == nil {
+			_, _ = io.CopyN(io.Discard, body, lingerMost)
 		}
 	})
 }

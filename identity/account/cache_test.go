@@ -1,4 +1,4 @@
-package usercache_test
+package account_test
 
 import (
 	"context"
@@ -10,17 +10,16 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/usercache"
 )
 
-// source has every user but "nobody", and counts how often it is asked.
-type source struct {
+// userSource has every user but "nobody", and counts how often it is asked.
+type userSource struct {
 	asked atomic.Int64
 	err   error
 	hold  chan struct{} // if not nil, answers wait for it
 }
 
-func (s *source) User(ctx context.Context, id string) (account.User, error) {
+func (s *userSource) User(ctx context.Context, id string) (account.User, error) {
 	s.asked.Add(1)
 	if s.hold != nil {
 		select {
@@ -35,17 +34,17 @@ func (s *source) User(ctx context.Context, id string) (account.User, error) {
 	return account.User{ID: id, Username: "name of " + id}, s.err
 }
 
-type scene struct {
-	*usercache.Cache
-	source *source
+type cached struct {
+	*account.UserCache
+	source *userSource
 	now    time.Time
 }
 
-func newScene(t *testing.T) *scene {
+func newCached(t *testing.T) *cached {
 	t.Helper()
-	s := &scene{source: &source{}, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
+	s := &cached{source: &userSource{}, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
 	var err error
-	s.Cache, err = usercache.New(usercache.Config{Source: s.source, Size: 2, TTL: time.Minute, Now: func() time.Time { return s.now }})
+	s.UserCache, err = account.NewUserCache(account.UserCacheConfig{Source: s.source, Size: 2, TTL: time.Minute, Now: func() time.Time { return s.now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +52,7 @@ func newScene(t *testing.T) *scene {
 }
 
 // read reads a user, after which the source must have been asked so often.
-func (s *scene) read(t *testing.T, id string, asked int64) {
+func (s *cached) read(t *testing.T, id string, asked int64) {
 	t.Helper()
 	u, err := s.User(t.Context(), id)
 	if err != nil || u.ID != id || u.Username != "name of "+id {
@@ -65,19 +64,19 @@ func (s *scene) read(t *testing.T, id string, asked int64) {
 }
 
 func TestRemembers(t *testing.T) {
-	s := newScene(t)
+	s := newCached(t)
 	s.read(t, "a", 1)
 	s.now = s.now.Add(time.Minute - 1)
 	s.read(t, "a", 1)
 	s.now = s.now.Add(1)
 	s.read(t, "a", 2)
-	if got, want := s.Stats(), (usercache.Stats{Users: 1, Hits: 1, Misses: 2}); got != want {
+	if got, want := s.Stats(), (account.UserCacheStats{Users: 1, Hits: 1, Misses: 2}); got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
 	}
 }
 
 func TestIsBounded(t *testing.T) {
-	s := newScene(t)
+	s := newCached(t)
 	s.read(t, "a", 1)
 	s.read(t, "b", 2)
 	s.read(t, "a", 2) // so b is the one used longest ago
@@ -90,7 +89,7 @@ func TestIsBounded(t *testing.T) {
 }
 
 func TestErrorsAreNotRemembered(t *testing.T) {
-	s := newScene(t)
+	s := newCached(t)
 	for range 2 {
 		if _, err := s.User(t.Context(), "nobody"); !errors.Is(err, account.ErrNotFound) {
 			t.Errorf("nobody: %v", err)
@@ -106,7 +105,7 @@ func TestErrorsAreNotRemembered(t *testing.T) {
 
 // Many who want one user ask once, and who goes away takes nobody along.
 func TestSingleFlight(t *testing.T) {
-	s := newScene(t)
+	s := newCached(t)
 	s.source.hold = make(chan struct{})
 	impatient, leave := context.WithCancel(t.Context())
 	gone := make(chan error, 1)
@@ -150,10 +149,10 @@ func TestSingleFlight(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for name, c := range map[string]usercache.Config{
-		"no source": {Size: 1, TTL: 1}, "no size": {Source: &source{}, TTL: 1}, "no TTL": {Source: &source{}, Size: 1},
+	for name, c := range map[string]account.UserCacheConfig{
+		"no source": {Size: 1, TTL: 1}, "no size": {Source: &userSource{}, TTL: 1}, "no TTL": {Source: &userSource{}, Size: 1},
 	} {
-		if _, err := usercache.New(c); err == nil {
+		if _, err := account.NewUserCache(c); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -1,6 +1,4 @@
-// Package signals says which signals end Earlybird's programs, the same for all
-// of them.
-package signals
+package program
 
 import (
 	"context"

@@ -1,5 +1,4 @@
-// Package days reads and writes long durations as settings have them, in days.
-package days
+package program
 
 import (
 	"errors"
@@ -9,17 +8,16 @@ import (
 	"time"
 )
 
-// Bounds of a duration.
 const (
-	Least = time.Hour
-	Most  = 3650 * day
-
 	day = 24 * time.Hour
+
+	leastDays = time.Hour
+	mostDays  = 3650 * day
 )
 
-// Parse reads a duration of Least to Most: in days, such as 90d, or as
+// ParseDays reads a duration from an hour to 3,650 days: in days, such as 90d, or as
 // time.ParseDuration does.
-func Parse(text string) (time.Duration, error) {
+func ParseDays(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if number, ok := strings.CutSuffix(text, "d"); ok {
 		var n int
@@ -27,14 +25,14 @@ func Parse(text string) (time.Duration, error) {
 		n = max(min(n, 1<<16), 0)
 		d = time.Duration(n) * day
 	}
-	if err != nil || d < Least || d > Most {
+	if err != nil || d < leastDays || d > mostDays {
 		return 0, errors.New("must be a duration from 1h to 3650d, such as 90d")
 	}
 	return d, nil
 }
 
-// Format writes a duration as Parse reads it, in days where it is whole days.
-func Format(d time.Duration) string {
+// FormatDays writes a duration as ParseDays reads it, in days where it is whole days.
+func FormatDays(d time.Duration) string {
 	if d > 0 && d%day == 0 {
 		return fmt.Sprintf("%dd", d/day)
 	}

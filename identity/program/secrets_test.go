@@ -1,4 +1,4 @@
-package secretfile_test
+package program_test
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/earlybird/earlybird/identity/secretfile"
+	"github.com/earlybird/earlybird/identity/program"
 )
 
 func write(t *testing.T, text string) string {
@@ -20,7 +20,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-func TestRead(t *testing.T) {
+func TestSecret(t *testing.T) {
 	tests := []struct {
 		name, text, want, wantErr string
 	}{
@@ -30,15 +30,15 @@ func TestRead(t *testing.T) {
 		{"spaces are part of it", " hunter 2 \n", " hunter 2 ", ""},
 		{"line breaks", "hunter2\r\n\n", "hunter2", ""},
 		{"line breaks within are part of it", "hunter\n2", "hunter\n2", ""},
-		{"the most", strings.Repeat("x", secretfile.MaxSize), strings.Repeat("x", secretfile.MaxSize), ""},
-		{"too large", "hunter2" + strings.Repeat("x", secretfile.MaxSize), "", "is over"},
+		{"the most", strings.Repeat("x", program.MaxFile), strings.Repeat("x", program.MaxFile), ""},
+		{"too large", "hunter2" + strings.Repeat("x", program.MaxFile), "", "is over"},
 		{"empty", "", "", "is empty"},
 		{"a line break alone", "\r\n", "", "is empty"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := write(t, tt.text)
-			got, err := secretfile.Read(path)
+			got, err := program.Secret(path)
 			if got != tt.want || (err != nil) != (tt.wantErr != "") {
 				t.Fatalf("got %d bytes, %v", len(got), err)
 			}
@@ -52,8 +52,8 @@ func TestRead(t *testing.T) {
 func TestFilesThatCannotBeRead(t *testing.T) {
 	missing, folder := filepath.Join(t.TempDir(), "missing"), t.TempDir()
 	for name, path := range map[string]string{"missing": missing, "a folder": folder, "no name": ""} {
-		_, readErr := secretfile.Read(path)
-		_, authoritiesErr := secretfile.Authorities(path)
+		_, readErr := program.Secret(path)
+		_, authoritiesErr := program.Authorities(path)
 		for _, err := range []error{readErr, authoritiesErr} {
 			var refused *fs.PathError
 			if !errors.As(err, &refused) || !strings.Contains(err.Error(), path) {
@@ -65,7 +65,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 
 func TestAuthoritiesWithoutACertificate(t *testing.T) {
 	path := write(t, "hunter2")
-	pool, err := secretfile.Authorities(path)
+	pool, err := program.Authorities(path)
 	if pool != nil || err == nil || !strings.Contains(err.Error(), path+" holds no PEM certificate") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v, %v", pool, err)
 	}

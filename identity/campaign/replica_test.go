@@ -1,0 +1,159 @@
+package campaign_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/earlybird/earlybird/identity/campaign"
+	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
+	"github.com/earlybird/earlybird/identity/redisdb"
+)
+
+// running is a Replica of an open campaign, inside a synctest bubble.
+type running struct {
+	t       *testing.T
+	replica *campaign.Replica
+	admin   *campaign.Admin
+	mirror  *campaigntest.Mirror
+	log     bytes.Buffer // read it after synctest.Wait
+}
+
+// runReplica starts a campaign through mirror, which the replica uses as used.
+func runReplica(t *testing.T, mirror *campaigntest.Mirror, used campaign.Mirror) *running {
+	t.Helper()
+	cluster := campaigntest.NewCluster()
+	r := &running{t: t, mirror: mirror}
+	r.replica = campaign.NewReplica(campaign.ReplicaConfig{
+		Store: cluster.Client("replica"), Mirror: used,
+		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.replica.Run(t.Context()) }()
+	t.Cleanup(func() { <-done })
+	r.admin = campaign.NewAdmin(campaign.AdminConfig{Store: cluster.Client("admin"), Mirror: r.mirror, By: "admin"})
+	r.pass(time.Second)
+	if _, err := r.admin.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.admin.Commit(t.Context(), campaign.Start(campaign.Settings{Name: "first", Discount: 30, Slots: 9})); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(2 * time.Second)
+	r.places("before")
+	return r
+}
+
+func (r *running) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (r *running) places(user string) {
+	r.t.Helper()
+	if p := r.replica.Place(r.t.Context(), user); p.Status != campaign.StatusPending {
+		r.t.Errorf("%s is told %s", user, p.Status)
+	}
+	r.pass(500 * time.Millisecond)
+}
+
+// Nothing is written to a Redis of another database, not even the turn. Logins
+// are placed all the same, and the mirror is filled once an operator has given
+// away what it held.
+// Broken on purpose by asking for the turn while the mirror is foreign: it holds
+// the turn then.
+func TestAForeignMirrorIsNotTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := campaigntest.NewMirror()
+		r := runReplica(t, m, limited{m, &redisdb.Breaker{Probe: mirrorTimeout}})
+		r.mirror.SwapOrigin("ANOTHER")
+		r.pass(2 * time.Second)
+		theirs := r.mirror.Snapshot()
+		for _, user := range []string{"u1", "u2"} {
+			r.places(user)
+		}
+		r.pass(5 * time.Second)
+		if now := r.mirror.Snapshot(); !reflect.DeepEqual(now, theirs) {
+			t.Errorf("it was written to: %+v\nit was %+v", now, theirs)
+		}
+		if !r.replica.Stats().Foreign || strings.Count(r.log.String(), "origin=ANOTHER") != 1 {
+			t.Errorf("%+v; it says %s", r.replica.Stats(), r.log.String())
+		}
+
+		if err := r.admin.Adopt(t.Context(), r.mirror.Peek()); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Second)
+		r.places("u3")
+		if p := r.mirror.Positions(); r.replica.Stats().Foreign || p["u2"] != 3 || p["u3"] != 4 {
+			t.Errorf("after adopt: %+v, positions %v", r.replica.Stats(), p)
+		}
+	})
+}
+
+// readOnly is a mirror that takes no batch, and counts how often it is asked for
+// the turn.
+type readOnly struct {
+	campaign.Mirror
+	turns *int
+}
+
+func (m readOnly) Apply(context.Context, campaign.Batch) (campaign.MirrorState, error) {
+	return campaign.MirrorState{}, errors.New("read only")
+}
+
+func (m readOnly) Turn(ctx context.Context, me string, at campaign.Place) (campaign.TurnAnswer, error) {
+	*m.turns++
+	return m.Mirror.Turn(ctx, me, at)
+}
+
+// A look at the mirror is enough to know that it is another database's, also
+// where nothing can be applied.
+// Broken on purpose by not looking at the origin in check.
+func TestAForeignMirrorIsKnownByItsState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held, turns := campaigntest.NewMirror(), 0
+		theirs := campaigntest.NewHistory("ANOTHER", 1, 2)
+		if _, err := held.Apply(t.Context(), theirs.All()); err != nil {
+			t.Fatal(err)
+		}
+		r := runReplica(t, campaigntest.NewMirror(), readOnly{held, &turns})
+		r.places("u1")
+		if !r.replica.Stats().Foreign || turns != 0 {
+			t.Errorf("%+v, asked for the turn %d times", r.replica.Stats(), turns)
+		}
+	})
+}
+
+// A mirror that fails is reported once, and once when it answers again, however
+// often the breaker refuses calls in between.
+// Broken on purpose by reporting each call that fails.
+func TestAFailingMirrorIsReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := campaigntest.NewMirror()
+		r := runReplica(t, m, limited{m, &redisdb.Breaker{Probe: mirrorTimeout}})
+		r.mirror.Fail(errors.New("refused"))
+		r.pass(time.Second)
+		for _, user := range []string{"u1", "u2", "u3"} {
+			r.places(user)
+		}
+		r.pass(10 * time.Second)
+		if log := r.log.String(); strings.Count(log, "redis does not answer") != 1 || r.replica.Stats().MirrorUp {
+			t.Errorf("%+v; it says %s", r.replica.Stats(), log)
+		}
+		r.mirror.Calm()
+		r.pass(2 * time.Second)
+		if log := r.log.String(); strings.Count(log, "redis answers again") != 1 || strings.Count(log, "redis does not answer") != 1 || !r.replica.Stats().MirrorUp {
+			t.Errorf("%+v; it says %s", r.replica.Stats(), log)
+		}
+		if p := r.mirror.Positions(); p["u3"] != 4 {
+			t.Errorf("positions %v", p)
+		}
+	})
+}
