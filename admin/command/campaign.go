@@ -52,7 +52,7 @@ func campaignChanges() []*cli.Command {
 				&cli.StringFlag{Name: "ends", Usage: "`TIME` from which logins no longer count, or never: when it is ended by hand"},
 				zoneFlag(),
 			)...),
-		leaf("cancel", "end a campaign that has not started; nobody's discount changes", "earlybird campaign cancel", campaignCancel, changeFlags()...),
+		leaf("cancel", "end a campaign that has not started; no discount changes", "earlybird campaign cancel", campaignCancel, changeFlags()...),
 		person("campaign disqualify", "end one user's grant; the place goes to the next in line", campaignDisqualify, changeFlags(reasonFlag())),
 		person("campaign reinstate", "give a disqualified user the place back", campaignReinstate, changeFlags(reasonFlag())),
 		leaf("restore", "put back into MongoDB what only Redis still has, after a backup of MongoDB was restored",
@@ -76,7 +76,7 @@ func campaignReads() []*cli.Command {
 			"earlybird campaign audit --campaign 1", campaignAudit, readFlags(which)...),
 		leaf("export", "write all winners, however many, as CSV or as JSON, one per line; or the campaign's log",
 			"earlybird campaign export --campaign 1 > winners.csv", campaignExport,
-			append([]cli.Flag{which, exportFlag(), &cli.BoolFlag{Name: "log", Usage: "the log itself, one entry per line as JSON, for whoever wants to check it"}}, storeFlags()...)...),
+			append([]cli.Flag{which, exportFlag(), &cli.BoolFlag{Name: "log", Usage: "the log itself, one entry per line as JSON, for an auditor"}}, storeFlags()...)...),
 	}
 }
 

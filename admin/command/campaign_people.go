@@ -78,7 +78,7 @@ func judge(c *cli.Context, name string, change func(user string) campaign.Change
 	})
 }
 
-// campaignChange changes what users are told of the campaign, and its end.
+// campaignChange changes the campaign's name, description and end.
 func campaignChange(c *cli.Context) error {
 	if !c.IsSet("name") && !c.IsSet("description") && !c.IsSet("ends") {
 		return withHint(usage("nothing to change: give --name, --description or --ends"), `"earlybird campaign extend" raises the slots`)
@@ -135,7 +135,7 @@ func campaignCancel(c *cli.Context) error {
 		return campaign.End()(l, at)
 	}
 	return propose(c, proposal{name: "campaign cancel", change: cancel, what: func(l *campaign.Log) string {
-		return fmt.Sprintf("This cancels %s for good, before it has started. Nobody's discount changes.", describe(l.Latest()))
+		return fmt.Sprintf("This cancels %s for good, before it has started. No discount changes.", describe(l.Latest()))
 	}})
 }
 

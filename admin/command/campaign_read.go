@@ -160,8 +160,8 @@ func writePeople(c *cli.Context, list output.Writer, of func(*campaign.Fold) []c
 	})
 }
 
-// exportLog writes the campaign's entries, a line each. They chain: whoever has
-// the lines can check them.
+// exportLog writes the campaign's entries, a line each. They chain: anyone
+// with the lines can check them.
 func exportLog(c *cli.Context) error {
 	id, err := which(c)
 	if err != nil {

@@ -30,7 +30,7 @@ func confirm(c *cli.Context, format string, args ...any) error {
 		return nil
 	}
 	if !answerable(c.App.Reader) {
-		return withHint(usage("nobody can be asked here: the input is not a terminal"), "add --yes to do it without asking")
+		return withHint(usage("cannot ask here: the input is not a terminal"), "add --yes to do it without asking")
 	}
 	say(c.App.ErrWriter, "Go on? [y/N] ")
 	type reply struct {
@@ -63,8 +63,8 @@ func confirm(c *cli.Context, format string, args ...any) error {
 	}
 }
 
-// answerable reports whether somebody may be typing: a terminal, or what a test
-// put there. A null device is one too, and gives no answer.
+// answerable reports whether the input can answer a question: a terminal, or a
+// test's reader. A null device counts as one, and gives no answer.
 func answerable(in io.Reader) bool {
 	file, ok := in.(*os.File)
 	if !ok {

@@ -84,7 +84,7 @@ func keyRotate(c *cli.Context) error {
 		}
 		next, err := ring.Rotate(ctx)
 		if errors.Is(err, keyring.ErrKeyExists) {
-			return keyChange{}, withHint(err, "somebody has just rotated; see: earlybird key list")
+			return keyChange{}, withHint(err, "another admin has just rotated; see: earlybird key list")
 		}
 		if err != nil {
 			return keyChange{}, err

@@ -28,7 +28,8 @@ func redisCommand() *cli.Command {
 // adoptColumns are what `redis adopt` shows.
 var adoptColumns = columns("origin was campaign_emptied revocations_emptied")
 
-// beatOfOthers is how long after a beat whoever gave it is taken to be at work.
+// beatOfOthers is for how long after a beat another database's identity service
+// is taken to be running.
 const beatOfOthers = 30 * time.Second
 
 // redisAdopt takes Earlybird's keys out of a Redis that another database has

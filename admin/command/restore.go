@@ -145,7 +145,7 @@ func cannotRestore(c *cli.Context, d campaign.Difference) error {
 
 func acceptLoss(c *cli.Context, s *stores, admin *campaign.Admin, f output.Format, d campaign.Difference) error {
 	what := fmt.Sprintf("This gives up what only Redis has, for ever: Redis goes up to %s with %s, MongoDB's log ends at %s.\n"+
-		"People who were told of a place in between lose it. The log says so for ever, and Redis is filled anew from it.",
+		"Users whose place is in between lose it. The log says so for ever, and Redis is filled anew from it.",
 		d.Mirror.Place, count(d.Mirror.Last, "place"), d.Log)
 	if len(d.Missing) > 0 && len(d.Diverged) == 0 && d.Broken == nil {
 		what += fmt.Sprintf("\n%s could be put back instead: leave --accept-loss out.", count(int64(len(d.Missing)), "entry"))

@@ -24,10 +24,10 @@ func userCommand() *cli.Command {
 		Usage: "look at accounts, close them, reset passwords and end sessions",
 		Subcommands: []*cli.Command{
 			person("user show", "show an account", userShow, readFlags()),
-			person("user disable", "keep somebody from logging in, and end every session", userDisable, changeFlags()),
-			person("user enable", "let somebody log in again", userEnable, changeFlags()),
+			person("user disable", "close an account: no login, and every session ends", userDisable, changeFlags()),
+			person("user enable", "open a closed account again", userEnable, changeFlags()),
 			person("user reset-password", "replace a forgotten password with a one-time password, good for choosing another one within 24 hours", userReset, changeFlags()),
-			person("user revoke", "end every session of somebody, who may log in again", userRevoke, changeFlags()),
+			person("user revoke", "end every session of a user, who may log in again", userRevoke, changeFlags()),
 		},
 	}
 }

@@ -64,7 +64,7 @@ func drawable(w io.Writer) bool {
 }
 
 // sampler returns what reads how the campaign stands, who was granted last, and
-// how far Redis is behind. It ends when nobody reads what w is given.
+// how far Redis is behind. It stops when w's reader is gone.
 func (s *stores) sampler(w io.Writer) func(context.Context) (watch.Sample, error) {
 	admin := s.campaigns()
 	return func(ctx context.Context) (watch.Sample, error) {

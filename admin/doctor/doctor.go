@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -135,12 +136,16 @@ type answer struct {
 	body   []byte
 }
 
-func (w Web) get(ctx context.Context, url string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return answer{}, fmt.Errorf("not an address: %w", err)
+func (w Web) get(ctx context.Context, address string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil { // it quotes the URL as well
+		return answer{}, errors.New("this is not an address that can be asked")
 	}
 	resp, err := w.Client.Do(req)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) { // it quotes the URL, which may hold a secret; the check's target names it
+		err = wrapped.Err
+	}
 	if err != nil {
 		return answer{}, err
 	}

@@ -141,3 +141,15 @@ func TestExamineBoundsEachCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsOfAddresses: what fails does not quote an address.
+func TestSecretsOfAddresses(t *testing.T) {
+	for _, address := range []string{"http://u:s3cret@127.0.0.1:1/?token=s3cret", "http://127.0.0.1:1/%zz?token=s3cret", "ftp://127.0.0.1/?token=s3cret"} {
+		web := Web{Client: http.DefaultClient, IdentityURL: address, GatewayURL: address}
+		for _, r := range Examine(t.Context(), web.Checks()) {
+			if r.OK || strings.Contains(r.Detail+r.Hint, "s3cret") {
+				t.Errorf("%s: %+v", r.Check, r)
+			}
+		}
+	}
+}

@@ -55,7 +55,7 @@ func Clock(own, theirs time.Time, took time.Duration) (string, error) {
 		}
 		return "", &Advised{
 			fmt.Sprintf("this machine's clock is %s %s MongoDB's", skew.Abs().Round(time.Second), which),
-			fmt.Sprintf("set both by NTP: an identity service that is more than %s off places nobody, and its tokens are wrong", campaign.MaxSkew),
+			fmt.Sprintf("set both by NTP: an identity service that is more than %s off counts no logins, and its tokens are wrong", campaign.MaxSkew),
 		}
 	}
 	return fmt.Sprintf("this machine's clock and MongoDB's agree within %s", max(time.Second, skew.Abs().Round(time.Second))), nil

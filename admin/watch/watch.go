@@ -61,7 +61,7 @@ type Config struct {
 }
 
 // ErrStop is for a Look after which there is nothing more to do.
-var ErrStop = errors.New("nobody watches")
+var ErrStop = errors.New("the output is no longer read")
 
 // Run looks and shows until ctx ends or Look says ErrStop, and returns nil then. The error of the
 // first look ends it; later ones are shown, since what is down may come back.

@@ -2,8 +2,11 @@ package campaign_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
@@ -98,6 +101,24 @@ func TestReadOn(t *testing.T) {
 		cluster.Restore(backup)
 		if got := phase(); got != campaign.PhaseOpen {
 			t.Errorf("after a backup: %s", got)
+		}
+	})
+}
+
+// TestConflictWithTheClock: the end came while somebody decided.
+func TestConflictWithTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster, mirror := campaigntest.NewCluster(), campaigntest.NewMirror()
+		a := admin(cluster, mirror)
+		do(t, a, campaign.Start(campaign.Settings{Name: "N", Slots: 5, Discount: 30, EndsAt: time.Now().Add(time.Hour)}))
+		if _, err := a.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour) // of the bubble
+		_, err := a.Commit(t.Context(), campaign.Pause())
+		var conflict *campaign.ConflictError
+		if !errors.As(err, &conflict) || !strings.Contains(err.Error(), "the clock was faster: the end of campaign 1") {
+			t.Errorf("%v, want that the end has come", err)
 		}
 	})
 }
