@@ -215,12 +215,13 @@ func (w *world) edge(redisURL string) *edge {
 	if redisURL[:8] == "redis://" {
 		e.redis, redisURL = testserver.NewProxy(w.t, redisURL)
 	}
-	e.mirror = mirror.New(mirror.Config{Redis: w.connect(redisURL)})
+	client := w.connect(redisURL)
+	e.mirror = mirror.New(mirror.Config{Redis: client})
 	e.view = mirror.NewView(mirror.ViewConfig{})
 	e.teller = mirror.NewTeller(mirror.TellerConfig{Standings: e.mirror})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	tail := mirror.NewTail(mirror.TailConfig{Source: e.mirror, View: e.view, Log: slog.New(slog.DiscardHandler)})
+	tail := mirror.NewTail(mirror.TailConfig{Redis: client, View: e.view, Log: slog.New(slog.DiscardHandler)})
 	running.Go(func() { _ = tail.Run(ctx) })
 	w.t.Cleanup(func() { cancel(); running.Wait() })
 	return e

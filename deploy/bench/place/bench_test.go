@@ -220,9 +220,10 @@ func raise(t testing.TB, s *servers, p plan) {
 	var watched [][]*mirror.User
 	for range p.edges {
 		v := mirror.NewView(mirror.ViewConfig{})
-		m := mirror.New(mirror.Config{Redis: connect(t, s.redis)})
+		client := connect(t, s.redis)
+		m := mirror.New(mirror.Config{Redis: client})
 		go func() {
-			_ = mirror.NewTail(mirror.TailConfig{Source: m, View: v, Log: slog.New(slog.DiscardHandler)}).Run(ctx)
+			_ = mirror.NewTail(mirror.TailConfig{Redis: client, View: v, Log: slog.New(slog.DiscardHandler)}).Run(ctx)
 		}()
 		sc.await(t, "the edge follows", v.Live)
 		all := make([]*mirror.User, p.raise)
