@@ -281,13 +281,21 @@ func TestKongHasAWorkerForEachCore(t *testing.T) {
 	}
 }
 
+// variables adds to a help that names flags the variable of each.
+func variables(help string) string {
+	for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(help, -1) {
+		help += "\n$EARLYBIRD_" + strings.ToUpper(strings.ReplaceAll(flag[2:], "-", "_"))
+	}
+	return help
+}
+
 // TestComposeSettings: every variable is one that the program reads, and the
 // stores' addresses parse.
 func TestComposeSettings(t *testing.T) {
 	project := compose(t)
 	known := map[string]string{
 		"identity":  run(t, program(t, "./identity"), "--help"),
-		"earlybird": run(t, program(t, "./admin"), "doctor", "--help"),
+		"earlybird": variables(run(t, program(t, "./admin"), "--help") + run(t, program(t, "./admin"), "doctor", "--help")),
 		"kong":      read(t, "kong/entrypoint.sh"),
 	}
 	for name, help := range known {
