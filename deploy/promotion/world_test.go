@@ -86,6 +86,7 @@ type replicaConfig struct {
 	redisURL string // in place of the world's
 	delay    time.Duration
 	ahead    time.Duration // of its clock
+	unready  bool          // it is not expected to become ready
 }
 
 func (w *world) replica(c replicaConfig) *replica {
@@ -114,7 +115,7 @@ func (w *world) replica(c replicaConfig) *replica {
 	running.Go(func() { _ = r.Run(ctx) })
 	r.stop = sync.OnceFunc(func() { cancel(); running.Wait() })
 	w.t.Cleanup(r.stop)
-	if c.ahead == 0 {
+	if c.ahead == 0 && !c.unready {
 		w.await("the replica is ready", 20*time.Second, func() error { return r.Ready() })
 	}
 	w.replicas = append(w.replicas, r)
