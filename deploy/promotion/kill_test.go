@@ -79,7 +79,7 @@ func (s *service) start() {
 			return
 		}
 	}
-	command := exec.Command(s.program, s.args...) //nolint:gosec // a program of this project
+	command := exec.Command(s.program, s.args...)
 	if testing.Verbose() {
 		command.Stderr = s.w.t.Output()
 	}
@@ -365,7 +365,7 @@ func TestKills(t *testing.T) {
 			}
 			done := make(chan struct{})
 			go func() { clients.Wait(); close(done) }()
-			random := mathrand.New(mathrand.NewPCG(seed, 0)) //nolint:gosec // a test that can be repeated
+			random := mathrand.New(mathrand.NewPCG(seed, 0))
 			victims := []struct{ kill, start func() }{
 				{services[0].kill, services[0].start},
 				{services[1].kill, services[1].start},

@@ -337,7 +337,7 @@ func sentinel(t *testing.T, primary int) string {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, file, "--sentinel") //nolint:gosec // redis-server from PATH
+	cmd := exec.Command(program, file, "--sentinel")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func newModel(t *testing.T) *model {
 func (m *model) start(i int) {
 	ctx, stop := context.WithCancel(m.t.Context())
 	store := m.cluster.Client(fmt.Sprintf("replica-%d", i))
-	var w io.Writer = io.Discard
+	w := io.Discard
 	if *modelVerbose {
 		w = m.t.Output()
 	}

@@ -153,10 +153,7 @@ func (r *Replica) wanted() bool {
 		r.answer(func(*waiter) bool { return true })
 		return false
 	}
-	if _, due := r.dueEntry(); due {
-		return true
-	}
-	return len(r.queue) > 0
+	return len(r.queue) > 0 || r.clockDecides()
 }
 
 // append makes one append: the entry that the clock demands, or the arrivals of

@@ -381,14 +381,16 @@ func (r *Replica) isDue() bool {
 	if r.trouble() != nil {
 		return false
 	}
-	_, due := r.dueEntry()
-	return due
+	return r.clockDecides()
 }
 
-func (r *Replica) dueEntry() (Entry, bool) {
+// clockDecides reports whether the clock demands an entry. It is called with mu
+// held.
+func (r *Replica) clockDecides() bool {
 	r.reader.mu.RLock()
 	defer r.reader.mu.RUnlock()
-	return r.reader.log.due(r.clock.now(r.cfg.Now()))
+	_, due := r.reader.log.due(r.clock.now(r.cfg.Now()))
+	return due
 }
 
 // mirrorState asks the mirror, and reports whether it answered.
@@ -465,5 +467,5 @@ func jitter(most time.Duration) time.Duration {
 	if most <= 0 {
 		return 0
 	}
-	return rand.N(most)
+	return rand.N(most) //nolint:gosec // it keeps replicas apart, and hides nothing
 }
