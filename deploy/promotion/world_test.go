@@ -257,6 +257,22 @@ func (e *edge) grant(user string) (mirror.Grant, mirror.Knowledge) {
 	return g, known
 }
 
+// agree waits until an edge tells of each of the first users what the log says.
+func (w *world) agree(e *edge, users int) {
+	w.t.Helper()
+	f, err := w.admin(0).Campaign(w.t.Context(), campaigntest.InForce(w.log()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for n := range users {
+		want := mirror.NotGranted
+		if _, granted := f.Grant(f.Position(user(n))); granted {
+			want = mirror.Granted
+		}
+		e.knows(user(n), want)
+	}
+}
+
 // await polls until there is no error.
 func (w *world) await(what string, within time.Duration, check func() error) {
 	w.t.Helper()
