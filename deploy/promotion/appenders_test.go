@@ -22,8 +22,11 @@ func TestAppenders(t *testing.T) {
 			server := testserver.Redis(t)
 			w := newWorld(t, server.URL())
 			users := 600
-			if heavy() {
+			switch {
+			case heavy():
 				users = 6000
+			case n == 25:
+				users = 240
 			}
 			w.start(int64(users/2), int64(users))
 			w.replica(replicaConfig{delay: 10 * time.Millisecond})
@@ -52,8 +55,7 @@ func TestAppenders(t *testing.T) {
 // when its answer is lost, or comes after a pause; and of one whose insert arrives
 // after a pause.
 //
-// It failed when an insert without an answer was taken to have failed, and made
-// again behind the next entry; and when a time-out was answered with paused.
+// It failed when an insert without an answer was answered with retry.
 func TestAnswers(t *testing.T) {
 	for _, test := range []struct {
 		name  string

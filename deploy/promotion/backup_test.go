@@ -83,9 +83,8 @@ func (w *world) restore() int {
 // and so, with Redis emptied as well: then the replica alone remembers, and fills the
 // mirror that the restore reads.
 //
-// It failed when the stores were not compared before an append, when a replica that
-// is behind did not fill the mirror, and when a restore ended with the mirror it had
-// read first.
+// It failed when the mirror was not compared with the log, and when a replica did not
+// look whether its own last entry is still there.
 func TestOlderDump(t *testing.T) {
 	for _, test := range []struct {
 		name           string
@@ -149,7 +148,7 @@ func TestOlderDump(t *testing.T) {
 // prefix of the other: replicas stop, the restore refuses, and an operator who gives
 // up what only Redis knows has that said in the log for ever.
 //
-// It failed when only the mirror's length was compared.
+// It failed when the mirror's place was compared and its hash was not.
 func TestOvertaken(t *testing.T) {
 	server := testserver.Redis(t)
 	w := newWorld(t, server.URL())

@@ -31,8 +31,8 @@ const atEdges = 5 * time.Second
 // Rules 6 and 7: a void and a raise, with an edge that is cut off from Redis. What it
 // knows as granted stays until it is back; then the void reaches it.
 //
-// It failed when an entry of the stream that came in order was not applied, and when a
-// lost connection forgot the grants.
+// It failed when an edge did not apply the voids that it follows, and when it did not
+// take the limit from them.
 func TestEdges(t *testing.T) {
 	server := testserver.Redis(t)
 	w := newWorld(t, server.URL())
@@ -76,7 +76,7 @@ func TestEdges(t *testing.T) {
 // Rule 7: 100,000 places, 90,000 of them granted, and a raise by 10,000 at one blow:
 // every edge tells everybody.
 //
-// It failed when a raise reached the mirror without its limit.
+// It failed when an edge did not take the limit from the entries that it follows.
 func TestRaise(t *testing.T) {
 	places, raise := 100_000, 10_000
 	server := testserver.Redis(t)

@@ -246,7 +246,8 @@ func secretFile(t *testing.T) string {
 // the mirror's and its answer, and with the mirror half filled. The client asks
 // again, at the other process.
 //
-// It failed when a user who had a place was placed again.
+// It failed when a place that the user has was not looked up: then no login was ever
+// answered.
 func TestKilledAt(t *testing.T) {
 	program := filepath.Join(testserver.Programs(t, "earlybird-identity"), "earlybird-identity")
 	long := 30 * time.Second
@@ -329,7 +330,7 @@ func (w *world) fill(n int) {
 // order, while people log in for the first time. Whoever was told that they have a
 // place has it, and in the order of the answers.
 //
-// It failed when identity answered before its insert was acknowledged.
+// It failed when an insert without an answer counted as decided.
 func TestKills(t *testing.T) {
 	users, seeds := 150, []uint64{uint64(time.Now().UnixNano())}
 	if heavy() {

@@ -24,8 +24,7 @@ import (
 // Rules 1 to 5 and 7: whatever is done to Redis while users log in, they get their
 // places, and what edges tell is the log's; the mirror is whole again afterwards.
 //
-// It failed when a mirror was taken to be intact without counting its parts (evicted
-// keys), and when one that was empty was filled from the middle.
+// It failed when a mirror was taken to be intact without counting its parts.
 func TestRedisFaults(t *testing.T) {
 	ask := func(client redis.UniversalClient, args ...any) error {
 		return client.Do(context.Background(), args...).Err()
@@ -119,7 +118,7 @@ func TestRedisFaults(t *testing.T) {
 	}
 }
 
-// Issue 9's rights: without INFO, WAIT and every dangerous command.
+// Rule 7 without INFO, WAIT and every dangerous command.
 //
 // It failed with a user who may not run scripts.
 func TestRedisRights(t *testing.T) {
@@ -195,8 +194,8 @@ func TestForeignRedis(t *testing.T) {
 // Rules 1 to 4: a partition of Redis with replicas and edges on both sides. Each side
 // is a prefix of the one log; and so it is healed, with either side's data.
 //
-// It failed when an insert that found its place taken counted as decided: turns are
-// given on both sides.
+// It did not end when an insert that found its place taken counted as decided: turns
+// are given on both sides.
 func TestRedisSplit(t *testing.T) {
 	one := testserver.Redis(t)
 	two := testserver.Redis(t, testserver.WithRedisArgs("--replicaof", fmt.Sprintf("127.0.0.1 %d", one.Port()), "--repl-diskless-sync-delay", "0"))
