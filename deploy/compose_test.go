@@ -376,7 +376,7 @@ func TestComposeFiles(t *testing.T) {
 
 func TestRedisKeepsWhatItWasTold(t *testing.T) {
 	conf := "\n" + read(t, "deploy/compose/redis.conf")
-	for _, line := range []string{"appendonly yes", "appendfsync always", "maxmemory-policy noeviction", "include /run/redis/password.conf"} {
+	for _, line := range []string{"appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction", "include /run/redis/password.conf"} {
 		if !strings.Contains(conf, "\n"+line+"\n") {
 			t.Errorf("redis.conf lacks %q", line)
 		}
