@@ -20,6 +20,7 @@ import (
 type running struct {
 	t       *testing.T
 	replica *campaign.Replica
+	store   *campaigntest.Client // the replica's
 	admin   *campaign.Admin
 	mirror  *campaigntest.Mirror
 	log     bytes.Buffer // read it after synctest.Wait
@@ -29,9 +30,9 @@ type running struct {
 func runReplica(t *testing.T, mirror *campaigntest.Mirror, used campaign.Mirror) *running {
 	t.Helper()
 	cluster := campaigntest.NewCluster()
-	r := &running{t: t, mirror: mirror}
+	r := &running{t: t, mirror: mirror, store: cluster.Client("replica")}
 	r.replica = campaign.NewReplica(campaign.ReplicaConfig{
-		Store: cluster.Client("replica"), Mirror: used,
+		Store: r.store, Mirror: used,
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	})
 	done := make(chan struct{})
@@ -154,6 +155,41 @@ func TestAFailingMirrorIsReportedOnce(t *testing.T) {
 		}
 		if p := r.mirror.Positions(); p["u3"] != 4 {
 			t.Errorf("positions %v", p)
+		}
+	})
+}
+
+// Appends that failed keep nobody waiting who needs none: once the log can be
+// read, each login hears how it stands, also where no append will ever succeed
+// again because the campaign takes no more places.
+// Broken on purpose by asking admit for every login: all but one in a second are
+// told retry, for good.
+func TestFailedAppendsHoldUpOnlyWhoNeedsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := campaigntest.NewMirror()
+		r := runReplica(t, m, m)
+		r.store.SetFaults(campaigntest.Faults{Lose: campaigntest.LoseRequest})
+		for _, user := range []string{"u1", "u2", "u3"} {
+			if p := r.replica.Place(t.Context(), user); p.Status != campaign.StatusRetry {
+				t.Errorf("%s is told %s while no append succeeds", user, p.Status)
+			}
+		}
+		r.pass(2 * time.Second)
+		if n := r.replica.Stats().Failed; n < 3 {
+			t.Fatalf("%d appends have failed", n)
+		}
+		r.store.SetFaults(campaigntest.Faults{})
+		for range 3 {
+			r.places("before")
+		}
+		if _, err := r.admin.Commit(t.Context(), campaign.Pause()); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Minute)
+		for _, user := range []string{"u1", "u2", "u3"} {
+			if p := r.replica.Place(t.Context(), user); p.Status != campaign.StatusPaused {
+				t.Errorf("%s is told %s while the campaign is paused", user, p.Status)
+			}
 		}
 	})
 }
