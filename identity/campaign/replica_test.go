@@ -20,6 +20,7 @@ import (
 type running struct {
 	t       *testing.T
 	replica *campaign.Replica
+	cluster *campaigntest.Cluster
 	store   *campaigntest.Client // the replica's
 	admin   *campaign.Admin
 	mirror  *campaigntest.Mirror
@@ -30,7 +31,7 @@ type running struct {
 func runReplica(t *testing.T, mirror *campaigntest.Mirror, used campaign.Mirror) *running {
 	t.Helper()
 	cluster := campaigntest.NewCluster()
-	r := &running{t: t, mirror: mirror, store: cluster.Client("replica")}
+	r := &running{t: t, mirror: mirror, cluster: cluster, store: cluster.Client("replica")}
 	r.replica = campaign.NewReplica(campaign.ReplicaConfig{
 		Store: r.store, Mirror: used,
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
@@ -192,4 +193,39 @@ func TestFailedAppendsHoldUpOnlyWhoNeedsOne(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A replica that starts while the log of the next campaign is damaged serves the
+// grants of the one before.
+// Broken on purpose by ending load at the first damaged campaign: nobody is known
+// to hold a grant.
+func TestGrantsAreServedBesideADamagedStart(t *testing.T) {
+	for _, damage := range []campaigntest.Damage{campaigntest.DamageForeign, campaigntest.DamageChain, campaigntest.DamageKind} {
+		t.Run(string(damage), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := runReplica(t, campaigntest.NewMirror(), campaigntest.NewMirror())
+				if _, err := r.admin.Commit(t.Context(), campaign.End()); err != nil {
+					t.Fatal(err)
+				}
+				later := campaign.Settings{Name: "second", Discount: 10, Slots: 9, StartsAt: time.Now().Add(time.Hour)}
+				if _, err := r.admin.Commit(t.Context(), campaign.Start(later)); err != nil {
+					t.Fatal(err)
+				}
+				r.cluster.Damage("2:0000000000", damage)
+				again := campaign.NewReplica(campaign.ReplicaConfig{
+					Store: r.cluster.Client("again"), Mirror: r.mirror, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
+				})
+				done := make(chan struct{})
+				go func() { defer close(done); _ = again.Run(t.Context()) }()
+				t.Cleanup(func() { <-done })
+				r.pass(time.Second)
+				if p, err := again.Promotion(t.Context(), "before"); err != nil || p.Rank != 1 || p.Discount != 30 {
+					t.Errorf("the winner is told %+v, %v", p, err)
+				}
+				if !again.Stats().Damaged {
+					t.Error("the damage was not noticed")
+				}
+			})
+		})
+	}
 }
