@@ -28,9 +28,9 @@ func redisCommand() *cli.Command {
 // adoptColumns are what `redis adopt` shows.
 var adoptColumns = columns("origin was campaign_emptied revocations_emptied")
 
-// beatOfOthers is for how long after a beat another database's identity service
-// is taken to be running.
-const beatOfOthers = 30 * time.Second
+// beatIsNew is for how long after a beat another database's identity service is
+// taken to be running.
+const beatIsNew = 30 * time.Second
 
 // redisAdopt takes Earlybird's keys out of a Redis that another database has
 // filled, and leaves everything else in it.
@@ -53,7 +53,7 @@ func redisAdopt(c *cli.Context) error {
 			say(c.App.ErrWriter, "nothing to adopt: this Redis holds no other database's data\n")
 			return output.One(c.App.Writer, f, adoptColumns, ours, nil, false, false)
 		}
-		if beat := latest(m.Beat, r.Beat); now.Sub(beat) < beatOfOthers {
+		if beat := beatOfOthers(ours, m, r); now.Sub(beat) < beatIsNew {
 			return withHint(fmt.Errorf("another database's identity service is at work on this Redis, %s ago: it would fill it again at once",
 				max(0, now.Sub(beat)).Round(time.Second)), "stop it, or give each database a Redis of its own")
 		}
@@ -86,11 +86,18 @@ func redisAdopt(c *cli.Context) error {
 	})
 }
 
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+// beatOfOthers is when another database's identity service was last at work. A
+// Redis that two databases have filled can hold the campaign of one and the
+// revocations of the other: a beat of our own service says nothing of theirs.
+func beatOfOthers(ours string, m mirror.Summary, r revocation.State) time.Time {
+	var latest time.Time
+	if m.Origin != ours {
+		latest = m.Beat
 	}
-	return b
+	if r.Origin != ours && r.Beat.After(latest) {
+		latest = r.Beat
+	}
+	return latest
 }
 
 // whose says what a Redis holds, and of whom.

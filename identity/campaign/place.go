@@ -30,17 +30,18 @@ func (r *Replica) Place(ctx context.Context, user string) Placement {
 }
 
 func (r *Replica) place(ctx context.Context, user string, began time.Time) Placement {
-	if !r.admit() {
-		return retry
-	}
-	for fresh, waited := false, false; ctx.Err() == nil; {
+	for fresh, waited, probes := false, false, false; ctx.Err() == nil; {
 		r.mu.Lock()
 		if r.trouble() != nil {
 			r.mu.Unlock()
 			return retry
 		}
 		p, appends, stale := r.decide(user)
-		if appends && waited && r.failed >= failures {
+		held := r.failing(appends)
+		if held && !waited && !probes {
+			probes = r.probe()
+		}
+		if held && (waited || !probes) {
 			r.mu.Unlock()
 			return retry
 		}
@@ -69,14 +70,17 @@ func (r *Replica) place(ctx context.Context, user string, began time.Time) Place
 	return retry
 }
 
-// admit reports whether a login may try for a place. While appends fail, one a
-// second may.
-func (r *Replica) admit() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.failed < failures {
-		return true
-	}
+// failing reports whether a login would most likely wait in vain: appends fail,
+// and it needs one, or the log cannot be read either. One that needs none is
+// answered as long as the log can be read: a campaign that takes no more places
+// sees no append that succeeds again. It is called with mu held.
+func (r *Replica) failing(appends bool) bool {
+	return r.failed >= failures && (appends || r.cfg.Now().Sub(r.readAt) > readableFor)
+}
+
+// probe reports whether a login may try all the same: one in a second may. It is
+// called with mu held.
+func (r *Replica) probe() bool {
 	now := r.cfg.Now()
 	if now.Sub(r.probed) < probeEvery {
 		return false

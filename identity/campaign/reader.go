@@ -55,15 +55,20 @@ func load(ctx context.Context, store Store) (*reader, error) {
 	r := &reader{store: store, log: &Log{Origin: origin, first: 1}}
 	for first := latest; first > 0; first-- { // back to the last one that has opened
 		r.log = &Log{Origin: origin, first: first}
+		err = nil
 		for number := first; number <= latest && err == nil; number++ {
 			err = r.scan(ctx, number, 0)
 		}
+		var damage *DamageError
 		if err != nil {
-			return r, fmt.Errorf("read the log of campaign %d: %w", first, err)
+			err = fmt.Errorf("read the log of campaign %d: %w", first, err)
 		}
-		if r.log.InForce() != nil {
-			break
+		if r.log.InForce() != nil || err != nil && !errors.As(err, &damage) {
+			break // grants of an earlier campaign are told beside the damage of a later one
 		}
+	}
+	if err != nil {
+		return r, err
 	}
 	return r, r.readOn(ctx)
 }

@@ -21,12 +21,13 @@ const (
 	readTimeout   = 2 * time.Second // of reading on
 	loadTimeout   = 2 * time.Minute // of reading the whole log
 
-	tickEvery  = 250 * time.Millisecond
-	checkEvery = time.Second            // between comparisons with the stores
-	freshFor   = 300 * time.Millisecond // a grant may be told from a log read as long ago
-	beatFor    = time.Second            // a beat may be raised for a log read as long ago
-	probeEvery = time.Second            // between tries while appends fail
-	failures   = 3                      // appends that fail before logins are no longer kept waiting
+	tickEvery   = 250 * time.Millisecond
+	checkEvery  = time.Second            // between comparisons with the stores
+	freshFor    = 300 * time.Millisecond // a grant may be told from a log read as long ago
+	readableFor = time.Second            // so long after a read it is not doubted that the log can be read
+	beatFor     = time.Second            // a beat may be raised for a log read as long ago
+	probeEvery  = time.Second            // between tries while appends fail
+	failures    = 3                      // appends that fail before logins are no longer kept waiting
 
 	turnPatience = time.Second            // after which an append is made without the turn
 	spreadMost   = 200 * time.Millisecond // the longest that an append without the turn is put off

@@ -20,6 +20,8 @@ import (
 type running struct {
 	t       *testing.T
 	replica *campaign.Replica
+	cluster *campaigntest.Cluster
+	store   *campaigntest.Client // the replica's
 	admin   *campaign.Admin
 	mirror  *campaigntest.Mirror
 	log     bytes.Buffer // read it after synctest.Wait
@@ -29,9 +31,9 @@ type running struct {
 func runReplica(t *testing.T, mirror *campaigntest.Mirror, used campaign.Mirror) *running {
 	t.Helper()
 	cluster := campaigntest.NewCluster()
-	r := &running{t: t, mirror: mirror}
+	r := &running{t: t, mirror: mirror, cluster: cluster, store: cluster.Client("replica")}
 	r.replica = campaign.NewReplica(campaign.ReplicaConfig{
-		Store: cluster.Client("replica"), Mirror: used,
+		Store: r.store, Mirror: used,
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	})
 	done := make(chan struct{})
@@ -156,4 +158,74 @@ func TestAFailingMirrorIsReportedOnce(t *testing.T) {
 			t.Errorf("positions %v", p)
 		}
 	})
+}
+
+// Appends that failed keep nobody waiting who needs none: once the log can be
+// read, each login hears how it stands, also where no append will ever succeed
+// again because the campaign takes no more places.
+// Broken on purpose by asking admit for every login: all but one in a second are
+// told retry, for good.
+func TestFailedAppendsHoldUpOnlyWhoNeedsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := campaigntest.NewMirror()
+		r := runReplica(t, m, m)
+		r.store.SetFaults(campaigntest.Faults{Lose: campaigntest.LoseRequest})
+		for _, user := range []string{"u1", "u2", "u3"} {
+			if p := r.replica.Place(t.Context(), user); p.Status != campaign.StatusRetry {
+				t.Errorf("%s is told %s while no append succeeds", user, p.Status)
+			}
+		}
+		r.pass(2 * time.Second)
+		if n := r.replica.Stats().Failed; n < 3 {
+			t.Fatalf("%d appends have failed", n)
+		}
+		r.store.SetFaults(campaigntest.Faults{})
+		for range 3 {
+			r.places("before")
+		}
+		if _, err := r.admin.Commit(t.Context(), campaign.Pause()); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Minute)
+		for _, user := range []string{"u1", "u2", "u3"} {
+			if p := r.replica.Place(t.Context(), user); p.Status != campaign.StatusPaused {
+				t.Errorf("%s is told %s while the campaign is paused", user, p.Status)
+			}
+		}
+	})
+}
+
+// A replica that starts while the log of the next campaign is damaged serves the
+// grants of the one before.
+// Broken on purpose by ending load at the first damaged campaign: nobody is known
+// to hold a grant.
+func TestGrantsAreServedBesideADamagedStart(t *testing.T) {
+	for _, damage := range []campaigntest.Damage{campaigntest.DamageForeign, campaigntest.DamageChain, campaigntest.DamageKind} {
+		t.Run(string(damage), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := runReplica(t, campaigntest.NewMirror(), campaigntest.NewMirror())
+				if _, err := r.admin.Commit(t.Context(), campaign.End()); err != nil {
+					t.Fatal(err)
+				}
+				later := campaign.Settings{Name: "second", Discount: 10, Slots: 9, StartsAt: time.Now().Add(time.Hour)}
+				if _, err := r.admin.Commit(t.Context(), campaign.Start(later)); err != nil {
+					t.Fatal(err)
+				}
+				r.cluster.Damage("2:0000000000", damage)
+				again := campaign.NewReplica(campaign.ReplicaConfig{
+					Store: r.cluster.Client("again"), Mirror: r.mirror, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
+				})
+				done := make(chan struct{})
+				go func() { defer close(done); _ = again.Run(t.Context()) }()
+				t.Cleanup(func() { <-done })
+				r.pass(time.Second)
+				if p, err := again.Promotion(t.Context(), "before"); err != nil || p.Rank != 1 || p.Discount != 30 {
+					t.Errorf("the winner is told %+v, %v", p, err)
+				}
+				if !again.Stats().Damaged {
+					t.Error("the damage was not noticed")
+				}
+			})
+		})
+	}
 }
