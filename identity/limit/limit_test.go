@@ -406,7 +406,9 @@ func (s slow) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (slow) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (slow) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 // After a clock was set back, no wait is longer than the rate asks for, and one
 // attempt that succeeds is given back. Checked by taking each clamp out.
