@@ -281,13 +281,21 @@ func TestKongHasAWorkerForEachCore(t *testing.T) {
 	}
 }
 
+// variables adds to a help that names flags the variable of each.
+func variables(help string) string {
+	for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(help, -1) {
+		help += "\n$EARLYBIRD_" + strings.ToUpper(strings.ReplaceAll(flag[2:], "-", "_"))
+	}
+	return help
+}
+
 // TestComposeSettings: every variable is one that the program reads, and the
 // stores' addresses parse.
 func TestComposeSettings(t *testing.T) {
 	project := compose(t)
 	known := map[string]string{
 		"identity":  run(t, program(t, "./identity"), "--help"),
-		"earlybird": run(t, program(t, "./admin"), "doctor", "--help"),
+		"earlybird": variables(run(t, program(t, "./admin"), "--help") + run(t, program(t, "./admin"), "doctor", "--help")),
 		"kong":      read(t, "kong/entrypoint.sh"),
 	}
 	for name, help := range known {
@@ -368,7 +376,7 @@ func TestComposeFiles(t *testing.T) {
 
 func TestRedisKeepsWhatItWasTold(t *testing.T) {
 	conf := "\n" + read(t, "deploy/compose/redis.conf")
-	for _, line := range []string{"appendonly yes", "appendfsync always", "maxmemory-policy noeviction", "include /run/redis/password.conf"} {
+	for _, line := range []string{"appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction", "include /run/redis/password.conf"} {
 		if !strings.Contains(conf, "\n"+line+"\n") {
 			t.Errorf("redis.conf lacks %q", line)
 		}

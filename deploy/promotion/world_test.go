@@ -86,6 +86,7 @@ type replicaConfig struct {
 	redisURL string // in place of the world's
 	delay    time.Duration
 	ahead    time.Duration // of its clock
+	unready  bool          // it is not expected to become ready
 }
 
 func (w *world) replica(c replicaConfig) *replica {
@@ -114,7 +115,7 @@ func (w *world) replica(c replicaConfig) *replica {
 	running.Go(func() { _ = r.Run(ctx) })
 	r.stop = sync.OnceFunc(func() { cancel(); running.Wait() })
 	w.t.Cleanup(r.stop)
-	if c.ahead == 0 {
+	if c.ahead == 0 && !c.unready {
 		w.await("the replica is ready", 20*time.Second, func() error { return r.Ready() })
 	}
 	w.replicas = append(w.replicas, r)
@@ -257,6 +258,22 @@ func (e *edge) grant(user string) (mirror.Grant, mirror.Knowledge) {
 	return g, known
 }
 
+// agree waits until an edge tells of each of the first users what the log says.
+func (w *world) agree(e *edge, users int) {
+	w.t.Helper()
+	f, err := w.admin(0).Campaign(w.t.Context(), campaigntest.InForce(w.log()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for n := range users {
+		want := mirror.NotGranted
+		if _, granted := f.Grant(f.Position(user(n))); granted {
+			want = mirror.Granted
+		}
+		e.knows(user(n), want)
+	}
+}
+
 // await polls until there is no error.
 func (w *world) await(what string, within time.Duration, check func() error) {
 	w.t.Helper()
@@ -292,15 +309,20 @@ func (w *world) log() []campaign.Entry {
 	return all
 }
 
-// complete waits until the mirror is the log.
+// complete waits until the mirror has come as far as the log had when it was asked,
+// whether users log in meanwhile or not.
 func (w *world) complete() {
 	w.t.Helper()
 	w.await("the mirror is the log", refill, func() error {
+		before := w.log()
 		state, err := w.mirror.State(w.t.Context())
 		if err != nil {
 			return err
 		}
-		return campaigntest.CheckComplete(state, w.log())
+		if err := campaigntest.CheckComplete(state, before); err == nil || !state.Intact || state.Seq < before[len(before)-1].Seq {
+			return err
+		}
+		return campaigntest.CheckComplete(state, w.log()[:len(before)+int(state.Seq-before[len(before)-1].Seq)])
 	})
 }
 

@@ -71,7 +71,7 @@ func (s *Service) decide(ctx context.Context, r LoginRequest, canonical string) 
 			return c, outcome, err
 		}
 	}
-	return Credential{}, "", outage.New("mongodb", "log in", ErrChanged)
+	return Credential{}, "", outage.New("account store", "log in", ErrChanged)
 }
 
 func (s *Service) check(ctx context.Context, r LoginRequest, canonical string) (Credential, Outcome, error) {

@@ -56,7 +56,7 @@ func endTokens(ctx context.Context, store Store, revoker Revoker, canonical stri
 			return err
 		}
 	}
-	return outage.New("mongodb", "change credential", ErrChanged)
+	return outage.New("account store", "change credential", ErrChanged)
 }
 
 // finish does what must not stop half-way because the client has gone.

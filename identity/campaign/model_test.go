@@ -375,7 +375,10 @@ func (m *model) acceptLoss(a *campaign.Admin) {
 // mirrorHolds reports whether the mirror has all that the backup lacks.
 func (m *model) mirrorHolds(all []campaign.Entry) bool {
 	held := map[campaign.Hash]bool{}
-	for e := range m.mirror.Entries(m.t.Context()) {
+	for e, err := range m.mirror.Entries(m.t.Context()) {
+		if err != nil {
+			return false
+		}
 		held[e.Hash] = true
 	}
 	for _, e := range m.backup.History() {

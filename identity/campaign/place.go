@@ -284,8 +284,7 @@ func (r *Replica) answer(whom func(*waiter) bool) {
 }
 
 // takeTurn waits for the turn, and reports whether it was given. Without it, or
-// when there is no mirror of ours to ask, the append is made all the same, after a random time
-// that keeps replicas apart.
+// when there is no mirror of ours to ask, the append is made all the same.
 func (r *Replica) takeTurn(ctx context.Context) bool {
 	began := r.cfg.Now()
 	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() && !r.Stats().Foreign {
@@ -295,7 +294,7 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 		})
 		switch {
 		case err != nil:
-			pause(ctx, jitter(4*r.lastAppend()))
+			r.spread(ctx)
 			return false
 		case answer == TurnGiven:
 			return true
@@ -317,7 +316,7 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 			return false
 		}
 	}
-	pause(ctx, jitter(4*r.lastAppend()))
+	r.spread(ctx)
 	return false
 }
 
@@ -349,8 +348,11 @@ func (r *Replica) longestWait() (longest time.Duration) {
 	return longest
 }
 
-func (r *Replica) lastAppend() time.Duration {
+// spread waits for a random time, up to four times what the last append took, so
+// that replicas that append without the turn do not all do so at once.
+func (r *Replica) spread(ctx context.Context) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.took
+	most := min(4*r.took, spreadMost)
+	r.mu.Unlock()
+	pause(ctx, jitter(most))
 }

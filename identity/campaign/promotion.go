@@ -85,7 +85,7 @@ type Stats struct {
 	Skew      time.Duration // this process's clock minus the database's
 	Failed    int           // appends that failed in a row
 	Queued    int           // logins that wait for their place
-	ReadAge   time.Duration // since the log was last read to its end
+	ReadAge   time.Duration // since the log was last read to its end; 0 before the first time
 	Places    int64         // positions given in the campaign in force
 	Granted   int64
 	Remaining int64 // slots that are free
@@ -101,12 +101,13 @@ func (r *Replica) Stats() Stats {
 	now := r.cfg.Now()
 	s := Stats{
 		Ready: r.trouble() == nil, Behind: r.behind != "", Damaged: r.damage != nil,
-		Skew: r.clock.skew, Failed: r.failed, Queued: len(r.queue), ReadAge: now.Sub(r.readAt),
+		Skew: r.clock.skew, Failed: r.failed, Queued: len(r.queue),
 		MirrorUp: r.mirror.err == nil, Foreign: r.mirror.foreign,
 	}
 	if r.reader == nil {
 		return s
 	}
+	s.ReadAge = now.Sub(r.readAt)
 	r.reader.mu.RLock()
 	defer r.reader.mu.RUnlock()
 	if f := r.reader.log.inForce; f != nil {

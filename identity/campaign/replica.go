@@ -28,7 +28,8 @@ const (
 	probeEvery = time.Second            // between tries while appends fail
 	failures   = 3                      // appends that fail before logins are no longer kept waiting
 
-	turnPatience = time.Second // after which an append is made without the turn
+	turnPatience = time.Second            // after which an append is made without the turn
+	spreadMost   = 200 * time.Millisecond // the longest that an append without the turn is put off
 
 	// MaxSkew is how far the clocks of this process and of the database may
 	// differ. Beyond it nothing is appended: tokens are wrong as well.

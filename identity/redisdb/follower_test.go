@@ -242,6 +242,7 @@ func TestFollowerWithoutRedis(t *testing.T) {
 		return len(r.waits) > 5
 	})
 	server.Start()
+	r.eventually(t, "redis is back", func() bool { return client.Ping(t.Context()).Err() == nil })
 	add(t, client, "2-1")
 	r.eventually(t, "regained", r.saw("start", "1-1", "end of start", "lost", "2-1", "regained"))
 	r.mu.Lock()

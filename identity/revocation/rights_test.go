@@ -25,7 +25,7 @@ func TestRights(t *testing.T) {
 		return strings.Replace(server.URL(), "redis://", "redis://"+user+":secret@", 1)
 	}
 	const follows = "eval_ro xread hmget xlen"
-	identity := newReplica(t, grant("identity", follows+" eval evalsha hget hset hincrby del xadd xrange xrevrange xtrim time"), revocationtest.NewMemory())
+	identity := newReplica(t, grant("identity", follows+" evalsha_ro eval evalsha hget hset hincrby del xadd xrange xrevrange xtrim time"), revocationtest.NewMemory())
 	edge := newEdge(t, grant("edge", follows))
 	within(t, starting, "edge ready", edge.Ready)
 	revoke(t, identity, "T1")

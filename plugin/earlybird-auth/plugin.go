@@ -224,12 +224,13 @@ func (p *plugin) open(ctx context.Context, s shared) (*check, error) {
 	return &check{checker: c, keys: keys, revoked: server.revoked}, nil
 }
 
-// wait returns when keys, campaign and revocations are there, or after startWait.
+// wait returns when keys, revocations and a fresh view of the campaign are there, or
+// after startWait.
 func (c *check) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	_ = c.keys.WaitReady(ctx) // without keys requests are refused with 503
-	for !c.People.View.Live() || !c.revoked.Ready() {
+	for !c.People.View.Fresh() || !c.revoked.Ready() {
 		select {
 		case <-ctx.Done():
 			return

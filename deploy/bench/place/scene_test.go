@@ -228,7 +228,7 @@ func (s *scene) await(t testing.TB, what string, done func() bool) {
 func machine(t testing.TB, s *servers) string {
 	t.Helper()
 	read := func(file string) string {
-		b, err := os.ReadFile(file) //nolint:gosec // of /proc
+		b, err := os.ReadFile(file)
 		if err != nil {
 			return "unknown"
 		}

@@ -49,7 +49,7 @@ func (s *stack) startRedis(ctx context.Context) error {
 		return fmt.Errorf("address of redis: %w", err)
 	}
 	args := []string{
-		"--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+		"--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
 		"--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning",
 	}
 	if host != "" {
