@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -143,7 +144,7 @@ func browse(t *testing.T, program string) (ctx context.Context, complaints *[]st
 func keep(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	var picture []byte
-	if err := chromedp.Run(ctx, chromedp.FullScreenshot(&picture, 90)); err != nil {
+	if err := chromedp.Run(ctx, chromedp.FullScreenshot(&picture, 100)); err != nil {
 		t.Errorf("screenshot: %v", err)
 		return
 	}
@@ -227,4 +228,34 @@ func TestDocs(t *testing.T) {
 		t.Errorf("the page complains: %s", complaint)
 	}
 	keep(t, ctx, "docs.png")
+	for _, scheme := range []string{"light", "dark"} {
+		t.Run("on a phone, "+scheme, func(t *testing.T) { onAPhone(t, ctx, gateway, scheme) })
+	}
+}
+
+// onAPhone opens the page 390 px wide, an operation unfolded: nothing is wider
+// than the screen, and the page is as light or dark as the reader's system.
+func onAPhone(t *testing.T, ctx context.Context, gateway, scheme string) {
+	t.Helper()
+	preferred := &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}
+	login := "#operations-accounts-login"
+	var widest, brightness float64
+	err := chromedp.Run(ctx,
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch),
+		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{preferred}),
+		chromedp.Navigate(gateway+"/docs"),
+		chromedp.Click(login+" .opblock-summary-control", chromedp.ByQuery),
+		chromedp.WaitVisible(login+" .responses-table", chromedp.ByQuery),
+		chromedp.Evaluate(`document.documentElement.scrollWidth`, &widest),
+		chromedp.Evaluate(`Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0])`, &brightness))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if widest > 390 {
+		t.Errorf("the page is %v px wide", widest)
+	}
+	if dark := brightness < 100; dark != (scheme == "dark") {
+		t.Errorf("the background has %v of 255", brightness)
+	}
+	keep(t, ctx, "docs-phone-"+scheme+".png")
 }

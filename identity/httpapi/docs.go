@@ -2,17 +2,26 @@ package httpapi
 
 import (
 	"crypto/sha256"
+	_ "embed" // the head of the page
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
 )
+
+// docsHead makes Swagger UI's page fit a phone and follow the reader's light or
+// dark.
+//
+//go:embed docs_head.html
+var docsHead string
 
 // docsFiles are the files of Swagger UI that its page refers to.
 var docsFiles = []string{
@@ -33,7 +42,10 @@ func (a *API) addDocs(mux *http.ServeMux) error {
 		w.Header().Set("Content-Type", jsonMediaType)
 		_, _ = w.Write(description) // the client may be gone
 	})
-	ui := v5emb.New(apiTitle, "/openapi.json", "/docs/")
+	ui := v5emb.NewHandlerWithConfig(swgui.Config{
+		Title: apiTitle, SwaggerJSON: "/openapi.json", BasePath: "/docs/",
+		AppendHead: template.HTML(docsHead), //nolint:gosec // G203: it is a file of this package
+	})
 	policy := docsPolicy(ui)
 	page := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)

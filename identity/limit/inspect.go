@@ -79,7 +79,8 @@ func isKnown(ctx context.Context, client redis.UniversalClient, n names, now tim
 	if err != nil {
 		return false, outage.New("redis", "read limits", err)
 	}
-	return time.Unix(int64(seen), 0).Add(knownFor).After(now), nil
+	ago := now.Sub(time.Unix(int64(seen), 0)) // as take.lua judges it
+	return ago < knownFor && ago > -24*time.Hour, nil
 }
 
 // fill reads what take.lua has written: free:every:burst, times in
@@ -97,7 +98,8 @@ func (s *State) fill(held string, now time.Time) error {
 		}
 		n[i] = v
 	}
-	debt, every := max(n[0]-now.UnixMicro(), 0), n[1]
+	every := n[1]
+	debt := min(max(n[0]-now.UnixMicro(), 0), every*n[2]) // more: the clock was set back
 	s.Burst = int(n[2])
 	s.Left = max(s.Burst-int((debt+every-1)/every), 0)
 	s.Wait = max(time.Duration(debt+every-every*n[2])*time.Microsecond, 0)

@@ -25,6 +25,12 @@
 //
 // While Redis does not answer, each process keeps the same limits for itself,
 // in memory of a fixed size. A Redis that is slow counts as one that is down.
+//
+// # Clocks
+//
+// A clock that is set back finds times that lie further ahead than a rate can
+// put them. They count as a limit that is used up and no more, so that no wait
+// is longer than the rate asks for.
 package limit
 
 import (
@@ -54,6 +60,9 @@ type Rate struct {
 	Burst int
 	Every time.Duration
 }
+
+// debt is how far ahead the time of a key is when the burst is used up.
+func (r Rate) debt() time.Duration { return time.Duration(r.Burst) * r.Every }
 
 // units are the periods of ParseRate.
 var units = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}

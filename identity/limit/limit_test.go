@@ -26,6 +26,9 @@ var (
 	many  = limit.Rate{Burst: 1000, Every: time.Hour}
 )
 
+// patient is a time for Redis that a busy machine keeps.
+const patient = 10 * time.Second
+
 func connect(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
 	client, err := redisdb.Connect(redisdb.Config{URL: url})
@@ -178,7 +181,7 @@ func TestIPv6(t *testing.T) {
 // failure does not.
 func TestGivesBack(t *testing.T) {
 	everywhere(t, func(t *testing.T, client redis.UniversalClient) {
-		l := limit.New(limit.Config{Redis: client, Account: two, Both: two, Address: many})
+		l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: two, Both: two, Address: many})
 		for range 10 {
 			take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
 			take(t, l, "bob", "192.0.2.1").Undecided(t.Context())
@@ -194,7 +197,7 @@ func TestGivesBack(t *testing.T) {
 // The limit by address counts successes too.
 func TestAddressCountsSuccess(t *testing.T) {
 	everywhere(t, func(t *testing.T, client redis.UniversalClient) {
-		l := limit.New(limit.Config{Redis: client, Account: many, Both: many, Address: two})
+		l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: many, Both: many, Address: two})
 		for range 2 {
 			take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
 		}
@@ -208,7 +211,7 @@ func TestAddressCountsSuccess(t *testing.T) {
 // an address of the owner's buys nobody more than the limit by both.
 func TestOwnerIsNotLockedOut(t *testing.T) {
 	everywhere(t, func(t *testing.T, client redis.UniversalClient) {
-		l := limit.New(limit.Config{Redis: client, Account: three, Both: two})
+		l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: three, Both: two})
 		take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
 		for i := range 10 {
 			_, _ = l.Take(t.Context(), "alice", fmt.Sprintf("203.0.113.%d", i))
@@ -227,7 +230,7 @@ func TestOwnerIsNotLockedOut(t *testing.T) {
 
 func TestKnownAddressesAreBounded(t *testing.T) {
 	client := connect(t, testserver.Redis(t).URL())
-	l := limit.New(limit.Config{Redis: client, Account: many})
+	l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: many})
 	for i := range 40 {
 		take(t, l, "alice", fmt.Sprintf("192.0.2.%d", i)).Succeeded(t.Context())
 	}
@@ -255,7 +258,7 @@ func TestKnownAddressesAreBounded(t *testing.T) {
 // Keys end with the debt they hold.
 func TestRateGivesBack(t *testing.T) {
 	everywhere(t, func(t *testing.T, client redis.UniversalClient) {
-		l := limit.New(limit.Config{Redis: client, Address: limit.Rate{Burst: 2, Every: 50 * time.Millisecond}})
+		l := limit.New(limit.Config{Redis: client, Timeout: patient, Address: limit.Rate{Burst: 2, Every: 50 * time.Millisecond}})
 		start := time.Now()
 		passed := 0
 		for time.Since(start) < 300*time.Millisecond {
@@ -370,6 +373,150 @@ func TestRedisHangsOn(t *testing.T) {
 	}
 }
 
+// What an attempt asks of Redis has one time for all of it: the refund has what
+// the decision has left. Checked by giving the refund the whole time again.
+func TestRefundHasWhatIsLeft(t *testing.T) {
+	client := connect(t, testserver.Redis(t).URL())
+	l := limit.New(limit.Config{Redis: client, Account: three, Timeout: 2 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	take(t, l, "alice", "192.0.2.1").Undecided(t.Context()) // the scripts are loaded
+	client.AddHook(slow(time.Second))
+	pass := take(t, l, "alice", "192.0.2.1")
+	if err := client.Do(t.Context(), "CLIENT", "PAUSE", "60000", "ALL").Err(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	pass.Succeeded(t.Context())
+	if took := time.Since(start); took > 1500*time.Millisecond {
+		t.Errorf("after a decision that took 1 s of 2, the refund waited for %s", took)
+	}
+}
+
+// slow delays what comes after a command.
+type slow time.Duration
+
+func (slow) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s slow) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if cmd.Name() == "evalsha" && err == nil {
+			time.Sleep(time.Duration(s)) // it is the delay that is tested
+		}
+		return err
+	}
+}
+
+func (slow) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// After a clock was set back, no wait is longer than the rate asks for, and one
+// attempt that succeeds is given back. Checked by taking each clamp out.
+func TestClockSetBack(t *testing.T) {
+	const back = 5 * time.Hour
+	for name, account := range map[string]limit.Rate{"a full bucket": three, "one taken": {Burst: 2, Every: time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, func(t *testing.T, client redis.UniversalClient) {
+				now := time.Now()
+				l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: account, Now: func() time.Time { return now }})
+				for range account.Burst {
+					take(t, l, "alice", "203.0.113.9")
+				}
+				now = now.Add(-back)
+				setAhead(t, client, back)
+				_, err := l.Take(t.Context(), "alice", "203.0.113.9")
+				var limited *limit.LimitedError
+				if !errors.As(err, &limited) || limited.RetryAfter > account.Every {
+					t.Fatalf("%v, want a wait of at most %s", err, account.Every)
+				}
+				if client == nil {
+					return
+				}
+				states, err := limit.Inspect(t.Context(), client, "alice", nil)
+				if err != nil || len(states) != 1 || states[0].Wait > account.Every {
+					t.Errorf("%+v, %v: want a wait of at most %s", states, err, account.Every)
+				}
+			})
+		})
+	}
+	t.Run("refund", func(t *testing.T) {
+		client := connect(t, testserver.Redis(t).URL())
+		l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: three})
+		pass := take(t, l, "alice", "203.0.113.9")
+		take(t, l, "alice", "203.0.113.9")
+		setAhead(t, client, back)
+		pass.Undecided(t.Context())
+		take(t, l, "alice", "203.0.113.9") // the burst is used up at most, less the refund
+	})
+	t.Run("an owner's address", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			back time.Duration
+			want bool
+		}{"an hour": {time.Hour, true}, "a year": {365 * 24 * time.Hour, false}} {
+			t.Run(name, func(t *testing.T) {
+				client := connect(t, testserver.Redis(t).URL())
+				l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: three, Both: two})
+				take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
+				setAhead(t, client, c.back)
+				take(t, l, "alice", "192.0.2.1")
+				states, err := limit.Inspect(t.Context(), client, "alice", []string{"192.0.2.1"})
+				if err != nil || len(states) == 0 {
+					t.Fatal(states, err)
+				}
+				if got := states[len(states)-1].Known; got != c.want {
+					t.Errorf("shown as known: %t, want %t", got, c.want)
+				}
+				if spared := states[0].Limit != limit.ByAccount; spared != c.want {
+					t.Errorf("spared the limit by account: %t, want %t", spared, c.want)
+				}
+			})
+		}
+	})
+	t.Run("an owner's address is seen anew", func(t *testing.T) {
+		client := connect(t, testserver.Redis(t).URL())
+		l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: three, Both: two})
+		take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
+		setAhead(t, client, 365*24*time.Hour)
+		take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
+		take(t, l, "alice", "192.0.2.1")
+		states, err := limit.Inspect(t.Context(), client, "alice", []string{"192.0.2.1"})
+		if err != nil || len(states) == 0 || !states[len(states)-1].Known {
+			t.Errorf("%+v, %v: not known", states, err)
+		}
+	})
+}
+
+// setAhead puts every time in Redis further ahead, as a clock that is set back
+// does, and lets no key end sooner.
+func setAhead(t *testing.T, client redis.UniversalClient, by time.Duration) {
+	t.Helper()
+	if client == nil {
+		return
+	}
+	keys, err := client.Keys(t.Context(), "*:limit:*").Result()
+	if err != nil || len(keys) == 0 {
+		t.Fatal(keys, err)
+	}
+	for _, key := range keys {
+		if strings.Contains(key, ":known:") {
+			for _, member := range client.ZRange(t.Context(), key, 0, -1).Val() {
+				if err := client.ZIncrBy(t.Context(), key, by.Seconds(), member).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			continue
+		}
+		var free, every, burst int64
+		if _, err := fmt.Sscanf(client.Get(t.Context(), key).Val(), "%d:%d:%d", &free, &every, &burst); err != nil {
+			t.Fatal(err)
+		}
+		value := fmt.Sprintf("%d:%d:%d", free+by.Microseconds(), every, burst)
+		if err := client.Set(t.Context(), key, value, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Memory stays bounded whatever names are made up, and what was used last
 // stays in it.
 func TestMemoryIsBounded(t *testing.T) {
@@ -392,7 +539,7 @@ func TestInspect(t *testing.T) {
 }
 
 func inspect(t *testing.T, client redis.UniversalClient) {
-	l := limit.New(limit.Config{Redis: client, Account: three, Both: two, Address: many})
+	l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: three, Both: two, Address: many})
 	take(t, l, "alice", "192.0.2.1").Succeeded(t.Context())
 	for range 2 {
 		take(t, l, "alice", "203.0.113.9")
@@ -455,7 +602,7 @@ func BenchmarkTake(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
-	l := limit.New(limit.Config{Redis: client, Account: many, Both: many, Address: many})
+	l := limit.New(limit.Config{Redis: client, Timeout: patient, Account: many, Both: many, Address: many})
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			pass, err := l.Take(context.Background(), "alice", "192.0.2.1")

@@ -32,11 +32,15 @@ const (
 	atOnce = 16
 )
 
+// DefaultTimeout is how long an attempt waits for Redis by default, from Take to
+// what is given back.
+const DefaultTimeout = 150 * time.Millisecond
+
 // Config configures a Limiter. A zero Rate allows everything.
 type Config struct {
 	Redis                  redis.UniversalClient // nil: the limits are kept in memory alone
 	Address, Account, Both Rate
-	Timeout                time.Duration    // for one answer of Redis; zero: 250 ms
+	Timeout                time.Duration    // for Redis in all that an attempt asks of it; zero: DefaultTimeout
 	Size                   int              // keys kept in memory while Redis is down; zero: 65,536
 	Now                    func() time.Time // of the limits kept in memory; nil: time.Now
 	Log                    *slog.Logger     // nil: slog.Default
@@ -53,7 +57,7 @@ type Limiter struct {
 // New returns a Limiter.
 func New(c Config) *Limiter {
 	if c.Timeout <= 0 {
-		c.Timeout = 250 * time.Millisecond
+		c.Timeout = DefaultTimeout
 	}
 	if c.Size <= 0 {
 		c.Size = 1 << 16
@@ -87,16 +91,18 @@ func (l *Limiter) report(ctx context.Context, err error) {
 func (l *Limiter) Take(ctx context.Context, account, address string) (*Pass, error) {
 	a := l.attempt(account, address)
 	if len(a.limits) == 0 {
-		return &Pass{limiter: l, names: a.names}, nil
+		return &Pass{limiter: l, names: a.names, left: l.cfg.Timeout}, nil
 	}
-	decided, err := l.ask(ctx, a)
+	decided, took, err := l.ask(ctx, a)
 	if err != nil {
 		decided = l.local.take(a, l.cfg.Now())
 	}
 	if decided.refused != "" {
 		return nil, &LimitedError{Limit: decided.refused, RetryAfter: max(decided.wait, time.Millisecond)}
 	}
-	return &Pass{limiter: l, names: a.names, taken: a.refundable(decided.known), inMemory: err != nil}, nil
+	return &Pass{
+		limiter: l, names: a.names, taken: a.refundable(decided.known), inMemory: err != nil, left: l.cfg.Timeout - took,
+	}, nil
 }
 
 // limit is one limit of an attempt.
@@ -145,23 +151,23 @@ func (a attempt) refundable(known bool) []limit {
 	return back
 }
 
-// ask has Redis decide.
-func (l *Limiter) ask(ctx context.Context, a attempt) (decision, error) {
+// ask has Redis decide, and says how long that took.
+func (l *Limiter) ask(ctx context.Context, a attempt) (decision, time.Duration, error) {
 	keys := []string{a.knownKey()}
 	args := []any{a.member, int64(knownFor.Seconds())}
 	for _, one := range a.limits {
 		keys = append(keys, one.key)
 		args = append(args, one.rate.Every.Microseconds(), one.rate.Burst, flag(one.spare))
 	}
-	answer, err := l.run(ctx, takeScript, keys, args)
+	answer, took, err := l.run(ctx, l.cfg.Timeout, takeScript, keys, args)
 	if err != nil {
-		return decision{}, err
+		return decision{}, took, err
 	}
 	d := decision{wait: time.Duration(answer[1]) * time.Microsecond, known: answer[2] == 1}
 	if n := answer[0]; n > 0 {
 		d.refused = a.limits[n-1].kind
 	}
-	return d, nil
+	return d, took, nil
 }
 
 // knownKey is a key of the right hash tag also where there is no account.
@@ -179,23 +185,29 @@ func flag(set bool) int {
 	return 0
 }
 
-// run runs a script within the time limit, unless Redis has just failed. A
-// client that leaves meanwhile does not stop it: its attempt counts.
-func (l *Limiter) run(ctx context.Context, script *redis.Script, keys []string, args []any) ([]int64, error) {
+// run runs a script within a time, unless Redis has just failed, and returns
+// how long Redis took. A client that leaves meanwhile does not stop it: its
+// attempt counts.
+func (l *Limiter) run(
+	ctx context.Context, within time.Duration, script *redis.Script, keys []string, args []any,
+) (answer []int64, took time.Duration, err error) {
 	if l.cfg.Redis == nil {
-		return nil, errNoRedis
+		return nil, 0, errNoRedis
 	}
 	l.asking <- struct{}{} // held for no longer than the time limit
 	defer func() { <-l.asking }()
 	var raw any
-	err := l.breaker.Do(context.WithoutCancel(ctx), l.cfg.Timeout, func(ctx context.Context) (err error) {
+	began := time.Now()
+	err = l.breaker.Do(context.WithoutCancel(ctx), within, func(ctx context.Context) (err error) {
 		raw, err = script.Run(ctx, l.cfg.Redis, keys, args...).Result()
 		return err
 	})
+	took = time.Since(began)
 	if err != nil {
-		return nil, fmt.Errorf("limit: %w", err)
+		return nil, took, fmt.Errorf("limit: %w", err)
 	}
-	return numbers(raw)
+	answer, err = numbers(raw)
+	return answer, took, err
 }
 
 // Pass is an attempt that was let through.
@@ -204,6 +216,7 @@ type Pass struct {
 	names    names
 	taken    []limit
 	inMemory bool
+	left     time.Duration // of the time for Redis
 }
 
 // Succeeded gives back what the attempt took from the limits on failures, and
@@ -219,7 +232,7 @@ func (p *Pass) Succeeded(ctx context.Context) {
 
 // Remember notes an address as one of the owner's, where the account was created.
 func (l *Limiter) Remember(ctx context.Context, account, address string) {
-	(&Pass{limiter: l, names: keysOf(account, address)}).Succeeded(ctx)
+	(&Pass{limiter: l, names: keysOf(account, address), left: l.cfg.Timeout}).Succeeded(ctx)
 }
 
 // Undecided gives back what the attempt took, for one that neither succeeded
@@ -234,7 +247,7 @@ func (p *Pass) settle(ctx context.Context, member string) {
 		p.limiter.local.giveBack(p.taken, p.limiter.cfg.Now())
 		p.taken = nil
 	}
-	if len(p.taken) == 0 && member == "" {
+	if len(p.taken) == 0 && member == "" || p.left <= 0 {
 		return
 	}
 	keys := []string{p.names.known}
@@ -243,6 +256,6 @@ func (p *Pass) settle(ctx context.Context, member string) {
 		keys = append(keys, one.key)
 		args = append(args, one.rate.Every.Microseconds())
 	}
-	// What is lost with Redis is a little of the owner's patience.
-	_, _ = p.limiter.run(ctx, settleScript, keys, args)
+	// Without Redis the refund is lost, and the owner waits longer.
+	_, _, _ = p.limiter.run(ctx, p.left, settleScript, keys, args)
 }

@@ -66,8 +66,11 @@ func (m *memory) take(a attempt, now time.Time) decision {
 		if held := m.get(one.key); held.After(now) {
 			free[i] = held
 		}
+		if most := now.Add(one.rate.debt()); free[i].After(most) { // the clock was set back
+			free[i] = most
+		}
 		free[i] = free[i].Add(one.rate.Every)
-		early := free[i].Sub(now) - one.rate.Every*time.Duration(one.rate.Burst)
+		early := free[i].Sub(now) - one.rate.debt()
 		if early > d.wait {
 			d.refused, d.wait = one.kind, early
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/url"
 	"strings"
 	"time"
 
@@ -74,8 +75,8 @@ func (c Config) options() (*options.ClientOptions, string, error) {
 	return opts, database, errors.Join(faults...)
 }
 
-func databaseName(url string) (string, error) {
-	parsed, err := connstring.ParseAndValidate(url)
+func databaseName(address string) (string, error) {
+	parsed, err := connstring.ParseAndValidate(address)
 	if err != nil {
 		return "", err
 	}
@@ -85,12 +86,28 @@ func databaseName(url string) (string, error) {
 	return parsed.Database, nil
 }
 
-// redact takes the user information of a URL out of a message that may quote
-// the URL.
-func redact(message, url string) string {
-	_, rest, _ := strings.Cut(url, "://")
+// redact takes what may be secret out of a message that may quote the URL or
+// parts of it: the user information, and the values of options that hold
+// credentials.
+func redact(message, address string) string {
+	hide := func(value string) {
+		if plain, err := url.QueryUnescape(value); err == nil && plain != "" {
+			message = strings.ReplaceAll(message, plain, "...")
+		}
+		if value != "" {
+			message = strings.ReplaceAll(message, value, "...")
+		}
+	}
+	_, rest, _ := strings.Cut(address, "://")
 	if at := strings.LastIndex(rest, "@"); at > 0 {
-		message = strings.ReplaceAll(message, rest[:at], "...")
+		hide(rest[:at])
+	}
+	_, query, _ := strings.Cut(rest, "?")
+	for option := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, value, _ := strings.Cut(option, "=")
+		if name = strings.ToLower(name); strings.Contains(name, "password") || name == "authmechanismproperties" {
+			hide(value)
+		}
 	}
 	return message
 }

@@ -117,7 +117,7 @@ func (p *Publisher) step(ctx context.Context) error {
 	}
 	if lost == nil && now.Sub(p.tidied) >= tidyEvery {
 		p.tidied = now
-		return errors.Join(p.stream.trim(ctx, origin), p.cfg.Store.PruneRevocations(ctx, now))
+		return errors.Join(p.stream.trim(ctx, origin, now), p.cfg.Store.PruneRevocations(ctx, now))
 	}
 	return lost
 }

@@ -194,8 +194,8 @@ func (s stream) beat(ctx context.Context, origin, epoch string, now time.Time, e
 }
 
 // trim removes entries that cannot matter any more.
-func (s stream) trim(ctx context.Context, origin string) error {
-	_, _, err := s.write(ctx, "trim revocations", trimScript, origin, Keep.Milliseconds())
+func (s stream) trim(ctx context.Context, origin string, now time.Time) error {
+	_, _, err := s.write(ctx, "trim revocations", trimScript, origin, Keep.Milliseconds(), now.UnixMilli())
 	return err
 }
 

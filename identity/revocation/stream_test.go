@@ -79,8 +79,16 @@ func TestTrimKeepsTheStreamWhole(t *testing.T) {
 		}
 		fill(t, s, "one", Revocation{TokenID: "new"})
 		wantWhole(t, s, true)
+		// Nothing matters any more by one clock, and everything by the other. Checked
+		// by going by Redis's alone.
+		if err := s.trim(t.Context(), here, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.redis.XLen(t.Context(), KeyStream).Val(); n != 5 {
+			t.Errorf("%d entries after trimming by clocks that differ, want all 5", n)
+		}
 		for range 2 {
-			if err := s.trim(t.Context(), here); err != nil {
+			if err := s.trim(t.Context(), here, time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 			wantWhole(t, s, true)
@@ -217,7 +225,7 @@ func TestForeignIsNotTouched(t *testing.T) {
 			},
 			"renew": func() error { _, err := s.renew(t.Context(), other, "two", "one"); return err },
 			"beat":  func() error { _, err := s.beat(t.Context(), other, "one", noon, last); return err },
-			"trim":  func() error { return s.trim(t.Context(), other) },
+			"trim":  func() error { return s.trim(t.Context(), other, time.Now()) },
 		} {
 			var foreign *ForeignError
 			if err := write(); !errors.As(err, &foreign) || foreign.Theirs != here || foreign.Ours != other {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -18,27 +19,43 @@ func (j *JWKS) fetch(ctx context.Context) (maxAge time.Duration, err error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, j.cfg.URL, nil)
 	if err != nil {
-		return 0, fmt.Errorf("fetch keys: %w", err)
+		return 0, errors.New("fetch keys: the URL cannot be asked")
 	}
+	defer func() {
+		if err != nil { // without user and query, which may hold a secret
+			err = fmt.Errorf("fetch keys from %s://%s%s: %w", req.URL.Scheme, req.URL.Host, req.URL.EscapedPath(), err)
+		}
+	}()
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := j.client.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("fetch keys: %w", err)
+		return 0, unquoted(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("fetch keys: status %d", resp.StatusCode)
+		return 0, fmt.Errorf("status %d", resp.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxKeySetSize+1))
 	if err != nil {
-		return 0, fmt.Errorf("fetch keys: read body: %w", err)
+		return 0, fmt.Errorf("read body: %w", err)
 	}
 	set, err := ParseKeySet(body)
 	if err != nil {
-		return 0, fmt.Errorf("fetch keys: %w", err)
+		return 0, err
 	}
 	j.use(set)
 	return j.freshness(resp.Header), nil
+}
+
+// unquoted takes out of an error of an http.Client what quotes a URL.
+func unquoted(err error) error {
+	if op := new(url.Error); errors.As(err, &op) {
+		err = op.Err
+	}
+	if strings.HasPrefix(err.Error(), "failed to parse Location header") {
+		return errors.New("redirect to no URL")
+	}
+	return err
 }
 
 // freshness returns how long to use an answer: its Cache-Control max-age (RFC

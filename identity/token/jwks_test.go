@@ -358,6 +358,37 @@ func TestJWKSRedirects(t *testing.T) {
 	}
 }
 
+// The log names where keys were asked for, and never the query, which may hold a
+// secret. Checked by logging net/http's own error.
+func TestJWKSKeepsQueriesOutOfLogs(t *testing.T) {
+	for name, a := range map[string]answer{
+		"down": down, "status": respond(500, ""), "no keys": respond(200, "{}"),
+		"redirect elsewhere": respond(302, "", "Location", "https://other.example/?key=hunter2"),
+		"redirect nowhere":   respond(302, "", "Location", "http://[::1?key=hunter2"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				j, err := token.NewJWKS(token.JWKSConfig{
+					URL: "http://user:hunter1@identity.example/keys?key=hunter2", Client: &http.Client{Transport: &source{answer: a}},
+					Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, nil)),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { _ = j.Run(ctx) }()
+				synctest.Wait()
+				cancel()
+				synctest.Wait()
+				if said := log.String(); !strings.Contains(said, "http://identity.example/keys") || strings.Contains(said, "hunter") {
+					t.Errorf("want host and path, and no secret: %s", said)
+				}
+			})
+		})
+	}
+}
+
 // noticing tells of every answer that comes for the path first asked for.
 type noticing struct{ answered chan<- struct{} }
 

@@ -14,7 +14,7 @@ func (s *stack) greet() {
 		front = "http://" + reachable(s.cfg.Gateway)
 		fmt.Fprintf(&b, "  gateway    %s   a stand-in for Kong, with the real plugins\n", front)
 	}
-	fmt.Fprintf(&b, "  identity   %s   try it in a browser: %s/docs\n", s.cfg.identityURL(), s.cfg.identityURL())
+	fmt.Fprintf(&b, "  identity   %s\n", s.cfg.identityURL())
 	fmt.Fprintf(&b, "  MongoDB    %s   FerretDB on SQLite, embedded\n", s.cfg.mongoURL())
 	fmt.Fprintf(&b, "  Redis      %s   %s\n", s.cfg.redisURL(), s.redis)
 	fmt.Fprintf(&b, "  state      %s\n", s.cfg.Data)
@@ -24,6 +24,7 @@ func (s *stack) greet() {
 	if s.seed != "" {
 		fmt.Fprintf(&b, "\n%s\n", s.seed)
 	}
+	fmt.Fprintf(&b, "\nTry it in a browser: %s/docs\n", front)
 	b.WriteString("\nType next, in another terminal:\n\n")
 	if s.cfg.Gateway == "" {
 		fmt.Fprintf(&b, "  bin/earlybird kong render --identity %s --redis %s   prints kong.yml for a Kong of your own\n", s.cfg.identityURL(), s.cfg.redisURL())

@@ -7,14 +7,17 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local known = 0
 local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if seen and tonumber(seen) + tonumber(ARGV[2]) > tonumber(time[1]) then known = 1 end
+-- Seen more than a day ahead, the clock was set back by more than that: it is seen anew at the next success.
+local ago = seen and time[1] - seen
+if ago and ago < tonumber(ARGV[2]) and ago > -86400 then known = 1 end
 local refused, wait, taken = 0, 0, {}
 for i = 2, #KEYS do
   local every, burst, spare = tonumber(ARGV[3 * i - 3]), tonumber(ARGV[3 * i - 2]), ARGV[3 * i - 1]
   if not (spare == '1' and known == 1) then
     local held = redis.call('GET', KEYS[i])
     local free = held and tonumber(string.match(held, '^%d+')) or 0
-    if free < now then free = now end
+    -- Further ahead than the burst allows: the clock was set back, or the rate was changed.
+    free = math.min(math.max(free, now), now + every * burst)
     free = free + every
     local early = free - every * burst - now
     if early > wait then refused, wait = i - 1, early end
