@@ -1,16 +1,17 @@
-// Package campaign is the promotion: one campaign at a time gives a discount
-// to the first so many users who log in while it is open.
+// Package campaign implements the promotion. One campaign runs at a time; it
+// gives a discount to the first users who log in while it is open, up to its
+// number of slots.
 //
 // Each campaign is a log: an append-only, hash-chained sequence of entries
 // ([Entry]). The insert of the next sequence number, acknowledged by a majority
-// of the database, decides everything there is to decide: who was first, a
-// raise, a pause, the end. Whatever else exists is a fold of the log ([Fold]) or
-// a prefix of it ([Mirror]).
+// of the database, is the only way to decide anything: who was first, more
+// slots, a pause, the end. All other state is derived: a fold of the log
+// ([Fold]) or a copy of a prefix of it ([Mirror]).
 //
-// A [Replica] is one process's copy of the log: it reads on, places users, and
-// keeps the mirror filled. An [Admin] appends what operators decide. The package
-// knows neither MongoDB nor Redis: [Store] and [Mirror] are what it needs of
-// them.
+// A [Replica] is one process's copy of the log: it follows the log, gives users
+// their places, and keeps the mirror up to date. An [Admin] appends operators'
+// decisions. The package does not depend on MongoDB or Redis; it reaches them
+// through [Store] and [Mirror].
 package campaign
 
 import (
@@ -22,7 +23,7 @@ import (
 	"unicode/utf8"
 )
 
-// Phase is how far a campaign has come.
+// Phase is a stage in the life of a campaign.
 type Phase string
 
 // The phases of a campaign. Only an open one gives places.
@@ -34,8 +35,8 @@ const (
 	PhaseEnded     Phase = "ended"
 )
 
-// Status is what a login is told of the promotion in the Earlybird response
-// header.
+// Status is the outcome of a login for the promotion, as the Earlybird response
+// header reports it.
 type Status string
 
 // The statuses of a login. Only StatusGranted comes with a rank.
@@ -43,15 +44,15 @@ const (
 	StatusGranted Status = "granted" // the user holds a grant
 	StatusFull    Status = "full"    // no grant yet: on the waiting list, or past it
 	StatusNone    Status = "none"    // no campaign, or none that has opened
-	StatusPaused  Status = "paused"  // logins do not count just now
+	StatusPaused  Status = "paused"  // logins do not count for now
 	StatusEnded   Status = "ended"   // the campaign is over and the user holds no grant of it
-	StatusPending Status = "pending" // the login counted; the edge cannot tell how yet
+	StatusPending Status = "pending" // the login counted; the edge cannot read the result yet
 	StatusRetry   Status = "retry"   // the login may not have counted: log in again
 )
 
-// The standings that GET /promotion knows beside the statuses.
+// The standings that GET /promotion reports in addition to the statuses.
 const (
-	StandingOpen         = "open"         // no place yet, and there is room: log in again to take one
+	StandingOpen         = "open"         // no place yet, and there are free ones: log in again to take one
 	StandingDisqualified = "disqualified" // the grant was voided
 )
 
@@ -70,15 +71,15 @@ type Settings struct {
 	Name        string
 	Description string
 	Discount    int64     // percent, 0 to 100
-	Slots       int64     // how many users hold the discount at most
-	Waitlist    int64     // how many users after them keep their place in line
-	StartsAt    time.Time // logins before do not count
-	EndsAt      time.Time // logins from then on do not count; zero: until somebody ends it
+	Slots       int64     // the most users who can hold the discount
+	Waitlist    int64     // how many more users keep a place in line
+	StartsAt    time.Time // earlier logins do not count
+	EndsAt      time.Time // logins from then on do not count; zero: open until an operator ends it
 }
 
-// InvalidError reports a setting that cannot be, and what can.
+// InvalidError reports an invalid setting and what would be valid.
 type InvalidError struct {
-	Field  string // as the command line calls it, such as "slots"
+	Field  string // the name of the command-line flag, such as "slots"
 	Reason string
 }
 
@@ -128,9 +129,8 @@ var (
 	ErrRefused = errors.New("refused")
 )
 
-// Place says where in the history of all campaigns something was decided.
-// Places are ordered: of two, the one with the greater epoch is the later, of
-// the same epoch the one with the greater sequence number.
+// Place is the position of an entry in the history of all campaigns. Places are
+// ordered by epoch, then by sequence number.
 type Place struct {
 	Epoch int64 // of the campaign's log; 0: before the first campaign
 	Seq   int64 // of the entry; -1: before the first entry
@@ -156,10 +156,10 @@ func ParsePlace(text string) (Place, error) {
 	return p, nil
 }
 
-// epochs is how many epochs one campaign number has: 2^20.
+// epochs is the number of epochs reserved for each campaign number: 2^20.
 const epochs = 1 << 20
 
-// Grant is the discount that one user holds.
+// Grant is one user's right to the discount.
 type Grant struct {
 	Campaign  int64
 	UserID    string

@@ -18,7 +18,7 @@ type Kind string
 // The kinds of entries.
 const (
 	KindStart     Kind = "start"     // seq 0: takes the campaign's number
-	KindOpen      Kind = "open"      // the start has come
+	KindOpen      Kind = "open"      // the start time has passed
 	KindArrive    Kind = "arrive"    // users take the next positions
 	KindChange    Kind = "change"    // new settings
 	KindPause     Kind = "pause"     // logins do not count until resume
@@ -60,9 +60,9 @@ type Entry struct {
 	Campaign int64 // 1 for the first campaign
 	Seq      int64 // 0 for the first entry, without gaps
 	Kind     Kind
-	At       time.Time // by the database's clock, UTC, in milliseconds; never before the entry before
+	At       time.Time // by the database's clock, UTC, in milliseconds; not earlier than the previous entry's
 	Hash     Hash
-	ID       string // random: by it a writer whose answer was lost finds its entry
+	ID       string // random: a writer that got no answer finds its entry by it
 
 	// Every kind but arrive.
 	Limit int64  // the last position that is granted, from here on
@@ -77,8 +77,8 @@ type Entry struct {
 	Lost     *Lost     // accept
 }
 
-// Lost is what an accept entry gives up: the end of a log that only the mirror
-// still knew.
+// Lost describes what an accept entry gives up: the end of a log that only the
+// mirror still had.
 type Lost struct {
 	Place
 	Hash Hash
@@ -92,8 +92,8 @@ func EntryID(campaign, seq int64) string { return fmt.Sprintf("%d:%010d", campai
 // DocumentID is the entry's own EntryID.
 func (e Entry) DocumentID() string { return EntryID(e.Campaign, e.Seq) }
 
-// seal gives the entry an id if it has none, and the hash that chains it to the
-// entry before, whose hash is prev (32 zero bytes before the first).
+// seal sets the entry's id, if it has none, and its hash, which chains it to the
+// previous entry. prev is that entry's hash, or 32 zero bytes for the first.
 func (e *Entry) seal(prev Hash) {
 	if e.ID == "" {
 		e.ID = rand.Text()
@@ -101,8 +101,8 @@ func (e *Entry) seal(prev Hash) {
 	e.Hash = e.chained(prev)
 }
 
-// chained is the hash that the entry must have after one with the hash prev:
-// SHA-256 over prev and the entry without its hash as RFC 8785 JSON.
+// chained computes the hash of the entry when the previous entry's hash is prev:
+// SHA-256 over prev, followed by the entry without its hash as RFC 8785 JSON.
 func (e Entry) chained(prev Hash) Hash {
 	h := sha256.New()
 	h.Write(prev[:])
@@ -110,11 +110,11 @@ func (e Entry) chained(prev Hash) Hash {
 	return Hash(h.Sum(nil))
 }
 
-// timeLayout is how times stand in the canonical JSON: RFC 3339, UTC, with
+// timeLayout is the format of times in the canonical JSON: RFC 3339, UTC, with
 // milliseconds.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// members are the entry's members as its JSON has them, without the hash.
+// members returns the members of the entry's JSON object, without the hash.
 func (e Entry) members() map[string]any {
 	m := map[string]any{
 		"_id": e.DocumentID(), "kind": string(e.Kind), "at": e.At.UTC().Format(timeLayout), "id": e.ID,
@@ -147,8 +147,8 @@ func (e Entry) members() map[string]any {
 	return m
 }
 
-// canonical is a value as RFC 8785 JSON. It knows the types that members uses;
-// their strings are UTF-8 and their numbers below 2^53.
+// canonical encodes a value as RFC 8785 JSON. It supports only the types that
+// members uses, with strings in UTF-8 and numbers below 2^53.
 func canonical(value any) []byte { return appendCanonical(nil, value) }
 
 func appendCanonical(b []byte, value any) []byte {
@@ -181,7 +181,7 @@ func appendCanonical(b []byte, value any) []byte {
 	}
 }
 
-// appendString writes a string as RFC 8785, section 3.2.2.2, demands.
+// appendString appends a string as RFC 8785 section 3.2.2.2 requires.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for _, r := range s {
@@ -207,8 +207,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// MarshalJSON returns the entry as canonical JSON with its hash: a line of an
-// exported log, and what the mirror's stream holds.
+// MarshalJSON returns the entry as canonical JSON, with its hash. Exported logs
+// and the mirror's stream hold entries in this form.
 func (e Entry) MarshalJSON() ([]byte, error) {
 	m := e.members()
 	m["hash"] = e.Hash.String()

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// DamageError reports an entry that cannot follow the entries before it: it
-// does not chain, is of an unknown kind, or was not written by Earlybird.
-// Nothing is appended after it. It stops logins from counting until a person
-// has looked.
+// DamageError reports an entry that cannot follow the entries before it: its
+// hash does not chain, its kind is unknown, or Earlybird did not write it.
+// Nothing is appended after it, and logins do not count until an operator has
+// repaired the log.
 type DamageError struct {
 	Entry  string // the entry's `_id`
 	Reason string
@@ -21,9 +21,9 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("campaign log entry %s: %s", e.Entry, e.Reason)
 }
 
-// Fold is one campaign as the entries of its log make it: a deterministic
-// function of a prefix of the log. The zero value is not usable; use newFold.
-// It is not safe for concurrent use.
+// Fold is the state of one campaign, computed from the entries of its log. It is
+// a deterministic function of a prefix of the log. The zero value is not usable;
+// use newFold. It is not safe for concurrent use.
 type Fold struct {
 	campaign int64
 	origin   string
@@ -43,14 +43,14 @@ type Fold struct {
 	growth   []growth // of limit, ascending
 }
 
-// arrival is an arrive entry without its users, which stand in Fold.users.
+// arrival is an arrive entry without its users, which are in Fold.users.
 type arrival struct {
 	seq, first, n int64
 	at            time.Time
 	id            string
 }
 
-// growth says since when positions up to limit are granted.
+// growth records when positions up to limit became grants.
 type growth struct {
 	limit int64
 	at    time.Time
@@ -66,7 +66,7 @@ func (f *Fold) Campaign() int64 { return f.campaign }
 // Settings are the settings in force.
 func (f *Fold) Settings() Settings { return f.settings }
 
-// Phase is how far the campaign has come.
+// Phase is the campaign's present phase.
 func (f *Fold) Phase() Phase { return f.phase }
 
 // Opened reports whether the campaign has ever been open.
@@ -79,7 +79,7 @@ func (f *Fold) Limit() int64 { return f.limit }
 // Last is the last position that was given.
 func (f *Fold) Last() int64 { return int64(len(f.users)) }
 
-// Room is how many positions can still be given.
+// Room is how many more positions can be given.
 func (f *Fold) Room() int64 { return max(0, f.limit+f.settings.Waitlist-f.Last()) }
 
 // Granted is how many users hold the grant.
@@ -143,14 +143,15 @@ func (f *Fold) arrivalOf(position int64) arrival {
 	return f.arrivals[sort.Search(len(f.arrivals), func(i int) bool { return f.arrivals[i].first > position })-1]
 }
 
-// placeOf is from where on what is said of the user holds: the later of the
-// user's own entry and the last entry that is no arrival.
+// placeOf returns the place that a reader must have reached to see the user's
+// present standing: that of the user's own entry, or of the last decision if that
+// is later.
 func (f *Fold) placeOf(position int64) Place {
 	return Place{Epoch: f.epoch, Seq: max(f.arrivalOf(position).seq, f.lastDecision().Seq)}
 }
 
-// standing is what a user without a grant is told, in the order in which
-// reasons count.
+// standing is why a user at this position has no grant. The first reason that
+// applies wins.
 func (f *Fold) standing(position int64) string {
 	switch {
 	case f.Voided(position):
@@ -178,8 +179,9 @@ func limitFor(slots int64, voided []int64) int64 {
 	return limit
 }
 
-// entriesFrom returns the entries from a sequence number on, up to n users in
-// all or one entry more; the first batch reaches the campaign's open.
+// entriesFrom returns the entries from a sequence number on until they hold n
+// users, where any other entry counts as one user; the last entry may exceed n.
+// So the first batch of a campaign includes its open.
 func (f *Fold) entriesFrom(seq int64, n int) []Entry {
 	var batch []Entry
 	a := sort.Search(len(f.arrivals), func(i int) bool { return f.arrivals[i].seq >= seq })
@@ -203,8 +205,8 @@ func (f *Fold) entriesFrom(seq int64, n int) []Entry {
 // Entries returns the whole log, in order.
 func (f *Fold) Entries() []Entry { return f.entriesFrom(0, int(f.Last())+len(f.others)+1) }
 
-// apply adds the next entry. It changes nothing when the entry cannot follow,
-// and returns a *DamageError then.
+// apply adds the next entry. If the entry cannot follow, it changes nothing and
+// returns a *DamageError.
 func (f *Fold) apply(e Entry) error {
 	if err := f.follows(e); err != nil {
 		return &DamageError{Entry: e.DocumentID(), Reason: err.Error()}
@@ -244,8 +246,8 @@ func (f *Fold) apply(e Entry) error {
 	return nil
 }
 
-// setLimit moves the limit. When it falls, which no grant depends on, the
-// positions that stay within it were granted when they were.
+// setLimit moves the limit. It falls only when no grant is lost by it; the
+// positions within the new limit keep the time at which they were granted.
 func (f *Fold) setLimit(limit int64, at time.Time) {
 	f.limit = limit
 	i := sort.Search(len(f.growth), func(i int) bool { return f.growth[i].limit >= limit })
@@ -287,15 +289,15 @@ func (f *Fold) limitAfter(e Entry) int64 {
 func (f *Fold) follows(e Entry) error {
 	switch {
 	case !e.Kind.known():
-		return fmt.Errorf("is of a kind that this version does not know, %q: a newer version is at work", e.Kind)
+		return fmt.Errorf("has a kind that this version does not know, %q: a newer version wrote it", e.Kind)
 	case e.Campaign != f.campaign || e.Seq != f.seq()+1:
-		return fmt.Errorf("is not the next one after %s", EntryID(f.campaign, f.seq()))
+		return fmt.Errorf("does not follow %s in sequence", EntryID(f.campaign, f.seq()))
 	case !e.At.Equal(e.At.Truncate(time.Millisecond)):
 		return errors.New("its time is not in whole milliseconds")
 	case e.At.Before(f.lastAt):
 		return errors.New("is older than the entry before it")
 	case (e.Seq == 0) != (e.Kind == KindStart):
-		return errors.New("a log begins with its start, and with nothing else")
+		return errors.New("a log must begin with a start entry, and have no other")
 	case e.Hash != e.chained(f.hashAt(f.seq())):
 		return errors.New("its hash does not follow from the entry before it")
 	}
@@ -303,13 +305,13 @@ func (f *Fold) follows(e Entry) error {
 		return err
 	}
 	if e.Kind != KindArrive && e.Limit != f.limitAfter(e) {
-		return fmt.Errorf("says that positions up to %d are granted, which should be %d", e.Limit, f.limitAfter(e))
+		return fmt.Errorf("has the limit %d, which should be %d", e.Limit, f.limitAfter(e))
 	}
 	return nil
 }
 
-// allows reports why the campaign does not allow the entry now. The errors are
-// written for the operator whose command it is, and wrap ErrRefused.
+// allows reports why the campaign does not allow the entry now. Its errors are
+// shown to the operator who gave the command, and wrap ErrRefused.
 func (f *Fold) allows(e Entry) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
@@ -323,7 +325,7 @@ func (f *Fold) allows(e Entry) error {
 		return e.Settings.Validate()
 	case KindOpen:
 		if f.opened || ended {
-			return refuse("the campaign has opened or ended before")
+			return refuse("the campaign has already opened or ended")
 		}
 	case KindArrive:
 		return f.allowsArrivals(e)
@@ -342,7 +344,7 @@ func (f *Fold) allows(e Entry) error {
 		}
 	case KindEnd:
 		if ended {
-			return refuse("the campaign has ended before")
+			return refuse("the campaign has already ended")
 		}
 	case KindVoid, KindReinstate:
 		position := f.position[e.User]
@@ -350,7 +352,7 @@ func (f *Fold) allows(e Entry) error {
 		case position == 0:
 			return refuse("the user holds no place in campaign %d", f.campaign)
 		case f.Voided(position) == (e.Kind == KindVoid):
-			return refuse("the user's place is in that state already")
+			return refuse("the user's place is already in that state")
 		}
 		if e.Settings != nil {
 			return f.allowsSettings(e.Settings)
@@ -370,12 +372,12 @@ func (f *Fold) allowsArrivals(e Entry) error {
 	case e.First != f.Last()+1:
 		return fmt.Errorf("its positions begin at %d instead of %d", e.First, f.Last()+1)
 	case len(e.Users) < 1 || len(e.Users) > maxUsers || int64(len(e.Users)) > f.Room():
-		return fmt.Errorf("%d users do not fit", len(e.Users))
+		return fmt.Errorf("it has %d users, more than there are places for, or none", len(e.Users))
 	}
 	seen := make(map[string]bool, len(e.Users))
 	for _, user := range e.Users {
 		if user == "" || seen[user] || f.position[user] != 0 {
-			return errors.New("gives a user a second place")
+			return errors.New("it gives a user a second place")
 		}
 		seen[user] = true
 	}

@@ -2,9 +2,9 @@ package campaign
 
 import "time"
 
-// Log is the logs of all campaigns, as far as they matter now: the campaign in
-// force, which is the last one that has opened, and those that were started
-// after it. It is not safe for concurrent use.
+// Log holds the logs of the campaigns that still matter: the campaign in force,
+// which is the last one that has opened, and those started after it. It is not
+// safe for concurrent use.
 type Log struct {
 	Origin string // the database's random id
 
@@ -13,15 +13,16 @@ type Log struct {
 	latest  *Fold // the last one that was started; nil: none was
 }
 
-// InForce is the campaign whose discount holds: the last one that has opened,
-// ended or not. nil: none has opened.
+// InForce is the campaign whose discount applies: the last one that has opened,
+// even if it has ended since. nil: none has opened.
 func (l *Log) InForce() *Fold { return l.inForce }
 
 // Latest is the last campaign that was started, open or not. nil: none was.
 func (l *Log) Latest() *Fold { return l.latest }
 
-// folds are the campaigns whose logs can still grow: the one in force, by voids
-// and reinstatements also while a later one is scheduled, and the latest.
+// folds returns the campaigns whose logs can still grow: the one in force and
+// the latest. While a later campaign is scheduled, the one in force can still get
+// voids and reinstatements.
 func (l *Log) folds() []*Fold {
 	switch {
 	case l.latest == nil:
@@ -43,8 +44,8 @@ func (l *Log) fold(campaign int64) *Fold {
 	return nil
 }
 
-// following is the number of the campaign that could be started next, and
-// whether one can.
+// following returns the number of the next campaign, and whether it can be
+// started now.
 func (l *Log) following() (campaign int64, ok bool) {
 	if l.latest == nil {
 		return l.first, true
@@ -52,7 +53,7 @@ func (l *Log) following() (campaign int64, ok bool) {
 	return l.latest.campaign + 1, l.latest.phase == PhaseEnded
 }
 
-// place is the place of the last entry of all.
+// place is the place of the last entry of the latest campaign.
 func (l *Log) place() Place {
 	if l.latest == nil {
 		return Place{Seq: -1}
@@ -60,9 +61,9 @@ func (l *Log) place() Place {
 	return l.latest.At()
 }
 
-// epochOfNext is the epoch of a campaign that is started next. It is greater
-// than every epoch before it, also than one that was given up with a campaign
-// which a backup had lost.
+// epochOfNext is the epoch of the next campaign. It is greater than every earlier
+// epoch, including those of a campaign that was missing from a backup and given
+// up.
 func (l *Log) epochOfNext() int64 {
 	campaign, _ := l.following()
 	return max(campaign*epochs, l.place().Epoch+1)
@@ -100,7 +101,7 @@ func (l *Log) begin(e Entry) error {
 	return nil
 }
 
-// due returns the entry that the clock demands at a time, and whether there is
+// due returns the open or end entry that is due at a time, and whether there is
 // one.
 func (l *Log) due(at time.Time) (Entry, bool) {
 	f := l.latest
@@ -116,11 +117,11 @@ func (l *Log) due(at time.Time) (Entry, bool) {
 	return Entry{}, false
 }
 
-// byClock is who decided what the clock decided.
+// byClock is Entry.By of entries that were due by the clock.
 const byClock = "clock"
 
-// draft is the next entry of a kind, complete but for its own fields, its limit
-// and its hash: finish adds those.
+// draft returns the next entry of a kind, without the fields that are particular
+// to the kind. finish sets its limit and its hash.
 func (f *Fold) draft(kind Kind, by string, at time.Time) Entry {
 	at = at.UTC().Truncate(time.Millisecond)
 	if at.Before(f.lastAt) {
@@ -129,7 +130,7 @@ func (f *Fold) draft(kind Kind, by string, at time.Time) Entry {
 	return Entry{Campaign: f.campaign, Seq: f.seq() + 1, Kind: kind, At: at, By: by}
 }
 
-// finish gives the entry its limit and its hash.
+// finish sets the entry's limit and hash.
 func (f *Fold) finish(e Entry) Entry {
 	if e.Kind != KindArrive {
 		e.Limit = f.limitAfter(e)
@@ -138,8 +139,8 @@ func (f *Fold) finish(e Entry) Entry {
 	return e
 }
 
-// arrive is the entry by which users take the next positions: as many of them
-// as there is room for.
+// arrive returns the entry that gives users the next positions: as many of them
+// as there are places left.
 func (f *Fold) arrive(users []string, at time.Time) Entry {
 	n := min(int64(len(users)), f.Room(), maxUsers)
 	e := f.draft(KindArrive, "", at)

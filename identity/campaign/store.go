@@ -9,59 +9,63 @@ import (
 
 // Errors of a Store; compare with errors.Is.
 var (
-	// ErrNoEntry: the log has no entry there.
+	// ErrNoEntry: the log has no entry with this sequence number.
 	ErrNoEntry = errors.New("no such entry")
-	// ErrTaken: the log has an entry there, this one or another. It may still be
-	// rolled back: read before anything is concluded from it.
+	// ErrTaken: the log has an entry with this sequence number, this one or
+	// another. It may still be rolled back: read the log before deciding anything.
 	ErrTaken = errors.New("the entry's place is taken")
 )
 
-// Store is the log as a database keeps it, one document an entry.
-// campaigntest.RunStore holds every implementation to what is written here.
+// Store is the log in a database, one document for each entry.
+// campaigntest.RunStore tests this contract on every implementation.
 // Every method returns an *outage.Error when the database does not answer or
 // cannot do it now.
 type Store interface {
-	// Origin returns the database's random id. The first call of all makes it.
+	// Origin returns the database's random id. The first call ever creates it.
 	Origin(ctx context.Context) (string, error)
 	// Now returns the database's clock.
 	Now(ctx context.Context) (time.Time, error)
-	// Append inserts the entry. nil: a majority has it, it is decided. ErrTaken:
-	// another entry, or this one, was there. Any other error says nothing of
-	// whether the entry is, or will be, in the log. It is sent once, never again.
+	// Append inserts the entry. nil: a majority has it, and it is decided.
+	// ErrTaken: another entry, or this one, was there before. After any other error
+	// the entry may be in the log, or may yet appear there. Append sends the entry
+	// once and never retries.
 	Append(ctx context.Context, e Entry) error
-	// Entry returns one entry that a majority has, or ErrNoEntry. It is
-	// linearizable: it sees every entry that was acknowledged, anywhere, before
-	// the call. A document that is no entry is a *DamageError; an entry of a kind
-	// that this version does not know is returned as it is.
+	// Entry returns one entry that a majority has, or ErrNoEntry. The read is
+	// linearizable: it sees every entry that was acknowledged to any client before
+	// the call. A document that is not an entry is a *DamageError; an entry of an
+	// unknown kind is returned as it is.
 	Entry(ctx context.Context, campaign, seq int64) (Entry, error)
-	// Entries yields the entries of a campaign from a sequence number on, in
-	// order, that a majority has; the last ones may be missing. It ends with the
-	// first error.
+	// Entries yields the entries of a campaign that a majority has, in order, from
+	// a sequence number on. It may miss the latest ones. It stops at the first
+	// error.
 	Entries(ctx context.Context, campaign, from int64) iter.Seq2[Entry, error]
 }
 
-// Mirror is the copy of the log that Redis carries to the edges: a prefix of the
-// log of the campaign in force. campaigntest.RunMirror holds every implementation
-// to what is written here. Every method returns an *outage.Error when Redis does
+// Mirror is the copy of the log in Redis, for the edges: a prefix of the log of
+// the campaign in force. campaigntest.RunMirror tests this contract on every
+// implementation. Every method returns an *outage.Error when Redis does
 // not answer.
 //
-// The mirror decides nothing. Whatever happens to it, it is filled anew.
+// The mirror decides nothing. If it loses data, replicas fill it again from the
+// log.
 type Mirror interface {
 	// State returns what the mirror holds.
 	State(ctx context.Context) (MirrorState, error)
-	// Apply brings the mirror forward by a batch, and returns what it holds then.
+	// Apply appends a batch to the mirror and returns the mirror's new state.
 	Apply(ctx context.Context, b Batch) (MirrorState, error)
-	// Turn asks for the turn to append, as me, for 200 ms. It is given when the
-	// mirror is not ahead of at, nobody else has it, and of those who have asked in
-	// the last 100 ms nobody has waited longer. It is a hint: it makes appends cheap
-	// and their delay fair, and the log is right without it.
+	// Turn asks for the turn to append, for the replica named me, for 200 ms. It is
+	// given when the mirror is not ahead of at, no other replica has the turn, and
+	// none that asked in the last 100 ms has waited longer. The turn is a hint: it
+	// avoids conflicting appends and shares the delay fairly. The log is correct
+	// without it.
 	Turn(ctx context.Context, me string, at Place, waited time.Duration) (TurnAnswer, error)
-	// Seize takes the turn from whoever has it, as me, for a second.
+	// Seize takes the turn for me for a second, whichever replica has it.
 	Seize(ctx context.Context, me string) error
 	// Release gives the turn back if me has it.
 	Release(ctx context.Context, me string) error
-	// Clear empties the mirror if its place is still at and its origin origin: the
-	// way to take it over from another database. It reports whether it did.
+	// Clear empties the mirror if it still has this place and origin, and reports
+	// whether it did. This is how an operator takes the mirror over from another
+	// database.
 	Clear(ctx context.Context, origin string, at Place) (bool, error)
 	// Entries yields what the mirror's stream holds, in order.
 	Entries(ctx context.Context) iter.Seq2[Entry, error]
@@ -73,7 +77,7 @@ type MirrorState struct {
 	Place            // of the last entry; {0, -1}: no campaign
 	Hash   Hash      // of the last entry
 	Stream Place     // of the last entry in the stream; {0, -1}: none
-	Intact bool      // nothing of it is missing: it can be built upon
+	Intact bool      // no part is missing: entries can be added
 	Last   int64     // the last position given
 	Beat   time.Time // the database's time when a replica last found it complete
 
@@ -105,15 +109,15 @@ type Batch struct {
 	From    int64
 	Prev    Hash
 	Entries []Entry // of at most maxUsers users; the first batch of a campaign reaches its open
-	// Known is the sequence number of the last entry that the caller has, at or
-	// after the last of Entries. A mirror that is not intact may be all that is
-	// left of a longer log: it begins anew only for a caller who has everything
-	// that its Place and Stream show. To others Apply says AnswerAhead.
+	// Known is the sequence number of the last entry that the caller has, which may
+	// be after the last of Entries. A mirror that is not intact may be all that is
+	// left of a longer log. Apply therefore starts it again only for a caller that
+	// has everything up to the mirror's Place and Stream; others get AnswerAhead.
 	Known int64
 	// Beat is the database's time, for a batch after which the mirror is
 	// complete. Zero: no beat.
 	Beat time.Time
-	// Release is who gives the turn back. Empty: nobody.
+	// Release names the replica that gives the turn back. Empty: none.
 	Release string
 }
 
@@ -123,9 +127,9 @@ type TurnAnswer string
 // The answers of Turn.
 const (
 	TurnGiven  TurnAnswer = "given"
-	TurnNext   TurnAnswer = "next"   // somebody else has it, and the asker is next
-	TurnTaken  TurnAnswer = "taken"  // somebody else is next
-	TurnBehind TurnAnswer = "behind" // the asker is next and the mirror is ahead of it: it must read on, also while another has the turn
+	TurnNext   TurnAnswer = "next"   // another replica has the turn; the caller is next
+	TurnTaken  TurnAnswer = "taken"  // another replica is next
+	TurnBehind TurnAnswer = "behind" // the caller is next, but must read the log first: the mirror is ahead of it
 )
 
 func isTaken(err error) bool { return errors.Is(err, ErrTaken) }
