@@ -5,6 +5,7 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/earlybird/earlybird/identity/outage"
@@ -292,7 +293,7 @@ func (a *Admin) fill(ctx context.Context) error {
 		b := a.reader.log.batch(from)
 		f := a.reader.log.inForce
 		return b, f == nil || b.From+int64(len(b.Entries)) == f.seq()+1
-	}, 1<<62, a.name)
+	}, 1<<62, math.MaxInt, a.name)
 	if err == nil && state.Answer != AnswerOK && state.Answer != AnswerAhead {
 		err = outage.New("redis", "bring the mirror forward", fmt.Errorf("it is %s", state.Answer))
 	}

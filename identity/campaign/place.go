@@ -178,7 +178,7 @@ func (r *Replica) append(ctx context.Context) {
 	took := r.cfg.Now().Sub(began)
 	r.cfg.Appended(len(e.Users), took, err)
 	r.appended(ctx, e, began, took, err)
-	r.fill(ctx, r.name)
+	r.fill(ctx, batchesAfterAppend, r.name) // those who wait next do not wait for a mirror that is filled anew
 }
 
 // draft is the next entry to append, and whether there is one. The stores are

@@ -240,15 +240,19 @@ func unavailable(reason string) error {
 
 // fillMirror brings a mirror forward to the log, beginning after the sequence
 // number from-1. batch returns what follows a sequence number, and whether the
-// mirror is complete with it. It returns what the mirror holds in the end; its
-// Answer is AnswerOK when the mirror is complete.
-func fillMirror(apply func(Batch) (MirrorState, error), batch func(from int64) (Batch, bool), from int64, release string) (MirrorState, error) {
-	for anew := 0; ; {
+// mirror is complete with it. It returns what the mirror holds in the end, or
+// after most batches; its Answer is AnswerOK when the mirror is complete, or has
+// taken all of them.
+func fillMirror(apply func(Batch) (MirrorState, error), batch func(from int64) (Batch, bool), from int64, most int, release string) (MirrorState, error) {
+	for anew, sent := 0, 1; ; sent++ {
 		b, complete := batch(from)
 		b.Release = release
 		state, err := apply(b)
 		if err != nil {
 			return MirrorState{}, err
+		}
+		if sent == most {
+			return state, nil
 		}
 		release = ""
 		next := state.Seq + 1

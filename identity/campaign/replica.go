@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ const (
 	beatFor     = time.Second            // a beat may be raised for a log read as long ago
 	probeEvery  = time.Second            // between tries while appends fail
 	failures    = 3                      // appends that fail before logins are no longer kept waiting
+
+	batchesAfterAppend = 2 // of entries for the mirror; a mirror that lacks more is filled by the ticks
 
 	turnPatience = time.Second            // after which an append is made without the turn
 	spreadMost   = 200 * time.Millisecond // the longest that an append without the turn is put off
@@ -268,7 +271,7 @@ func (r *Replica) tick(ctx context.Context) {
 	if r.isDue() {
 		wake(r.wakeAppender)
 	}
-	r.fill(ctx, "")
+	r.fill(ctx, math.MaxInt, "")
 }
 
 // check compares the database with what it is known to have held, and reads
@@ -422,15 +425,15 @@ func callMirror[T any](ctx context.Context, r *Replica, call func(context.Contex
 	return answer, err
 }
 
-// fill brings the mirror forward to the log, raises its beat when it is
-// complete, and gives the turn back for the replica named release.
-func (r *Replica) fill(ctx context.Context, release string) {
+// fill brings the mirror forward to the log, by most batches at most, raises its
+// beat when it is complete, and gives the turn back for the replica named release.
+func (r *Replica) fill(ctx context.Context, most int, release string) {
 	r.mu.Lock()
 	from := r.mirror.state.Seq + 1
 	r.mu.Unlock()
 	state, err := fillMirror(func(b Batch) (MirrorState, error) {
 		return callMirror(ctx, r, func(ctx context.Context) (MirrorState, error) { return r.cfg.Mirror.Apply(ctx, b) })
-	}, r.batch, from, release)
+	}, r.batch, from, most, release)
 	if err != nil {
 		return
 	}

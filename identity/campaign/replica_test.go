@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -228,4 +229,38 @@ func TestGrantsAreServedBesideADamagedStart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A mirror that has lost everything is filled by the ticks: no login waits until
+// all places are back in it.
+// Broken on purpose by filling it whole after an append: the next login waits for
+// every batch.
+func TestLoginsDoNotWaitForAMirrorThatIsFilledAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const places, batch = 10_000, 20 * time.Millisecond
+		m := campaigntest.NewMirror()
+		r := runReplica(t, m, m)
+		if _, err := r.admin.Commit(t.Context(), campaign.Revise(func(s *campaign.Settings) { s.Slots = 2 * places })); err != nil {
+			t.Fatal(err)
+		}
+		for i := range places { // each is an entry of its own
+			if p := r.replica.Place(t.Context(), fmt.Sprint("early", i)); p.Status != campaign.StatusPending {
+				t.Fatalf("%d is told %s", i, p.Status)
+			}
+		}
+		r.pass(time.Second)
+		m.Flush()
+		m.Delay(batch)
+		for i := range 10 {
+			began := time.Now()
+			p := r.replica.Place(t.Context(), fmt.Sprint("late", i))
+			if took := time.Since(began); p.Status != campaign.StatusPending || took > 6*batch {
+				t.Errorf("login %d after the loss is told %s after %s; a batch takes %s", i, p.Status, took, batch)
+			}
+		}
+		r.pass(5 * time.Second)
+		if at := m.Peek(); !at.Intact || r.replica.Stats().Lag != 0 || m.Position("late9") != places+11 {
+			t.Errorf("the mirror is filled up to %s", at.Place)
+		}
+	})
 }
