@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,9 +13,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
 // MaxBody is the largest request body, in bytes, that is accepted.
@@ -24,31 +20,44 @@ const MaxBody = 16 << 10
 
 const jsonMediaType = "application/json"
 
-// admitBody lets a request through whose body is one JSON object that the
-// operation's schema allows, and answers all others itself. huma's own
-// validation is not used: it accepts names in another case, and puts rejected
-// values into its errors.
-func (a *API) admitBody(ctx huma.Context, next func(huma.Context)) {
-	r, w := humago.Unwrap(ctx)
-	body, refusal := readBody(r)
-	if refusal == nil {
-		refusal = checkBody(body, a.bodySchema(ctx.Operation()))
-	}
-	if refusal != nil {
-		refusal.write(w)
-		return
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	r.Header.Set("Content-Type", jsonMediaType) // huma minds its case
-	next(ctx)
+// body describes a JSON object whose members are strings, all of them required.
+type body []member
+
+// member is a member of a body.
+type member struct {
+	name    string
+	longest int    // in code points; the shortest has one
+	allowed string // in words
 }
 
-func (a *API) bodySchema(op *huma.Operation) *huma.Schema {
-	schema := op.RequestBody.Content[jsonMediaType].Schema
-	if schema.Ref != "" {
-		return a.huma.OpenAPI().Components.Schemas.SchemaFromRef(schema.Ref)
+// read returns the members of a request's body, or a *Problem that says what is
+// allowed.
+func (b body) read(r *http.Request) (map[string]string, error) {
+	text, refusal := readBody(r)
+	if refusal != nil {
+		return nil, refusal
 	}
-	return schema
+	if err := checkJSON(text); err != nil {
+		return nil, problem(http.StatusBadRequest, sentence(err))
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil || members == nil {
+		return nil, invalidFields(FieldError{Field: "body", Message: "must be a JSON object with " + b.names()})
+	}
+	values := map[string]string{}
+	var errs []FieldError
+	for _, m := range b {
+		raw, given := members[m.name]
+		value, fault := m.value(raw, given)
+		if fault != "" {
+			errs = append(errs, FieldError{Field: m.name, Message: fault})
+		}
+		values[m.name] = value
+	}
+	if errs = append(errs, b.unknown(members)...); len(errs) > 0 {
+		return nil, invalidFields(errs...)
+	}
+	return values, nil
 }
 
 // readBody reads at most MaxBody bytes, whatever Content-Length says.
@@ -98,71 +107,50 @@ func isJSON(h http.Header) bool {
 	return !given || strings.EqualFold(charset, "utf-8")
 }
 
-// checkBody holds a body against an object schema with string members.
-func checkBody(body []byte, schema *huma.Schema) *Problem {
-	if err := checkJSON(body); err != nil {
-		return problem(http.StatusBadRequest, sentence(err))
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil || members == nil {
-		return invalidFields(FieldError{Field: "body", Message: "must be a JSON object with " + allowed(schema)})
-	}
-	if errs := append(checkMembers(members, schema), unknownMembers(members, schema)...); len(errs) > 0 {
-		return invalidFields(errs...)
-	}
-	return nil
-}
-
-func checkMembers(members map[string]json.RawMessage, schema *huma.Schema) []FieldError {
-	var errs []FieldError
-	for _, name := range schema.Required {
-		raw, given := members[name]
-		if message := checkString(raw, given, schema.Properties[name]); message != "" {
-			errs = append(errs, FieldError{Field: name, Message: message})
-		}
-	}
-	return errs
-}
-
-// checkString returns what is wrong with a member that must be a string, or
-// nothing. Lengths are in code points.
-func checkString(raw json.RawMessage, given bool, schema *huma.Schema) string {
+// value returns a member's string, or what is wrong with it.
+func (m member) value(raw json.RawMessage, given bool) (value, fault string) {
 	if !given {
-		return "is required: " + schema.Description
+		return "", "is required: " + m.allowed
 	}
-	var text string
-	if raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
-		return "must be a string: " + schema.Description
+	if raw[0] != '"' || json.Unmarshal(raw, &value) != nil {
+		return "", "must be a string: " + m.allowed
 	}
-	if n := utf8.RuneCountInString(text); n < *schema.MinLength || n > *schema.MaxLength {
-		return "must be a string: " + schema.Description
+	if n := utf8.RuneCountInString(value); n < 1 || n > m.longest {
+		return "", "must be a string: " + m.allowed
 	}
-	return ""
+	return value, ""
 }
 
 // plainName is what a member's name must look like to be repeated in an
 // answer. Anything else may be a value that slipped into the wrong place.
 var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z_]{0,31}$`)
 
-func unknownMembers(members map[string]json.RawMessage, schema *huma.Schema) []FieldError {
+// unknown refuses the members that a body does not have.
+func (b body) unknown(members map[string]json.RawMessage) []FieldError {
 	var errs []FieldError
 	nameless := false
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		switch {
-		case schema.Properties[name] != nil:
+		case slices.ContainsFunc(b, func(m member) bool { return m.name == name }):
 		case plainName.MatchString(name) && len(errs) < 8:
-			errs = append(errs, FieldError{Field: name, Message: "is unknown; allowed: " + allowed(schema)})
+			errs = append(errs, FieldError{Field: name, Message: "is unknown; allowed: " + b.names()})
 		default:
 			nameless = true
 		}
 	}
 	if nameless {
-		errs = append(errs, FieldError{Field: "body", Message: "has an unknown member; allowed: " + allowed(schema)})
+		errs = append(errs, FieldError{Field: "body", Message: "has an unknown member; allowed: " + b.names()})
 	}
 	return errs
 }
 
-func allowed(schema *huma.Schema) string { return strings.Join(schema.Required, " and ") }
+func (b body) names() string {
+	names := make([]string, len(b))
+	for i, m := range b {
+		names[i] = m.name
+	}
+	return strings.Join(names, " and ")
+}
 
 // sentence turns an error of ours into a sentence for the person.
 func sentence(err error) string {

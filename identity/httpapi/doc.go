@@ -8,6 +8,9 @@
 // by the access token alone; no header of a gateway is trusted for that.
 //
 // A request passes, from the outside in: request id, access log and recovery
-// ([Config.Log]), the limits on its head, routing, and for operations with a
-// body or a token the checks named in their OpenAPI description.
+// ([Config.Log]), the limits on its head, and routing. Each operation then
+// checks the token, reads the body, and answers, or returns an error.
+//
+// openapi.json is written by hand. The tests hold every answer, body and example
+// against it.
 package httpapi

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	_ "embed" // the head of the page
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
 )
@@ -29,21 +27,15 @@ var docsFiles = []string{
 	"favicon-16x16.png", "favicon-32x32.png",
 }
 
-// addDocs serves the description and the page to try it. It comes last, when
-// every operation is described.
-func (a *API) addDocs(mux *http.ServeMux) error {
-	a.describePages()
-	a.finish()
-	description, err := json.Marshal(a.huma.OpenAPI())
-	if err != nil {
-		return fmt.Errorf("describe the api: %w", err)
-	}
+// addDocs serves the description and the page to try it.
+func (a *API) addDocs(mux *http.ServeMux) {
+	text := describe(a.Version)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", jsonMediaType)
-		_, _ = w.Write(description) // the client may be gone
+		_, _ = w.Write(text) // the client may be gone
 	})
 	ui := v5emb.NewHandlerWithConfig(swgui.Config{
-		Title: apiTitle, SwaggerJSON: "/openapi.json", BasePath: "/docs/",
+		Title: "Earlybird identity", SwaggerJSON: "/openapi.json", BasePath: "/docs/",
 		AppendHead: template.HTML(docsHead), //nolint:gosec // G203: it is a file of this package
 	})
 	policy := docsPolicy(ui)
@@ -55,25 +47,6 @@ func (a *API) addDocs(mux *http.ServeMux) error {
 	mux.HandleFunc("GET /docs/{$}", page)
 	for _, file := range docsFiles {
 		mux.Handle("GET /docs/"+file, ui)
-	}
-	return nil
-}
-
-// describePages adds to the description what huma does not serve.
-func (a *API) describePages() {
-	pages := []struct{ id, path, summary, media string }{
-		{"openapi", "/openapi.json", "This description", jsonMediaType},
-		{"docs", "/docs", "A page to try it", "text/html"},
-	}
-	for _, page := range pages {
-		responses := a.answers(nil)
-		responses["200"] = &huma.Response{
-			Description: page.summary, Content: map[string]*huma.MediaType{page.media: {Schema: &huma.Schema{}}},
-		}
-		a.huma.OpenAPI().AddOperation(&huma.Operation{
-			OperationID: page.id, Method: http.MethodGet, Path: page.path, Summary: page.summary,
-			Tags: []string{"docs"}, Responses: responses,
-		})
 	}
 }
 

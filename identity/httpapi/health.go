@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/danielgtaylor/huma/v2"
 )
 
 // The states of a service and of what it depends on.
@@ -122,8 +120,8 @@ func (h *Health) serving(ctx context.Context) bool {
 
 // report is the body of /readyz.
 type report struct {
-	Status string            `json:"status" enum:"ready,degraded,unready,stopping" doc:"degraded: everything is served, something that helps is missing."`
-	Checks map[string]string `json:"checks" doc:"Each dependency, up or down." example:"{\"mongodb\":\"up\",\"redis\":\"up\",\"keys\":\"up\"}"`
+	Status string            `json:"status"`
+	Checks map[string]string `json:"checks"`
 }
 
 // look finds out how each dependency is.
@@ -166,85 +164,25 @@ func (h *Health) sum(down []bool) report {
 	return r
 }
 
-type liveOutput struct {
-	CacheControl string `header:"Cache-Control" doc:"no-store"`
-	ContentType  string `header:"Content-Type" hidden:"true"`
-	Body         struct {
-		Status string `json:"status" example:"alive"`
+func (a *API) live(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]string{"status": "alive"})
+}
+
+func (a *API) ready(w http.ResponseWriter, r *http.Request) {
+	found, status := a.Health.look(r.Context()), http.StatusOK
+	if found.Status == stateUnready || found.Status == stateStopping {
+		status = http.StatusServiceUnavailable
 	}
+	answer(w, status, found)
 }
 
-type servingOutput struct {
-	Status       int
-	CacheControl string `header:"Cache-Control" doc:"no-store"`
-	ContentType  string `header:"Content-Type" hidden:"true"`
-	Body         serving
-}
-
-// serving is the body of /servingz.
-type serving struct {
-	Status string `json:"status" enum:"serving,starting,stopping" example:"serving"`
-}
-
-type readyOutput struct {
-	Status       int
-	CacheControl string `header:"Cache-Control" doc:"no-store"`
-	ContentType  string `header:"Content-Type" hidden:"true"`
-	Body         report
-}
-
-func (a *API) addHealth() {
-	huma.Register(a.huma, huma.Operation{
-		OperationID: "live", Method: http.MethodGet, Path: "/livez",
-		Summary: "Whether the process runs", Tags: []string{"health"},
-		Responses: a.answers(nil),
-	}, a.live)
-	huma.Register(a.huma, huma.Operation{
-		OperationID: "ready", Method: http.MethodGet, Path: "/readyz",
-		Summary: "Whether the service can serve, and what is missing",
-		Description: "For who decides which replicas get traffic. MongoDB is up when it has answered within the last 10 seconds, however slowly. " +
-			"Without Redis the service is degraded but ready: logins count all the same, and the gateways hear of it later. " +
-			"Without places, which a damaged or incomplete log cannot give, it is degraded too: logins are told to retry.",
-		Tags: []string{"health"}, Responses: a.healthAnswers("Not ready, and what is missing", "Report"),
-	}, a.ready)
-	huma.Register(a.huma, huma.Operation{
-		OperationID: "serving", Method: http.MethodGet, Path: "/servingz",
-		Summary: "Whether the service has started and is not stopping",
-		Description: "For gateways. A replica that MongoDB is lost to goes on being asked: it says 503 with Retry-After and serves its keys, " +
-			"which is more than a gateway without any replica can say.",
-		Tags: []string{"health"}, Responses: a.healthAnswers("Starting or stopping", "Serving"),
-	}, a.serving)
-}
-
-func (a *API) healthAnswers(unwell, schema string) map[string]*huma.Response {
-	responses := a.answers(nil)
-	responses["503"] = &huma.Response{Description: unwell, Content: map[string]*huma.MediaType{
-		jsonMediaType: {Schema: &huma.Schema{Ref: "#/components/schemas/" + schema}},
-	}}
-	return responses
-}
-
-func (a *API) live(context.Context, *struct{}) (*liveOutput, error) {
-	out := &liveOutput{CacheControl: noStore, ContentType: jsonMediaType}
-	out.Body.Status = "alive"
-	return out, nil
-}
-
-func (a *API) ready(ctx context.Context, _ *struct{}) (*readyOutput, error) {
-	out := &readyOutput{Status: http.StatusOK, CacheControl: noStore, ContentType: jsonMediaType, Body: a.Health.look(ctx)}
-	if out.Body.Status == stateUnready || out.Body.Status == stateStopping {
-		out.Status = http.StatusServiceUnavailable
-	}
-	return out, nil
-}
-
-func (a *API) serving(ctx context.Context, _ *struct{}) (*servingOutput, error) {
-	out := &servingOutput{Status: http.StatusOK, CacheControl: noStore, ContentType: jsonMediaType, Body: serving{"serving"}}
+func (a *API) serving(w http.ResponseWriter, r *http.Request) {
+	state, status := "serving", http.StatusOK
 	switch {
 	case a.Health.Stopping():
-		out.Status, out.Body.Status = http.StatusServiceUnavailable, stateStopping
-	case a.backend.Load() == nil || !a.Health.serving(ctx):
-		out.Status, out.Body.Status = http.StatusServiceUnavailable, "starting"
+		state, status = stateStopping, http.StatusServiceUnavailable
+	case a.backend.Load() == nil || !a.Health.serving(r.Context()):
+		state, status = "starting", http.StatusServiceUnavailable
 	}
-	return out, nil
+	answer(w, status, map[string]string{"status": state})
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
@@ -101,7 +100,6 @@ type API struct {
 	Config
 	backend   atomic.Pointer[Backend]
 	handler   http.Handler
-	huma      huma.API
 	requests  *prometheus.HistogramVec
 	strangers strangers
 }
@@ -113,17 +111,21 @@ func New(c Config) (*API, error) {
 		return nil, fmt.Errorf("httpapi: metrics: %w", err)
 	}
 	mux := http.NewServeMux()
-	a.huma = humago.New(mux, describe(a.Version))
-	a.addUsers()
-	a.addLogin()
-	a.addLogout()
-	a.addPassword()
-	a.addPromotion()
-	a.addKeys()
-	a.addHealth()
-	if err := a.addDocs(mux); err != nil {
-		return nil, err
+	for pattern, operation := range map[string]operation{
+		"POST /users":                a.register,
+		"POST /login":                a.login,
+		"POST /logout":               a.logout,
+		"GET /users/{id}":            a.user,
+		"PUT /users/{id}/password":   a.changePassword,
+		"GET /promotion":             a.promotion,
+		"GET /.well-known/jwks.json": a.keys,
+	} {
+		mux.HandleFunc(pattern, a.opened(operation))
 	}
+	mux.HandleFunc("GET /livez", a.live)
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /servingz", a.serving)
+	a.addDocs(mux)
 	a.handler = Linger(a.identify(a.observe(limitHead(route(mux)))))
 	return a, nil
 }
@@ -140,14 +142,33 @@ func (a *API) Open(b Backend) error {
 	return nil
 }
 
-// opened lets a request through once there is a backend, for good.
-func (a *API) opened(ctx huma.Context, next func(huma.Context)) {
-	if a.backend.Load() != nil {
-		next(ctx)
-		return
+// operation answers a request, or fails with an error that problemOf knows and
+// has written nothing.
+type operation func(w http.ResponseWriter, r *http.Request, b *Backend) error
+
+// opened serves an operation once there is a backend, and answers its errors.
+func (a *API) opened(serve operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		b := a.backend.Load()
+		if b == nil {
+			unavailable(typeUnavailable, "Not available", "The service is starting; try again.", outageRetry).write(w)
+			return
+		}
+		if err := serve(w, r, b); err != nil {
+			a.fail(r.Context(), err).write(w)
+		}
 	}
-	_, w := humago.Unwrap(ctx)
-	unavailable(typeUnavailable, "Not available", "The service is starting; try again.", outageRetry).write(w)
+}
+
+// answer sends a JSON body that no cache may keep, unless the header says
+// otherwise already.
+func answer(w http.ResponseWriter, status int, body any) {
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", noStore)
+	}
+	w.Header().Set("Content-Type", jsonMediaType)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
 }
 
 func withDefaults(c Config) Config {
@@ -178,7 +199,7 @@ func (a *API) addMetrics() error {
 }
 
 // fail turns an error into the answer, and logs it if it is ours.
-func (a *API) fail(ctx context.Context, err error) error {
+func (a *API) fail(ctx context.Context, err error) *Problem {
 	p := problemOf(err)
 	switch {
 	case p.Status == http.StatusInternalServerError:

@@ -50,8 +50,13 @@ func describe(t *testing.T, s *service) described {
 	if got.status != 200 || got.header.Get("Content-Type") != "application/json" {
 		t.Fatalf("GET /openapi.json: %d %v", got.status, got.header)
 	}
+	var document map[string]any
+	must(t, json.Unmarshal([]byte(got.body), &document))
+	inline(document)
+	inlined, err := json.Marshal(document)
+	must(t, err)
 	var d described
-	must(t, json.Unmarshal([]byte(got.body), &d))
+	must(t, json.Unmarshal(inlined, &d))
 	return d
 }
 

@@ -43,37 +43,28 @@ const (
 
 // Problem is a problem document (RFC 9457) and the headers that go with it.
 type Problem struct {
-	Type   string       `json:"type" format:"uri" doc:"Names the kind of problem; about:blank when the status says it all." example:"about:blank"`
-	Title  string       `json:"title" doc:"The kind of problem in words, the same for every occurrence."`
-	Status int          `json:"status" doc:"The HTTP status."`
-	Detail string       `json:"detail" doc:"What is wrong with this request and what is allowed, never what was sent."`
-	Errors []FieldError `json:"errors,omitempty" doc:"The members of the body that were refused."`
+	Type   string       `json:"type"` // about:blank when the status says it all
+	Title  string       `json:"title"`
+	Status int          `json:"status"`
+	Detail string       `json:"detail"` // never what was sent
+	Errors []FieldError `json:"errors,omitempty"`
 
-	Standing string `json:"standing,omitempty" enum:"none,open,full,paused,ended,disqualified" doc:"With 404 on /promotion: why there is no grant. open: log in again to take a place."`
-	Position int64  `json:"position,omitempty" minimum:"1" doc:"With 404 on /promotion, for who waits: the place in the order of first logins."`
+	Standing string `json:"standing,omitempty"` // why there is no grant
+	Position int64  `json:"position,omitempty"` // of who waits, in the order of first logins
 
 	header http.Header
 }
 
 // FieldError says what is wrong with one member of the body.
 type FieldError struct {
-	Field   string `json:"field" doc:"The member's name, or body for the body as a whole." example:"username"`
-	Message string `json:"message" doc:"What is wrong and what is allowed."`
+	Field   string `json:"field"` // or body, for the body as a whole
+	Message string `json:"message"`
 }
 
-// Error returns the detail: it makes a Problem an error that huma can answer with.
+// Error returns the detail: an operation can fail with a Problem.
 func (p *Problem) Error() string { return p.Detail }
 
-// GetStatus implements huma.StatusError.
-func (p *Problem) GetStatus() int { return p.Status }
-
-// GetHeaders implements huma.HeadersError.
-func (p *Problem) GetHeaders() http.Header { return p.header }
-
-// ContentType implements huma.ContentTypeFilter.
-func (p *Problem) ContentType(string) string { return problemMediaType }
-
-// write answers with p outside of huma.
+// write answers with p.
 func (p *Problem) write(w http.ResponseWriter) {
 	for name, values := range p.header {
 		w.Header()[name] = values

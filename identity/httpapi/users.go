@@ -1,16 +1,14 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/token"
 )
 
 // noStore keeps answers about a person out of every cache (RFC 9111 section
@@ -20,85 +18,31 @@ const noStore = "no-store"
 // registration is the body of POST /users. The lengths here only bound what is
 // looked at: up to four code points may compose to one, and the account
 // package counts composed ones.
-type registration struct {
-	Username string `json:"username" minLength:"1" maxLength:"256" doc:"3 to 64 letters, digits and punctuation, no spaces" example:"alice"`
-	Password string `json:"password" minLength:"1" maxLength:"512" format:"password" doc:"8 to 128 characters, spaces included" example:"correct horse battery staple"`
+var registration = body{
+	{"username", 256, "3 to 64 letters, digits and punctuation, no spaces"},
+	{"password", 512, "8 to 128 characters, spaces included"},
 }
 
-type registerInput struct {
-	Body registration
-}
-
+// userBody is a user as their own client sees them.
 type userBody struct {
-	Username string `json:"username" doc:"As typed at registration." example:"alice"`
-	ID       string `json:"id" doc:"Opaque, never changes and is never given to anybody else." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
+	Username string `json:"username"`
+	ID       string `json:"id"`
 }
 
-type registerOutput struct {
-	Location     string `header:"Location" doc:"The path of the new user."`
-	CacheControl string `header:"Cache-Control" doc:"no-store"`
-	ContentType  string `header:"Content-Type" hidden:"true"`
-	Body         userBody
-}
-
-type userInput struct {
-	ID          string `path:"id" doc:"The user's id, as POST /users returned it, or me: the token's own user." example:"4VHUZ2TTRRNHZZWQCMWOKUQBCD"`
-	IfNoneMatch string `header:"If-None-Match" doc:"ETags of the content that is there already."`
-
-	tags []string // every line of If-None-Match; huma reads the first
-}
-
-// Resolve implements huma.Resolver.
-func (in *userInput) Resolve(ctx huma.Context) []error {
-	ctx.EachHeader(func(name, value string) {
-		if name == "If-None-Match" {
-			in.tags = append(in.tags, value)
-		}
-	})
-	return nil
-}
-
-type userOutput struct {
-	Status       int
-	ETag         string `header:"ETag" doc:"Names this content (RFC 9110 section 8.8.3)."`
-	CacheControl string `header:"Cache-Control" doc:"private, no-cache"`
-	Vary         string `header:"Vary" doc:"Authorization"`
-	ContentType  string `header:"Content-Type" hidden:"true"`
-	Body         userBody
-}
-
-func (a *API) addUsers() {
-	huma.Register(a.huma, huma.Operation{
-		OperationID: "register", Method: http.MethodPost, Path: "/users",
-		Summary:     "Create an account",
-		Description: "Every person has one account. Names that differ in case or width alone are one name.",
-		Tags:        []string{"accounts"}, DefaultStatus: http.StatusCreated,
-		Responses:        a.answers(bodyStatuses, http.StatusConflict, http.StatusServiceUnavailable),
-		SkipValidateBody: true, MaxBodyBytes: MaxBody + 1, BodyReadTimeout: -1,
-		Middlewares: huma.Middlewares{a.opened, a.admitBody},
-	}, a.register)
-	huma.Register(a.huma, huma.Operation{
-		OperationID: "user", Method: http.MethodGet, Path: "/users/{id}",
-		Summary: "Read your own account",
-		Description: "The id is the one that POST /users returned, or me: the user whose token it is. " +
-			"The id of anybody else is answered like one that does not exist.",
-		Tags: []string{"accounts"}, Security: bearerSecurity,
-		Responses:   a.userAnswers(),
-		Middlewares: huma.Middlewares{a.opened, a.authenticate},
-	}, a.user)
-}
-
-func (a *API) register(ctx context.Context, in *registerInput) (*registerOutput, error) {
-	u, err := a.backend.Load().Accounts.Register(ctx, account.Registration{
-		Username: in.Body.Username, Password: in.Body.Password, IP: clientAddress(ctx),
+func (a *API) register(w http.ResponseWriter, r *http.Request, b *Backend) error {
+	in, err := registration.read(r)
+	if err != nil {
+		return err
+	}
+	u, err := b.Accounts.Register(r.Context(), account.Registration{
+		Username: in["username"], Password: in["password"], IP: clientAddress(r.Context()),
 	})
 	if err != nil {
-		return nil, a.fail(ctx, err)
+		return err
 	}
-	return &registerOutput{
-		Location:     "/users/" + url.PathEscape(u.ID),
-		CacheControl: noStore, ContentType: jsonMediaType, Body: userBody{Username: u.Username, ID: u.ID},
-	}, nil
+	w.Header().Set("Location", "/users/"+url.PathEscape(u.ID))
+	answer(w, http.StatusCreated, userBody{Username: u.Username, ID: u.ID})
+	return nil
 }
 
 // ownCaching lets the user's own client keep the account and use it after
@@ -107,23 +51,29 @@ const ownCaching = "private, no-cache"
 
 // user decides by the token alone whose account may be read, before any look
 // into the store: neither answer nor time tells whether another id exists.
-func (a *API) user(ctx context.Context, in *userInput) (*userOutput, error) {
-	id, err := ownID(ctx, in.ID)
+func (a *API) user(w http.ResponseWriter, r *http.Request, b *Backend) error {
+	claims, err := b.authenticate(r)
 	if err != nil {
-		return nil, a.fail(ctx, err)
+		return err
 	}
-	u, err := a.backend.Load().Accounts.User(ctx, id)
+	id, err := ownID(r, claims)
 	if err != nil {
-		return nil, a.fail(ctx, err)
+		return err
 	}
-	out := &userOutput{
-		Status: http.StatusOK, ETag: entityTag(u), CacheControl: ownCaching, Vary: "Authorization",
-		ContentType: jsonMediaType, Body: userBody{Username: u.Username, ID: u.ID},
+	u, err := b.Accounts.User(r.Context(), id)
+	if err != nil {
+		return err
 	}
-	if matches(in.tags, out.ETag) {
-		out.Status, out.ContentType = http.StatusNotModified, ""
+	tag := entityTag(u)
+	w.Header().Set("ETag", tag)
+	w.Header().Set("Cache-Control", ownCaching)
+	w.Header().Set("Vary", "Authorization")
+	if matches(r.Header.Values("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
 	}
-	return out, nil
+	answer(w, http.StatusOK, userBody{Username: u.Username, ID: u.ID})
+	return nil
 }
 
 // me stands in a path for the id of the token's own user. No id is this short.
@@ -131,24 +81,11 @@ const me = "me"
 
 // ownID is the id of the user that a path names, who must be the token's own:
 // account.ErrNotFound otherwise.
-func ownID(ctx context.Context, named string) (string, error) {
-	own := caller(ctx).Subject
-	if named != me && named != own {
+func ownID(r *http.Request, c token.Claims) (string, error) {
+	if named := r.PathValue("id"); named != me && named != c.Subject {
 		return "", account.ErrNotFound
 	}
-	return own, nil
-}
-
-func (a *API) userAnswers() map[string]*huma.Response {
-	responses := a.answers(tokenStatuses, http.StatusNotFound, http.StatusServiceUnavailable)
-	text := &huma.Schema{Type: "string"}
-	responses["304"] = &huma.Response{
-		Description: "What If-None-Match names is still right",
-		Headers: map[string]*huma.Param{
-			"ETag": {Schema: text}, "Cache-Control": {Schema: text}, "Vary": {Schema: text},
-		},
-	}
-	return responses
+	return c.Subject, nil
 }
 
 // entityTag changes with whatever the answer shows of a user.
