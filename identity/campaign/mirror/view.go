@@ -42,8 +42,7 @@ type ViewConfig struct {
 	// still report that a user holds no grant. It should be longer than an election
 	// of the database. 0: 15 s.
 	Fresh time.Duration
-	// Now must return times that differences can be computed from, with a monotonic
-	// clock as time.Now has. nil: time.Now.
+	// Now must have a monotonic clock reading, as time.Now does. nil: time.Now.
 	Now func() time.Time
 }
 
