@@ -43,7 +43,7 @@ func (t *Tail) Run(ctx context.Context) error {
 		Block: func() time.Duration { return tailLook },
 		Lost: func(ctx context.Context, err error) {
 			t.cfg.View.Lost()
-			t.cfg.Log.WarnContext(ctx, "the campaign's log cannot be followed: known grants are kept", "err", err)
+			t.cfg.Log.WarnContext(ctx, "the campaign's log is not followed: known grants are kept", "err", err)
 		},
 		Regained: func(ctx context.Context) {
 			t.cfg.Log.InfoContext(ctx, "the campaign's log is followed again")
