@@ -1,6 +1,5 @@
-// Command earlybird is the command line for those who run Earlybird: it starts
-// and watches campaigns, prepares Kong's configuration, and finds out what is
-// wrong.
+// Command earlybird is the operators' command line: it starts and watches
+// campaigns, prepares Kong's configuration, and diagnoses faults.
 package main
 
 import (

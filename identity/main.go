@@ -1,6 +1,5 @@
-// Command earlybird-identity is the identity service: it keeps the accounts,
-// checks passwords, issues the access tokens, and tells users of their
-// promotion.
+// Command earlybird-identity is the identity service: it keeps accounts,
+// checks passwords, issues access tokens, and places users in the promotion.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // Package kong carries Earlybird's declarative configuration for Kong, writes
-// the addresses of an installation into it ([Render]), and checks of such a file
-// what Earlybird knows better than Kong ([Validate]).
+// the addresses of an installation into it ([Render]), and checks what
+// Kong cannot know about such a file ([Validate]).
 package kong
 
 import (

@@ -1,6 +1,6 @@
-// Package command is the earlybird command line: what can be typed, what it
-// does, and how it ends. It exits with 0 when the work is done, 1 when it
-// failed, 2 when what was typed makes no sense and 130 when it was interrupted.
+// Package command is the earlybird command line: its commands, flags and exit
+// statuses. The status is 0 when the command succeeded, 1 when it failed, 2 for a
+// usage error and 130 when it was interrupted.
 package command
 
 import (

@@ -1,5 +1,5 @@
-// Package doctor looks whether the parts of an installation can be reached and
-// answer as they should, and says what to do where they do not.
+// Package doctor checks that the parts of an installation can be reached and work,
+// and says what to do about each fault.
 package doctor
 
 import (

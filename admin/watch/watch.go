@@ -1,5 +1,5 @@
-// Package watch shows how a campaign goes, live: a picture that is drawn again
-// on a terminal, one line per change elsewhere.
+// Package watch shows the progress of a campaign: a display that is redrawn on a
+// terminal, and one line for each change elsewhere.
 package watch
 
 import (

@@ -1,3 +1,3 @@
 // Package browser tests the page /docs in headless Chromium. It is a module of
-// its own, so that what drives the browser never enters the product.
+// its own, so that the browser driver is never a dependency of the product.
 package browser

@@ -1,5 +1,5 @@
 // Package e2e is the black-box journey: it creates accounts, logs in and reads
-// the promotion through a gateway, knowing nothing of what is behind it.
+// the promotion through a gateway, with no knowledge of what is behind it.
 //
 // Without settings it builds the programs and starts a local stack of its own
 // on free ports. With GATEWAY_URL it runs against that gateway, a real Kong

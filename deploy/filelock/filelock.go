@@ -1,5 +1,5 @@
-// Package filelock keeps two processes apart by a lock on a file, which the
-// operating system releases when its holder ends, however it ends.
+// Package filelock is a mutual exclusion of processes by a lock on a file. The
+// operating system releases the lock when its holder ends, even by kill -9.
 package filelock
 
 import (

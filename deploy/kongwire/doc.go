@@ -8,8 +8,8 @@
 //	result, err := plugin.Handle(ctx, kongwire.Event{PluginID: id, Sequence: 1, Config: config, Phase: "access", PDK: pdk})
 //
 // It does what Kong 3.9 does in kong/runloop/plugin_servers: length and body of
-// a frame are written separately, connections are pooled, an instance is
-// started with the first event of a configuration and closed when the next
-// configuration has taken its place, kong.response.exit is never answered, and
-// an event whose connection was closed is run again with a new instance.
+// a frame are written separately, connections are pooled, an instance is started
+// with the first event of a configuration and closed after the next configuration
+// has replaced it, kong.response.exit is never answered, and an event whose
+// connection was closed is run again with a new instance.
 package kongwire

@@ -1,7 +1,7 @@
 // Package testserver gives tests the real servers they need: a MongoDB (the
 // embedded one of deploy/local, or one that EARLYBIRD_TEST_MONGO_URL names)
-// and a real redis-server. A test skips when its server cannot be had, and
-// fails instead when EARLYBIRD_REQUIRE_REAL=1.
+// and a real redis-server. A test skips when its server is not available,
+// or fails if EARLYBIRD_REQUIRE_REAL=1.
 package testserver
 
 import (

@@ -1,8 +1,8 @@
-// Package account is the domain of people and their one account: who may be
-// called what, who may log in, and what is remembered of an attempt.
+// Package account is the domain of user accounts: which usernames are valid, who
+// may log in, and what the audit records of each attempt.
 //
-// It knows no database and no HTTP: stores implement [Store] and pass
-// account/storetest, package httpapi maps its errors to answers.
+// It depends on no database and not on HTTP: stores implement [Store] and pass
+// account/storetest, and package httpapi maps its errors to responses.
 package account
 
 import (

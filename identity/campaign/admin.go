@@ -11,8 +11,8 @@ import (
 	"github.com/earlybird/earlybird/identity/outage"
 )
 
-// settle is how long a command waits after its entry, before it returns: by then
-// no replica says anything that the entry forbids.
+// settle is how long a command waits after its entry before it returns. By then no
+// replica gives an answer that the entry rules out.
 const settle = 500 * time.Millisecond
 
 // commitFor is how long a command tries to append its entry.
@@ -22,18 +22,18 @@ const commitFor = 10 * time.Second
 type AdminConfig struct {
 	Store  Store
 	Mirror Mirror
-	By     string           // who decides, as the entries say
+	By     string           // who decides; recorded in the entries
 	Now    func() time.Time // nil: time.Now
 }
 
-// Admin appends what operators decide. A command reads the log, shows it, asks,
-// and commits: somebody else's decision in between is a *ConflictError. It is
-// for one command at a time.
+// Admin appends operators' decisions. A command reads the log, shows it, asks for
+// confirmation, and commits; if another decision came in between, it fails with a
+// *ConflictError. An Admin serves one command at a time.
 type Admin struct {
 	cfg    AdminConfig
-	name   string // for the turn
+	name   string // in the mirror, for the turn
 	reader *reader
-	shown  map[int64]int64 // by campaign: the last entry that is no arrival, as shown
+	shown  map[int64]int64 // by campaign: the last decision that was shown
 }
 
 // NewAdmin returns an Admin.
@@ -44,8 +44,7 @@ func NewAdmin(cfg AdminConfig) *Admin {
 	return &Admin{cfg: cfg, name: crand.Text()}
 }
 
-// ConflictError reports that somebody else decided something after the log was
-// shown.
+// ConflictError reports that another decision was made after the log was shown.
 type ConflictError struct{ Entry Entry }
 
 func (e *ConflictError) Error() string {
@@ -57,12 +56,12 @@ func (e *ConflictError) Error() string {
 		e.Entry.By, e.Entry.Kind, e.Entry.Campaign, e.Entry.At.Format(time.RFC3339))
 }
 
-// UncertainError reports that it is not known whether the entry was appended:
-// the database did not answer in time.
+// UncertainError reports that the entry may or may not have been appended: the
+// database did not answer in time.
 type UncertainError struct{ Err error }
 
 func (e *UncertainError) Error() string {
-	return fmt.Sprintf("mongodb did not say whether it was done; look with `earlybird campaign status` before you try again: %v", e.Err)
+	return fmt.Sprintf("mongodb did not confirm the change; check with `earlybird campaign status` before you try again: %v", e.Err)
 }
 
 func (e *UncertainError) Unwrap() error { return e.Err }
@@ -71,7 +70,7 @@ func (e *UncertainError) Unwrap() error { return e.Err }
 type BehindError struct{ Reason string }
 
 func (e *BehindError) Error() string {
-	return e.Reason + ": nothing may be appended before `earlybird campaign restore`"
+	return e.Reason + ": run `earlybird campaign restore` first"
 }
 
 // ForeignError reports a mirror that belongs to another database.
@@ -81,8 +80,8 @@ func (e *ForeignError) Error() string {
 	return fmt.Sprintf("redis belongs to another database, origin %s: check the URLs, or see `earlybird redis adopt`", e.Origin)
 }
 
-// Read reads the log, for a command to show. On a *DamageError it returns the
-// log before the damaged entry as well.
+// Read reads the log, for a command to show. With a *DamageError it also returns
+// the log up to the damaged entry.
 func (a *Admin) Read(ctx context.Context) (*Log, error) {
 	reader, err := load(ctx, a.cfg.Store)
 	if reader == nil {
@@ -95,8 +94,8 @@ func (a *Admin) Read(ctx context.Context) (*Log, error) {
 	return reader.log, err
 }
 
-// ReadOn reads what was appended since Read, which it calls first, and again
-// when the database no longer has what was read.
+// ReadOn reads the entries appended since the last call. It calls Read the first
+// time, and again when the database no longer has the entries read before.
 func (a *Admin) ReadOn(ctx context.Context) (*Log, error) {
 	if a.reader == nil {
 		return a.Read(ctx)
@@ -128,20 +127,20 @@ func (a *Admin) Campaign(ctx context.Context, number int64) (*Fold, error) {
 	return f, nil
 }
 
-// Change makes the next entry of a log, or refuses with ErrRefused,
+// Change builds the next entry of a campaign's log, or fails with ErrRefused,
 // ErrNoCampaign or an *InvalidError. at is the database's time.
 type Change func(l *Log, at time.Time) (*Fold, Entry, error)
 
-// Committed is what a command has done.
+// Committed is the result of a Commit.
 type Committed struct {
 	Entry Entry
-	// Mirror is why the edges do not know of it yet; nil: they do. Redis is filled
-	// by the identity service as soon as it answers.
+	// Mirror is why the edges do not have the entry yet; nil: they do. The identity
+	// service fills Redis as soon as Redis answers.
 	Mirror error
 }
 
-// Try reports whether the change would be refused now, by the log that Read
-// returned.
+// Try returns the error with which the change would be refused now, according to
+// the log that Read returned.
 func (a *Admin) Try(change Change) error {
 	_, _, err := a.draft(change, a.cfg.Now())
 	return err
@@ -159,9 +158,9 @@ func (a *Admin) draft(change Change, at time.Time) (*Fold, Entry, error) {
 	return f, e, nil
 }
 
-// Commit appends the change, provided that nobody else has decided anything
-// since Read. It returns half a second after its entry was acknowledged. It
-// fails with what the change refuses with, or with a *ConflictError, a
+// Commit appends the change, provided that no other decision was made since Read.
+// It returns half a second after its entry was acknowledged. It fails with the
+// error of the change, or with a *ConflictError, a
 // *BehindError, a *ForeignError, a *DamageError, an *UncertainError, or an
 // *outage.Error when nothing was appended.
 func (a *Admin) Commit(ctx context.Context, change Change) (Committed, error) {
@@ -173,7 +172,7 @@ func (a *Admin) Commit(ctx context.Context, change Change) (Committed, error) {
 	}
 	acknowledged := a.cfg.Now()
 	a.shown[e.Campaign] = e.Seq
-	if opens, due := a.reader.log.due(e.At); due { // it starts at once: no need to wait for a replica to see it
+	if opens, due := a.reader.log.due(e.At); due { // it starts at once: do not wait for a replica to notice
 		if err := a.appendDue(bounded, opens); err == nil {
 			a.shown[e.Campaign] = opens.Seq
 		}
@@ -187,10 +186,10 @@ func (a *Admin) commit(ctx context.Context, change Change) (Entry, error) {
 	if err := a.compare(ctx); err != nil {
 		return Entry{}, err
 	}
-	id := crand.Text() // the same for every try: of several that land late, one finds its place
+	id := crand.Text() // the same for every attempt, so that one that lands late is found
 	sent := false
 	for {
-		_ = a.cfg.Mirror.Seize(ctx, a.name) // a hint: without it replicas may be faster a few times
+		_ = a.cfg.Mirror.Seize(ctx, a.name) // a hint: without it replicas may win a few times
 		if err := a.reader.readOn(ctx); err != nil {
 			return Entry{}, uncertain(sent, err)
 		}
@@ -204,7 +203,7 @@ func (a *Admin) commit(ctx context.Context, change Change) (Entry, error) {
 		if err != nil {
 			return Entry{}, uncertain(sent, err)
 		}
-		if e, due := a.reader.log.due(at); due { // the clock comes first
+		if e, due := a.reader.log.due(at); due { // what is due by the clock comes first
 			if err := a.appendDue(ctx, e); err != nil {
 				return Entry{}, uncertain(sent, err)
 			}
@@ -225,7 +224,8 @@ func (a *Admin) commit(ctx context.Context, change Change) (Entry, error) {
 	}
 }
 
-// appendDue appends what the clock demands. That somebody else did is as good.
+// appendDue appends an entry that is due by the clock. It succeeds too when a
+// replica was faster.
 func (a *Admin) appendDue(ctx context.Context, e Entry) error {
 	e = a.reader.log.fold(e.Campaign).finish(e)
 	if err := a.cfg.Store.Append(ctx, e); err != nil && !isTaken(err) {
@@ -242,8 +242,8 @@ func uncertain(sent bool, err error) error {
 	return err
 }
 
-// compare refuses while the database lacks what the mirror has, and when the
-// mirror is another database's. Without Redis there is nothing to compare.
+// compare fails while the database lacks entries that the mirror has, and when the
+// mirror belongs to another database. Without Redis there is nothing to compare.
 func (a *Admin) compare(ctx context.Context) error {
 	state, mirrorErr := a.cfg.Mirror.State(ctx)
 	if err := a.reader.readOn(ctx); err != nil {
@@ -287,7 +287,7 @@ func (a *Admin) overtaken() (Entry, bool) {
 	return Entry{}, false
 }
 
-// fill brings the mirror forward to the log.
+// fill brings the mirror up to date with the log.
 func (a *Admin) fill(ctx context.Context) error {
 	state, err := fillMirror(func(b Batch) (MirrorState, error) { return a.cfg.Mirror.Apply(ctx, b) }, func(from int64) (Batch, bool) {
 		b := a.reader.log.batch(from)
@@ -300,7 +300,7 @@ func (a *Admin) fill(ctx context.Context) error {
 	return err
 }
 
-// latest is the campaign that commands are about: the last that was started.
+// current is the campaign that commands act on: the last one that was started.
 func (l *Log) current() (*Fold, error) {
 	if l.latest == nil {
 		return nil, ErrNoCampaign
@@ -308,7 +308,7 @@ func (l *Log) current() (*Fold, error) {
 	return l.latest, nil
 }
 
-// Start begins a campaign. A start that is zero or past is now.
+// Start begins a campaign. A start time that is zero or in the past means now.
 func Start(s Settings) Change {
 	return func(l *Log, at time.Time) (*Fold, Entry, error) {
 		number, ok := l.following()
@@ -330,7 +330,7 @@ func Start(s Settings) Change {
 	}
 }
 
-// inMilliseconds is the time as entries have it.
+// inMilliseconds is the time with the precision of entries, in UTC.
 func inMilliseconds(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -338,10 +338,10 @@ func inMilliseconds(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
-// Pause has logins not count until Resume.
+// Pause stops logins from counting until Resume.
 func Pause() Change { return decide(KindPause) }
 
-// Resume has logins count again.
+// Resume makes logins count again.
 func Resume() Change { return decide(KindResume) }
 
 // End ends the campaign for good, or cancels one that has not opened.
@@ -357,8 +357,8 @@ func decide(kind Kind) Change {
 	}
 }
 
-// Revise changes the settings. Slots can only grow; who was turned away is
-// granted at once, in their order.
+// Revise changes the settings. Slots can only grow; users on the waiting list get
+// the new ones at once, in order.
 func Revise(revise func(*Settings)) Change {
 	return func(l *Log, at time.Time) (*Fold, Entry, error) {
 		f, err := l.current()
@@ -380,8 +380,8 @@ func Revise(revise func(*Settings)) Change {
 	}
 }
 
-// Void has a user's place in the campaign in force no longer count. The grant
-// passes on to the next in line.
+// Void stops a user's place in the campaign in force from counting. The grant
+// passes to the next user in line.
 func Void(user string) Change {
 	return func(l *Log, at time.Time) (*Fold, Entry, error) {
 		f := l.inForce
@@ -394,8 +394,8 @@ func Void(user string) Change {
 	}
 }
 
-// Reinstate has a voided place count again. If the grant has passed on, the
-// entry adds a slot: nobody loses what they were told.
+// Reinstate makes a voided place count again. If the grant has passed to another
+// user, the entry adds a slot, so that no user loses a grant.
 func Reinstate(user string) Change {
 	return func(l *Log, at time.Time) (*Fold, Entry, error) {
 		f := l.inForce
@@ -413,8 +413,8 @@ func Reinstate(user string) Change {
 	}
 }
 
-// passedOn reports whether a reinstatement without another slot would take the
-// grant from somebody who has it.
+// passedOn reports whether a reinstatement without an added slot would take the
+// grant from another user.
 func (f *Fold) passedOn(e Entry) bool {
 	for p := f.limitAfter(e) + 1; p <= min(f.limit, f.Last()); p++ {
 		if !f.Voided(p) {
@@ -424,5 +424,5 @@ func (f *Fold) passedOn(e Entry) bool {
 	return false
 }
 
-// lastDecision is the last entry that is no arrival.
+// lastDecision is the last entry that is not an arrival.
 func (f *Fold) lastDecision() Entry { return f.others[len(f.others)-1] }

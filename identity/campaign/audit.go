@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Login is a successful login, as the login audit has it.
+// Login is a successful login from the login audit.
 type Login struct {
 	UserID string
 	At     time.Time // by the clock of the process that answered
 }
 
-// FindingKind is what a Finding is about.
+// FindingKind is the subject of a Finding.
 type FindingKind string
 
 // The kinds of findings.
 const (
-	FindingDamage  FindingKind = "damage"  // an entry of the log cannot follow the ones before it
-	FindingLost    FindingKind = "lost"    // the mirror has what the log lacks
-	FindingDiffers FindingKind = "differs" // log and mirror say different things of the same place
-	FindingMirror  FindingKind = "mirror"  // the mirror is not complete; it is filled by a running replica
+	FindingDamage  FindingKind = "damage"  // an entry of the log cannot follow the previous ones
+	FindingLost    FindingKind = "lost"    // the mirror has entries that the log lacks
+	FindingDiffers FindingKind = "differs" // log and mirror differ at the same place
+	FindingMirror  FindingKind = "mirror"  // the mirror is incomplete; a running replica fills it
 	FindingNoLogin FindingKind = "no login"
 	FindingNoPlace FindingKind = "no place"
 )
@@ -29,33 +29,33 @@ const (
 // Finding is one difference that an audit found.
 type Finding struct {
 	Kind   FindingKind
-	UserID string // empty when it is about no one user
+	UserID string // empty: the finding is not about one user
 	Detail string
-	// Breaks says that a promise is broken. Other findings can have an innocent
-	// reason, which Detail names.
+	// Breaks: the finding proves a broken promise. Any other may have a harmless
+	// cause, which Detail names.
 	Breaks bool
 }
 
-// Copy is what an audit compares with a log: the mirror, as it was read before
-// the log.
+// Copy is the mirror as an audit compares it with the log. It was read before the
+// log, Places excepted.
 type Copy struct {
 	MirrorState
 	Settings Settings
 	Limit    int64
 	Stream   []Entry           // of this campaign, in order
-	Places   map[string]CopyOf // by user id, of every user whom the log has; read after the log
-	Changed  bool              // something was decided while Places were read
+	Places   map[string]CopyOf // by user id, of every user in the log; read after the log
+	Changed  bool              // a decision was made while Places were read
 }
 
-// CopyOf is what the mirror says of one user.
+// CopyOf is one user in the mirror.
 type CopyOf struct {
 	Position int64 // 0: none
 	Voided   bool
 }
 
-// CompareMirror names every difference between the log of the campaign in force
-// and the mirror. A mirror that is behind is a prefix of the log and differs in
-// nothing.
+// CompareMirror returns every difference between the log of the campaign in force
+// and the mirror. Being behind is no difference, since the mirror is then a prefix
+// of the log.
 func (f *Fold) CompareMirror(c Copy) []Finding {
 	var found []Finding
 	find := func(kind FindingKind, user string, breaks bool, format string, args ...any) {
@@ -87,17 +87,17 @@ func (f *Fold) CompareMirror(c Copy) []Finding {
 		}
 		return found
 	case c.Epoch < f.epoch:
-		find(FindingMirror, "", false, "redis is of before a loss was accepted, at %s", c.Place)
+		find(FindingMirror, "", false, "redis is at %s, before a loss was accepted", c.Place)
 		return found
 	case c.Hash != f.hashAt(c.Seq):
 		find(FindingDiffers, "", true, "redis and mongodb have different entries at %s", c.Place)
 	case !c.Intact:
-		find(FindingMirror, "", false, "a part of what redis holds is missing; a running identity service fills it anew")
+		find(FindingMirror, "", false, "redis has lost a part of its copy; a running identity service fills it again")
 	case c.Seq < f.seq():
 		find(FindingMirror, "", false, "redis lacks the last %d entries; a running identity service fills it", f.seq()-c.Seq)
 	}
 	if c.Seq == f.seq() && (c.Settings.Discount != f.settings.Discount || c.Limit != f.limit) {
-		find(FindingDiffers, "", true, "redis says %d %% up to position %d, the log %d %% up to %d", c.Settings.Discount, c.Limit, f.settings.Discount, f.limit)
+		find(FindingDiffers, "", true, "redis has %d %% up to position %d, the log %d %% up to %d", c.Settings.Discount, c.Limit, f.settings.Discount, f.limit)
 	}
 	for i, user := range f.users {
 		position := int64(i) + 1
@@ -108,16 +108,17 @@ func (f *Fold) CompareMirror(c Copy) []Finding {
 		case has.Position == 0 && position <= c.Last && c.Intact:
 			find(FindingDiffers, user, true, "has position %d in the log and none in redis", position)
 		case has.Position != 0 && has.Voided != f.Voided(position) && c.Seq == f.seq() && !c.Changed:
-			find(FindingDiffers, user, true, "is disqualified in one of redis and the log alone")
+			find(FindingDiffers, user, true, "is disqualified in redis or in the log, and not in both")
 		}
 	}
 	return found
 }
 
-// window is a time in which logins took places.
+// window is a period in which logins took places.
 type window struct{ from, until time.Time }
 
-// windows are the times in which the campaign was open and had room, up to now.
+// windows returns the periods, up to now, in which the campaign was open and had
+// places left.
 func (f *Fold) windows(now time.Time) []window {
 	var all []window
 	var opened time.Time
@@ -141,8 +142,8 @@ func (f *Fold) windows(now time.Time) []window {
 	return all
 }
 
-// Span is the time in which logins may have taken places, clocks allowed for:
-// what of the login audit an audit needs.
+// Span is the period in which logins may have taken places, widened by MaxSkew. It
+// is the part of the login audit that CompareLogins needs.
 func (f *Fold) Span(now time.Time) (from, until time.Time) {
 	all := f.windows(now)
 	if len(all) == 0 {
@@ -151,10 +152,10 @@ func (f *Fold) Span(now time.Time) (from, until time.Time) {
 	return all[0].from.Add(-MaxSkew), all[len(all)-1].until.Add(MaxSkew)
 }
 
-// CompareLogins compares the login audit of Span with who holds a place. None
-// of its findings proves a broken promise: an attempt that could not be recorded
-// does not fail a login, and a login that was answered with "retry" need not
-// count. Logins at whose time the clocks leave a doubt are left out.
+// CompareLogins compares the login audit within Span with the users who hold
+// places. None of its findings proves a broken promise: a login succeeds even if
+// it could not be recorded, and a login that was answered with "retry" need not
+// count. Logins within MaxSkew of either end of a window are ignored.
 func (f *Fold) CompareLogins(logins iter.Seq2[Login, error], now time.Time) ([]Finding, error) {
 	all := f.windows(now)
 	inside := func(at time.Time) bool {
@@ -182,7 +183,7 @@ func (f *Fold) CompareLogins(logins iter.Seq2[Login, error], now time.Time) ([]F
 		placed := f.arrivalOf(int64(i) + 1).at
 		if at, known := first[user]; !known || at.After(placed.Add(MaxSkew)) {
 			found = append(found, Finding{Kind: FindingNoLogin, UserID: user, Detail: fmt.Sprintf(
-				"took position %d at %s, and no login before that is recorded; a record can be missing when mongodb did not take it or it has expired",
+				"took position %d at %s, and no login before that is recorded; a record is missing if mongodb did not accept it or if it has expired",
 				i+1, placed.Format(time.RFC3339))})
 		}
 	}

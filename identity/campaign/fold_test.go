@@ -152,7 +152,7 @@ func TestFollows(t *testing.T) {
 		spoil  func(f *Fold, e *Entry)
 		reason string
 	}{
-		{"a gap", func(_ *Fold, e *Entry) { e.Seq++ }, "not the next"},
+		{"a gap", func(_ *Fold, e *Entry) { e.Seq++ }, "does not follow 1:"},
 		{"another hash", func(_ *Fold, e *Entry) { e.Hash[0]++ }, "hash does not follow"},
 		{"another user", func(_ *Fold, e *Entry) { e.Users = []string{"x"} }, "hash does not follow"},
 		{"an unknown kind", func(f *Fold, e *Entry) { e.Kind = "future"; *e = f.finish(*e) }, "newer version"},
@@ -161,7 +161,7 @@ func TestFollows(t *testing.T) {
 		{"a second place", func(f *Fold, e *Entry) { e.Users = []string{"u1"}; *e = f.finish(*e) }, "second place"},
 		{"a user twice", func(f *Fold, e *Entry) { e.Users = []string{"x", "x"}; *e = f.finish(*e) }, "second place"},
 		{"a position left out", func(f *Fold, e *Entry) { e.First++; *e = f.finish(*e) }, "positions begin"},
-		{"more than there is room for", func(f *Fold, e *Entry) { e.Users = []string{"a", "b", "c", "d"}; *e = f.finish(*e) }, "do not fit"},
+		{"more than there is room for", func(f *Fold, e *Entry) { e.Users = []string{"a", "b", "c", "d"}; *e = f.finish(*e) }, "more than there are places for"},
 		{"another limit", func(f *Fold, e *Entry) { e.Kind, e.Limit = KindPause, 99; e.seal(f.Hash()) }, "should be 2"},
 		{"fewer slots", func(f *Fold, e *Entry) {
 			s := f.settings

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Placement is what a login is told of the promotion by the identity service.
-// With StatusPending the user holds a place, and Place says from where on the
-// mirror tells which.
+// Placement is the identity service's answer to a login about the promotion.
+// With StatusPending the user holds a place: a mirror that has reached Place
+// shows which.
 type Placement struct {
 	Status Status
 	Place  Place
@@ -16,10 +16,10 @@ type Placement struct {
 
 var retry = Placement{Status: StatusRetry}
 
-// Place gives the user the next place in the campaign in force, if that is open
-// and the user has none. It takes two seconds at most and never fails: a
-// placement that could not be decided is StatusRetry, and the login may count
-// or not.
+// Place gives the user the next place in the campaign in force, if the campaign
+// is open and the user has no place yet. It takes two seconds at most and never
+// fails: if it cannot decide, it returns StatusRetry, and the login may or may not
+// have counted.
 func (r *Replica) Place(ctx context.Context, user string) Placement {
 	began := r.cfg.Now()
 	bounded, cancel := context.WithTimeout(ctx, placeTimeout)
@@ -89,9 +89,9 @@ func (r *Replica) probe() bool {
 	return true
 }
 
-// decide says what the user would be told by the log as it is known now;
-// whether an append would have to come first; and whether the log must be read
-// to its end before that may be said. It is called with mu held.
+// decide returns the user's placement according to the log as it is known now;
+// whether an append must come first; and whether the log must be read to its end
+// before the placement may be returned. mu must be held.
 func (r *Replica) decide(user string) (p Placement, appends, stale bool) {
 	r.reader.mu.RLock()
 	defer r.reader.mu.RUnlock()
@@ -120,8 +120,8 @@ func (r *Replica) decide(user string) (p Placement, appends, stale bool) {
 	return Placement{}, true, false
 }
 
-// await waits until there is something new to decide by. When the time is up it
-// leaves the queue; an insert that is under way may still place the user.
+// await waits until the login can be decided again. At its deadline the login
+// leaves the queue; an insert in progress may still place the user.
 func (r *Replica) await(ctx context.Context, w *waiter) bool {
 	select {
 	case <-w.done:
@@ -134,7 +134,7 @@ func (r *Replica) await(ctx context.Context, w *waiter) bool {
 	return false
 }
 
-// runAppender appends while somebody waits for it.
+// runAppender appends entries while there is anything to append.
 func (r *Replica) runAppender(ctx context.Context) {
 	for {
 		select {
@@ -148,8 +148,8 @@ func (r *Replica) runAppender(ctx context.Context) {
 	}
 }
 
-// wanted reports whether there is anything to append. Who waits in vain is
-// answered.
+// wanted reports whether there is anything to append. If nothing can be appended
+// now, it releases the waiting logins.
 func (r *Replica) wanted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,8 +160,8 @@ func (r *Replica) wanted() bool {
 	return r.clockDemands() || len(r.queue) > 0
 }
 
-// append makes one append: the entry that the clock demands, or the arrivals of
-// those who wait.
+// append appends one entry: the one that is due by the clock, or the arrivals of
+// the waiting logins.
 func (r *Replica) append(ctx context.Context) {
 	turn := r.takeTurn(ctx)
 	e, ok := r.draft(ctx)
@@ -181,8 +181,9 @@ func (r *Replica) append(ctx context.Context) {
 	r.fill(ctx, batchesAfterAppend, r.name) // those who wait next do not wait for a mirror that is filled anew
 }
 
-// draft is the next entry to append, and whether there is one. The stores are
-// compared first when that was long ago, or an insert has failed since.
+// draft returns the next entry to append, and whether there is one. It first
+// compares the stores if the last comparison is too old or an insert has failed
+// since.
 func (r *Replica) draft(ctx context.Context) (Entry, bool) {
 	r.mu.Lock()
 	compare := r.doubt || r.cfg.Now().Sub(r.checked) >= checkEvery
@@ -224,8 +225,8 @@ func (r *Replica) draft(ctx context.Context) (Entry, bool) {
 	return f.arrive(users, now), true
 }
 
-// appended adds what an insert has decided. Only a clean acknowledgement decides
-// anything; after any other answer the log is read.
+// appended handles the result of an insert. Only a clean acknowledgement decides
+// anything; after any other result the log is read again.
 func (r *Replica) appended(ctx context.Context, e Entry, began time.Time, took time.Duration, err error) {
 	r.mu.Lock()
 	reader := r.reader
@@ -237,18 +238,18 @@ func (r *Replica) appended(ctx context.Context, e Entry, began time.Time, took t
 	if err == nil {
 		r.mu.Lock()
 		if r.failed >= failures {
-			r.cfg.Log.InfoContext(ctx, "mongodb takes places again")
+			r.cfg.Log.InfoContext(ctx, "mongodb accepts log entries again")
 		}
 		r.failed = 0
 		if r.readAt.Before(began) {
-			r.readAt = began // the log ended with the entry before, or the insert had failed
+			r.readAt = began // otherwise the sequence number would have been taken
 		}
 		r.mu.Unlock()
 	} else {
 		if !isTaken(err) {
 			r.countFailure(ctx, err)
 		}
-		_ = r.fresh(ctx) // if it fails, so will what follows
+		_ = r.fresh(ctx) // if it fails, so will the next step
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -258,8 +259,8 @@ func (r *Replica) appended(ctx context.Context, e Entry, began time.Time, took t
 	r.answer(func(w *waiter) bool { return f != nil && f.Position(w.user) > 0 })
 }
 
-// countFailure notes an append that failed, or was not even tried. From the
-// third on nobody is kept waiting.
+// countFailure counts an append that failed or could not be tried. From the third
+// failure in a row on, logins no longer wait.
 func (r *Replica) countFailure(ctx context.Context, err error) {
 	r.mu.Lock()
 	r.failed++
@@ -270,13 +271,13 @@ func (r *Replica) countFailure(ctx context.Context, err error) {
 	}
 	r.mu.Unlock()
 	if failed == failures {
-		r.cfg.Log.ErrorContext(ctx, "mongodb takes no places: logins are told to retry", "err", err)
+		r.cfg.Log.ErrorContext(ctx, "mongodb does not accept log entries: logins are answered with retry", "err", err)
 	}
 	pause(ctx, jitter(50*time.Millisecond))
 }
 
-// answer has those who wait decide anew, and takes them out of the queue. It is
-// called with mu held.
+// answer removes the chosen logins from the queue and wakes them; each then
+// decides again. mu must be held.
 func (r *Replica) answer(whom func(*waiter) bool) {
 	r.queue = slices.DeleteFunc(r.queue, func(w *waiter) bool {
 		if !whom(w) {
@@ -287,8 +288,9 @@ func (r *Replica) answer(whom func(*waiter) bool) {
 	})
 }
 
-// takeTurn waits for the turn, and reports whether it was given. Without it, or
-// when there is no mirror of ours to ask, the append is made all the same.
+// takeTurn waits for the turn and reports whether it was given. The append goes
+// ahead without it too, for instance when the mirror is down or belongs to another
+// database.
 func (r *Replica) takeTurn(ctx context.Context) bool {
 	began := r.cfg.Now()
 	for ctx.Err() == nil && r.cfg.Now().Sub(began) < turnPatience && r.wanted() && !r.Stats().Foreign {
@@ -310,8 +312,7 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 				continue
 			}
 		}
-		// The next one asks often; for the others it is enough to be heard before it
-		// is their turn.
+		// Only the replica that is next needs to ask often.
 		again := time.Millisecond
 		if answer == TurnTaken {
 			again = 5*time.Millisecond + jitter(10*time.Millisecond)
@@ -325,7 +326,7 @@ func (r *Replica) takeTurn(ctx context.Context) bool {
 }
 
 func (r *Replica) releaseTurn(ctx context.Context) {
-	_, _ = callMirror(ctx, r, func(ctx context.Context) (struct{}, error) { // it ends by itself in 200 ms
+	_, _ = callMirror(ctx, r, func(ctx context.Context) (struct{}, error) { // the turn expires by itself after 200 ms
 		return struct{}{}, r.cfg.Mirror.Release(ctx, r.name)
 	})
 }
@@ -341,7 +342,7 @@ func (r *Replica) inForcePlace() Place {
 	return Place{Seq: -1}
 }
 
-// longestWait is how long the one has waited who has waited longest.
+// longestWait is how long the oldest login in the queue has waited.
 func (r *Replica) longestWait() (longest time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -352,8 +353,8 @@ func (r *Replica) longestWait() (longest time.Duration) {
 	return longest
 }
 
-// spread waits for a random time, up to four times what the last append took, so
-// that replicas that append without the turn do not all do so at once.
+// spread waits for a random time, up to four times as long as the last append
+// took, so that replicas without the turn do not all append at once.
 func (r *Replica) spread(ctx context.Context) {
 	r.mu.Lock()
 	most := min(4*r.took, spreadMost)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Promotion is what a user is told of their grant.
+// Promotion is a user's grant with the campaign's description.
 type Promotion struct {
 	Grant
 	Name        string
@@ -13,7 +13,7 @@ type Promotion struct {
 	Discount    int64 // percent
 }
 
-// NoGrantError says that the user holds no grant, and why.
+// NoGrantError reports that the user holds no grant, and why.
 type NoGrantError struct {
 	Standing string // a Status, StandingOpen or StandingDisqualified
 	Position int64  // the user's place in the order of first logins; 0: none
@@ -24,8 +24,8 @@ func (e *NoGrantError) Error() string { return "no grant: " + e.Standing }
 // Promotion returns the grant that the user holds. It fails with a
 // *NoGrantError, or with an *outage.Error when it cannot be told.
 //
-// What is known to be granted is told even while the log is damaged or lacks
-// entries; that there is no grant is not.
+// While the log is damaged or lacks entries, a grant that is already known is
+// still returned; the absence of one is not.
 func (r *Replica) Promotion(ctx context.Context, user string) (Promotion, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -55,8 +55,8 @@ func (r *Replica) Promotion(ctx context.Context, user string) (Promotion, error)
 	}
 }
 
-// lookUp returns the user's grant or the reason for having none, and why the
-// latter may be wrong.
+// lookUp returns the user's grant, or why there is none. trouble is why the latter
+// may be wrong; nil: it is right.
 func (r *Replica) lookUp(user string) (p Promotion, none *NoGrantError, trouble error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,24 +77,24 @@ func (r *Replica) lookUp(user string) (p Promotion, none *NoGrantError, trouble 
 	return Promotion{}, &NoGrantError{Standing: f.standing(position), Position: position}, trouble
 }
 
-// Stats is what a Replica says of itself, for metrics.
+// Stats is the state of a Replica, for metrics.
 type Stats struct {
 	Ready     bool          // users can be placed
 	Behind    bool          // the database lacks entries
 	Damaged   bool          // the log is damaged
 	Skew      time.Duration // this process's clock minus the database's
 	Failed    int           // appends that failed in a row
-	Queued    int           // logins that wait for their place
+	Queued    int           // logins waiting for a place
 	ReadAge   time.Duration // since the log was last read to its end; 0 before the first time
 	Places    int64         // positions given in the campaign in force
 	Granted   int64
-	Remaining int64 // slots that are free
-	Lag       int64 // entries that the mirror lacks, as far as is known
+	Remaining int64 // free slots
+	Lag       int64 // entries that the mirror lacked when last seen
 	MirrorUp  bool
 	Foreign   bool // the mirror belongs to another database
 }
 
-// Stats returns the present state.
+// Stats returns the replica's present state.
 func (r *Replica) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,27 +14,27 @@ import (
 type reader struct {
 	store Store
 
-	last int // how many entries the last readOn has found
+	last int // how many entries the last readOn found
 
 	mu  sync.RWMutex
 	log *Log
 }
 
 const (
-	// lookUpAtOnce is how many entries are looked up at the same time, once it shows
-	// that there are more: a replica that was idle is behind by what all others have
-	// appended since its last tick, and each entry is a round trip.
+	// lookUpAtOnce is the most entries that are looked up concurrently. Each lookup
+	// is a round trip, and an idle replica is behind by everything that the others
+	// have appended since its last tick.
 	lookUpAtOnce = 16
-	// scanAfter is how many entries are looked up before the rest is
-	// read in one scan.
+	// scanAfter is how many entries are looked up one by one before the rest is read
+	// in one scan.
 	scanAfter = 200
-	// scanTimeout bounds that scan: a server without an index for it may read the
-	// whole collection, and looking up goes on instead.
+	// scanTimeout bounds that scan. A server without an index for it may read the
+	// whole collection; single lookups then continue instead.
 	scanTimeout = time.Second
 )
 
-// load reads the log of the campaign in force and of those after it. On a
-// *DamageError the reader has everything before the damaged entry.
+// load reads the logs of the campaign in force and of later ones. With a
+// *DamageError the returned reader holds everything before the damaged entry.
 func load(ctx context.Context, store Store) (*reader, error) {
 	origin, err := store.Origin(ctx)
 	if err != nil {
@@ -86,12 +86,12 @@ func (r *reader) scan(ctx context.Context, campaign, from int64) error {
 	return nil
 }
 
-// readOn adds what follows in the store, to the end of the log as it was when
-// readOn began or later. One call at a time.
+// readOn adds the entries that follow in the store. It reads at least to the end
+// that the log had when readOn began. Only one call may run at a time.
 func (r *reader) readOn(ctx context.Context) error {
-	end := map[entryKey]bool{} // where it has found no entry since it began
-	// Each look is a round trip: it looks for as many as there were the last time,
-	// and for the end.
+	end := map[entryKey]bool{} // keys at which this call found no entry
+	// Each lookup is a round trip: look up as many entries as the last call found,
+	// and one more for the end.
 	found, sum, atOnce := 0, 0, min(r.last+1, lookUpAtOnce)
 	for {
 		first, known := r.nextKey(end)
@@ -113,17 +113,17 @@ func (r *reader) readOn(ctx context.Context) error {
 		if found += n; found >= scanAfter {
 			found = 0
 			bounded, cancel := context.WithTimeout(ctx, scanTimeout)
-			_ = r.scan(bounded, first.campaign, first.seq+int64(n)) // what it does not bring is looked up
+			_ = r.scan(bounded, first.campaign, first.seq+int64(n)) // what it misses is looked up
 			cancel()
 		}
 	}
 }
 
-// entryKey is where in the logs an entry is.
+// entryKey identifies an entry by campaign and sequence number.
 type entryKey struct{ campaign, seq int64 }
 
-// nextKey is where the log could grow, but for some places, and whether there is
-// such a one.
+// nextKey returns a key at which the log could grow, other than the keys in but,
+// and whether there is one.
 func (r *reader) nextKey(but map[entryKey]bool) (entryKey, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -139,8 +139,8 @@ func (r *reader) nextKey(but map[entryKey]bool) (entryKey, bool) {
 	return entryKey{}, false
 }
 
-// lookUp adds n entries of a campaign at most, from first on. It returns how many
-// there were, and why there were not more: ErrNoEntry at the end of the log.
+// lookUp adds up to n entries of a campaign, from first on. It returns how many it
+// added, and why it stopped before n: ErrNoEntry at the end of the log.
 func (r *reader) lookUp(ctx context.Context, first entryKey, n int) (int, error) {
 	entries, errs := make([]Entry, n), make([]error, n)
 	var all sync.WaitGroup
@@ -160,7 +160,7 @@ func (r *reader) lookUp(ctx context.Context, first entryKey, n int) (int, error)
 	return n, nil
 }
 
-// add adds an entry, unless it is there.
+// add adds an entry, unless the log has it already.
 func (r *reader) add(e Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -198,9 +198,9 @@ func (r *reader) holds(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// ahead reports what a mirror holds that the log lacks or has otherwise, and ""
-// when there is no such thing. The mirror must have been read before the log was
-// read on, or what was appended in between looks lost.
+// ahead describes how a mirror is ahead of the log or differs from it; "" means
+// neither. Read the mirror before the log, or entries appended in between look
+// lost.
 func (l *Log) ahead(m MirrorState) string {
 	if m.Origin == "" || m.Origin != l.Origin {
 		return ""
@@ -220,7 +220,7 @@ func (l *Log) ahead(m MirrorState) string {
 	return ""
 }
 
-// batch is what brings a mirror forward that ends before a sequence number.
+// batch returns the batch that follows in a mirror which ends before from.
 func (l *Log) batch(from int64) Batch {
 	b := Batch{Origin: l.Origin}
 	f := l.inForce
@@ -233,7 +233,7 @@ func (l *Log) batch(from int64) Batch {
 	return b
 }
 
-// unavailable reports a log that cannot be used now.
+// unavailable returns the error for a log that cannot be used now.
 func unavailable(reason string) error {
 	return outage.New("campaign log", "read", errors.New(reason))
 }
@@ -265,7 +265,7 @@ func fillMirror(apply func(Batch) (MirrorState, error), batch func(from int64) (
 			if state.Epoch != b.Epoch {
 				next = 0
 			}
-			if anew++; anew > 3 { // somebody else keeps emptying it
+			if anew++; anew > 3 { // something else keeps emptying it
 				return state, nil
 			}
 		default:

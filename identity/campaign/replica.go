@@ -17,7 +17,7 @@ import (
 
 // Time limits of a Replica.
 const (
-	placeTimeout  = 2 * time.Second // the longest that a login waits for its place
+	placeTimeout  = 2 * time.Second // longest wait of a login for its place
 	appendTimeout = 2 * time.Second // of one insert
 	readTimeout   = 2 * time.Second // of reading on
 	loadTimeout   = 2 * time.Minute // of reading the whole log
@@ -32,11 +32,11 @@ const (
 
 	batchesAfterAppend = 2 // of entries for the mirror; a mirror that lacks more is filled by the ticks
 
-	turnPatience = time.Second            // after which an append is made without the turn
-	spreadMost   = 200 * time.Millisecond // the longest that an append without the turn is put off
+	turnPatience = time.Second            // after which a replica appends without the turn
+	spreadMost   = 200 * time.Millisecond // maximum random delay of an append without the turn
 
 	// MaxSkew is how far the clocks of this process and of the database may
-	// differ. Beyond it nothing is appended: tokens are wrong as well.
+	// differ. Beyond it nothing is appended, and tokens have wrong times as well.
 	MaxSkew = 5 * time.Second
 )
 
@@ -47,30 +47,29 @@ type ReplicaConfig struct {
 	Log    *slog.Logger     // nil: slog.Default()
 	Now    func() time.Time // nil: time.Now
 
-	// Placed is called for each login with what it was told and how long that
-	// took; Appended for each insert with the number of users in it. Either may
-	// be nil.
+	// Placed is called for each login with its status and how long Place took;
+	// Appended for each insert with the number of users in it. Either may be nil.
 	Placed   func(s Status, took time.Duration)
 	Appended func(users int, took time.Duration, err error)
 }
 
-// Replica is one process's copy of the log. It places users, says where they
-// stand, and keeps the mirror filled. It is safe for concurrent use, and does
-// nothing before Run.
+// Replica is one process's copy of the log. It gives users their places, reports
+// their standing, and keeps the mirror up to date. It is safe for concurrent use,
+// and does nothing before Run.
 type Replica struct {
 	cfg  ReplicaConfig
 	name string // names this replica for the turn
 
 	mu      sync.Mutex
-	reader  *reader   // nil until the log was read for the first time
+	reader  *reader   // nil until the log has been read once
 	readAt  time.Time // when the last read that reached the end began
-	damage  error     // what reading stopped at; nil: nothing
+	damage  error     // where reading stopped; nil: at the end of the log
 	behind  string    // what the database lacks; empty: nothing
 	clock   clock
 	checked time.Time     // when log, database and mirror were last compared
-	doubt   bool          // an insert failed since: compare before the next one
+	doubt   bool          // an insert has failed since then: compare before the next one
 	failed  int           // appends that failed in a row
-	probed  time.Time     // when a login was last let through to try
+	probed  time.Time     // when a login was last admitted to try
 	took    time.Duration // of the last append
 	queue   []*waiter
 
@@ -81,31 +80,31 @@ type Replica struct {
 	nextRead     *read // guarded by mu; the read that the next caller of fresh shares
 }
 
-// waiter is a login that waits for its place.
+// waiter is a login that is waiting for its place.
 type waiter struct {
 	user  string
 	since time.Time
-	done  chan struct{} // closed when there is something new to decide by
+	done  chan struct{} // closed when the login should be decided again
 }
 
-// read is a read of the log to its end, shared by all who asked before it
-// began.
+// read is a read of the log to its end. All callers that asked before it began
+// share it.
 type read struct {
 	done chan struct{}
 	err  error
 }
 
-// clock is the database's clock, as far as this process knows it.
+// clock is this process's last reading of the database's clock.
 type clock struct {
-	read time.Time     // what the database said
+	read time.Time     // the database's time
 	at   time.Time     // when, by this process's monotonic clock
 	skew time.Duration // this process's clock minus the database's
 }
 
-// mirrorView is what a Replica knows of the mirror.
+// mirrorView is the state of the mirror as a Replica last saw it.
 type mirrorView struct {
 	state   MirrorState // as last seen
-	foreign bool        // it is another database's
+	foreign bool        // it belongs to another database
 	err     error       // of the last call; nil: it answered
 }
 
@@ -129,8 +128,8 @@ func NewReplica(cfg ReplicaConfig) *Replica {
 	}
 }
 
-// Run follows the log until ctx ends, and returns nil then. It waits out
-// whatever is down.
+// Run follows the log until ctx ends, then returns nil. It retries for as long as
+// a store is down.
 func (r *Replica) Run(ctx context.Context) error {
 	for r.load(ctx) != nil {
 		if !pause(ctx, tickEvery) {
@@ -144,8 +143,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// load reads the log for the first time. A damaged log is read as far as it
-// goes.
+// load reads the log for the first time, a damaged one up to the damage.
 func (r *Replica) load(ctx context.Context) error {
 	began := r.cfg.Now()
 	bounded, cancel := context.WithTimeout(ctx, loadTimeout)
@@ -153,7 +151,7 @@ func (r *Replica) load(ctx context.Context) error {
 	reader, err := load(bounded, r.cfg.Store)
 	var damage *DamageError
 	if err != nil && !errors.As(err, &damage) {
-		r.cfg.Log.WarnContext(ctx, "campaign log not read yet: logins are told to retry", "err", err)
+		r.cfg.Log.WarnContext(ctx, "campaign log not read yet: logins are answered with retry", "err", err)
 		return err
 	}
 	r.mu.Lock()
@@ -182,9 +180,9 @@ func wake(c chan struct{}) {
 	}
 }
 
-// fresh reads the log to its end. What is known after it includes everything
-// that was acknowledged before the call. Calls share a read that has not begun
-// when they are made, and never one that has.
+// fresh reads the log to its end. Afterwards the replica knows every entry that
+// was acknowledged before the call. A call may share a read that has not begun
+// yet, and never joins one in progress.
 func (r *Replica) fresh(ctx context.Context) error {
 	r.mu.Lock()
 	if r.nextRead == nil {
@@ -224,7 +222,7 @@ func (r *Replica) runReader(ctx context.Context) {
 	}
 }
 
-// readDone notes how a read of the log ended.
+// readDone records the result of a read of the log.
 func (r *Replica) readDone(ctx context.Context, reader *reader, began time.Time, err error) {
 	var damage *DamageError
 	isDamage := errors.As(err, &damage)
@@ -234,20 +232,21 @@ func (r *Replica) readDone(ctx context.Context, reader *reader, began time.Time,
 		return // it was replaced meanwhile
 	}
 	if isDamage && (r.damage == nil || r.damage.Error() != damage.Error()) {
-		r.cfg.Log.ErrorContext(ctx, "campaign log is damaged: nothing is appended until it is mended", "err", damage)
+		r.cfg.Log.ErrorContext(ctx, "campaign log is damaged: nothing is appended until it is repaired", "err", damage)
 	}
 	switch {
 	case isDamage:
 		r.damage = damage
 	case err == nil:
 		if r.damage != nil {
-			r.cfg.Log.InfoContext(ctx, "campaign log is whole again")
+			r.cfg.Log.InfoContext(ctx, "campaign log is no longer damaged")
 		}
 		r.damage, r.readAt = nil, began
 	}
 }
 
-// runTicks reads on, compares, and fills the mirror, four times a second.
+// runTicks follows the log, compares the stores, and fills the mirror, four times
+// a second.
 func (r *Replica) runTicks(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.tick(ctx)
@@ -257,7 +256,7 @@ func (r *Replica) runTicks(ctx context.Context) {
 
 func (r *Replica) tick(ctx context.Context) {
 	r.mu.Lock()
-	compare := r.behind != "" || r.cfg.Now().Sub(r.checked) >= checkEvery/2 // so that no append has to
+	compare := r.behind != "" || r.cfg.Now().Sub(r.checked) >= checkEvery/2 // twice as often as needed, so that no append has to wait for it
 	r.mu.Unlock()
 	var err error
 	if compare {
@@ -274,8 +273,9 @@ func (r *Replica) tick(ctx context.Context) {
 	r.fill(ctx, math.MaxInt, "")
 }
 
-// check compares the database with what it is known to have held, and reads
-// its clock. It fails when the database does not answer.
+// check verifies that the database still holds what this process and the mirror
+// have read from it, and reads its clock. It fails when the database does not
+// answer.
 func (r *Replica) check(ctx context.Context) error {
 	began := r.cfg.Now()
 	state, mirrored := r.mirrorState(ctx) // before the log is read on
@@ -293,7 +293,7 @@ func (r *Replica) check(ctx context.Context) error {
 	}
 	lacks := ""
 	if !held && !r.reload(bounded) {
-		lacks = "mongodb has lost the last entry that this process has read: it came back from an older backup"
+		lacks = "mongodb has lost the last entry that this process has read: it was restored from an older backup"
 	}
 	if err := r.fresh(bounded); err != nil {
 		return err
@@ -311,17 +311,17 @@ func (r *Replica) check(ctx context.Context) error {
 	}
 	if lacks != r.behind {
 		if lacks != "" {
-			r.cfg.Log.ErrorContext(ctx, "the campaign log lacks entries: logins are told to retry until `earlybird campaign restore` has put them back", "reason", lacks)
+			r.cfg.Log.ErrorContext(ctx, "the campaign log lacks entries: logins are answered with retry until `earlybird campaign restore` has put them back", "reason", lacks)
 		} else {
-			r.cfg.Log.InfoContext(ctx, "the campaign log lacks nothing any more")
+			r.cfg.Log.InfoContext(ctx, "the campaign log is complete again")
 		}
 	}
 	r.behind, r.checked, r.doubt = lacks, began, false
 	return nil
 }
 
-// reload reads the log anew, and takes it when it is of a greater epoch: then
-// an operator has given up what this process remembers.
+// reload reads the log from its start and switches to it if its epoch is greater:
+// then an operator has given up entries that this process still holds.
 func (r *Replica) reload(ctx context.Context) bool {
 	anew, err := load(ctx, r.cfg.Store)
 	if err != nil {
@@ -357,10 +357,10 @@ func (r *Replica) readClock(ctx context.Context) error {
 
 func (c clock) apart() bool { return c.skew.Abs() > MaxSkew }
 
-// now is the database's time, when it is at by this process's clock.
+// now converts a time by this process's clock to the database's clock.
 func (c clock) now(at time.Time) time.Time { return c.read.Add(at.Sub(c.at)) }
 
-// trouble is why nobody can be placed now, or nil.
+// trouble is why no login can be given a place now, or nil. mu must be held.
 func (r *Replica) trouble() error {
 	switch {
 	case r.reader == nil || r.clock.at.IsZero():
@@ -375,8 +375,8 @@ func (r *Replica) trouble() error {
 	return nil
 }
 
-// Ready returns nil when users can be placed, but for what only an append would
-// show.
+// Ready returns nil when users can be given places, as far as that can be known
+// without an append.
 func (r *Replica) Ready() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -392,8 +392,7 @@ func (r *Replica) isDue() bool {
 	return r.clockDemands()
 }
 
-// clockDemands reports whether an entry is due by the clock. It is called with mu
-// held.
+// clockDemands reports whether an entry is due by the clock. mu must be held.
 func (r *Replica) clockDemands() bool {
 	r.reader.mu.RLock()
 	defer r.reader.mu.RUnlock()
@@ -401,13 +400,13 @@ func (r *Replica) clockDemands() bool {
 	return due
 }
 
-// mirrorState asks the mirror, and reports whether it answered.
+// mirrorState reads the mirror's state, and reports whether the mirror answered.
 func (r *Replica) mirrorState(ctx context.Context) (MirrorState, bool) {
 	state, err := callMirror(ctx, r, r.cfg.Mirror.State)
 	return state, err == nil
 }
 
-// callMirror makes one call of the mirror, and notes whether it answered.
+// callMirror makes one call to the mirror, and records whether it answered.
 func callMirror[T any](ctx context.Context, r *Replica, call func(context.Context) (T, error)) (T, error) {
 	answer, err := call(ctx)
 	if ctx.Err() != nil {
@@ -417,7 +416,7 @@ func callMirror[T any](ctx context.Context, r *Replica, call func(context.Contex
 	defer r.mu.Unlock()
 	switch was := r.mirror.err; {
 	case err != nil && was == nil:
-		r.cfg.Log.WarnContext(ctx, "redis does not answer: edges hear of new places later", "err", err)
+		r.cfg.Log.WarnContext(ctx, "redis does not answer: edges learn of new places later", "err", err)
 	case err == nil && was != nil:
 		r.cfg.Log.InfoContext(ctx, "redis answers again")
 	}
@@ -446,17 +445,17 @@ func (r *Replica) fill(ctx context.Context, most int, release string) {
 	}
 }
 
-// noteOrigin notes whether the mirror is another database's. It is called with mu
+// noteOrigin records whether the mirror belongs to another database. mu must be
 // held.
 func (r *Replica) noteOrigin(ctx context.Context, origin string, foreign bool) {
 	if foreign && !r.mirror.foreign {
-		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: it is not touched, and edges hear nothing new; `earlybird redis adopt` shows more", "origin", origin)
+		r.cfg.Log.ErrorContext(ctx, "redis belongs to another database: nothing is written to it, and edges learn nothing new; see `earlybird redis adopt`", "origin", origin)
 	}
 	r.mirror.foreign = foreign
 }
 
-// batch is the next batch for a mirror that ends before from, and whether the
-// mirror is complete with it.
+// batch returns the batch that starts at from, and whether the mirror is complete
+// with it.
 func (r *Replica) batch(from int64) (Batch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,24 +7,23 @@ import (
 	"time"
 )
 
-// Difference is what Compare finds between the log and what the mirror's stream
-// holds.
+// Difference is what Compare finds between the log and the mirror.
 type Difference struct {
 	Log     Place       // the log's last entry; {0, -1}: there is none
-	Mirror  MirrorState // what the mirror says of itself
+	Mirror  MirrorState // the mirror's own state
 	Missing []Entry     // entries that only the mirror has, in order; Restore inserts them
-	// Diverged are the first two entries that are in the same place and differ,
-	// the log's first. Restore cannot help then.
+	// Diverged is the first pair of entries that differ at the same place: the
+	// log's, then the mirror's. Restore cannot help then.
 	Diverged []Entry
-	// Lost is what the mirror was once filled with and neither log nor stream
-	// have any more; empty: nothing. Restore cannot help then either.
+	// Lost describes entries that the mirror once held and that are now in neither
+	// log nor stream; empty: none. Restore cannot help then either.
 	Lost string
 	// Broken is why the mirror's entries do not follow from the log's; nil: they do.
 	Broken error
 }
 
-// Compare finds what the mirror has and the log lacks. It changes nothing. It
-// fails with a *ForeignError when the mirror belongs to another database.
+// Compare finds the entries that the mirror has and the log lacks. It only reads.
+// It fails with a *ForeignError when the mirror belongs to another database.
 func (a *Admin) Compare(ctx context.Context) (Difference, error) {
 	reader, err := load(ctx, a.cfg.Store)
 	if err != nil {
@@ -44,7 +43,7 @@ func (a *Admin) Compare(ctx context.Context) (Difference, error) {
 		}
 		stream = append(stream, e)
 	}
-	if err := reader.readOn(ctx); err != nil { // else what was appended meanwhile looks lost
+	if err := reader.readOn(ctx); err != nil { // otherwise entries appended meanwhile would look lost
 		return Difference{}, err
 	}
 	log := reader.log
@@ -70,15 +69,15 @@ func (a *Admin) Compare(ctx context.Context) (Difference, error) {
 	return d, nil
 }
 
-// restoreQuiet is for how long the mirror must have brought nothing new before a
-// restore ends: a running replica that remembers more fills the mirror four times
+// restoreQuiet is how long the mirror must bring nothing new before a restore
+// ends. A running replica that remembers more entries fills the mirror four times
 // a second.
 const restoreQuiet = 1500 * time.Millisecond
 
 // Restore inserts the entries that only the mirror has, verbatim and in order,
-// until no running replica brings the mirror anything more. inserted is called
-// with how many there are so far. It fails with a *DivergedError when log and
-// mirror differ; what was inserted until then stays.
+// until running replicas add nothing more to the mirror. inserted is called
+// with the number of entries so far. It fails with a *DivergedError when log and
+// mirror differ; entries inserted before that stay.
 func (a *Admin) Restore(ctx context.Context, inserted func(n int)) (int, error) {
 	n := 0
 	quietSince := a.cfg.Now()
@@ -92,7 +91,7 @@ func (a *Admin) Restore(ctx context.Context, inserted func(n int)) (int, error) 
 		}
 		for i, e := range d.Missing {
 			if i%100 == 0 {
-				if err := a.cfg.Mirror.Seize(ctx, a.name); err != nil { // nobody appends meanwhile
+				if err := a.cfg.Mirror.Seize(ctx, a.name); err != nil { // keeps replicas from appending
 					return n, err
 				}
 			}
@@ -128,20 +127,22 @@ func (a *Admin) insert(ctx context.Context, e Entry) error {
 	return fmt.Errorf("insert %s: %w", e.DocumentID(), err)
 }
 
-// DivergedError reports that neither of log and mirror is a prefix of the other.
+// DivergedError reports that neither the log nor the mirror is a prefix of the
+// other.
 type DivergedError struct{ Difference Difference }
 
 func (e *DivergedError) Error() string {
 	if e.Difference.Broken != nil {
-		return fmt.Sprintf("what redis holds does not follow from what mongodb holds: %v", e.Difference.Broken)
+		return fmt.Sprintf("the entries in redis do not continue the log in mongodb: %v", e.Difference.Broken)
 	}
 	return fmt.Sprintf("mongodb and redis have different entries at %s: one of them must be given up", e.Difference.Diverged[0].DocumentID())
 }
 
-// AcceptLoss gives up what only the mirror has, as Compare showed it: accept
-// entries say so in the log for ever. They begin epochs after that of the mirror,
-// which is therefore filled anew, and replicas that remember what was given up
-// forget it. It returns the entry of the campaign in force.
+// AcceptLoss gives up the entries that only the mirror has, as Compare showed
+// them. An accept entry records this permanently in the log of each campaign. It
+// begins an epoch later than the mirror's, so the mirror is filled again and
+// replicas forget the lost entries. AcceptLoss returns the accept entry of the
+// campaign in force.
 func (a *Admin) AcceptLoss(ctx context.Context, shown Difference) (Entry, error) {
 	if _, err := a.Read(ctx); err != nil {
 		return Entry{}, err
@@ -161,9 +162,9 @@ func (a *Admin) AcceptLoss(ctx context.Context, shown Difference) (Entry, error)
 	for _, f := range log.folds() {
 		epoch = max(epoch, f.epoch)
 	}
-	_ = a.cfg.Mirror.Seize(ctx, a.name) // nobody appends meanwhile
-	// A campaign that is scheduled comes after the one in force, and first here: if
-	// the second append fails, everything is as it was for who looks again.
+	_ = a.cfg.Mirror.Seize(ctx, a.name) // keeps replicas from appending
+	// A scheduled campaign comes before the one in force here: if the second append
+	// fails, the command can simply be run again.
 	folds := log.folds()
 	var accepted Entry
 	for i := len(folds) - 1; i >= 0; i-- {
@@ -195,8 +196,8 @@ func (a *Admin) accept(ctx context.Context, f *Fold, epoch int64, lost Lost) (En
 	return Entry{}, uncertain(!isTaken(err), err)
 }
 
-// Adopt empties a mirror that belongs to another database, as State showed it,
-// so that it is filled from this one.
+// Adopt empties a mirror that belongs to another database, if it still is as
+// State showed it. Replicas then fill it from this database.
 func (a *Admin) Adopt(ctx context.Context, shown MirrorState) error {
 	cleared, err := a.cfg.Mirror.Clear(ctx, shown.Origin, shown.Place)
 	if err == nil && !cleared {

@@ -1,21 +1,20 @@
-// Package keyring keeps the Ed25519 keys that sign access tokens: sealed in a
-// store, opened in memory, replaced one by the next without a restart.
+// Package keyring keeps the Ed25519 keys that sign access tokens. They are
+// encrypted in a store, decrypted only in memory, and rotated without a restart.
 //
 // # Records
 //
 // Keys are numbered, and the number is the record's unique id in the store. So
-// of several replicas that create the first key, or of several people who
-// rotate, the store's insert lets exactly one win, and records are never
-// changed. The kid that tokens carry is the number and a fingerprint of the
-// public key: a store that was set up anew does not reuse the kids that
-// verifiers may still remember.
+// when several replicas create the first key, or several operators rotate at once,
+// the store's insert lets exactly one win. Records are never changed. A token's kid
+// is the key's number and a fingerprint of the public key, so a store that is set
+// up from scratch does not reuse kids that verifiers may still have cached.
 //
 // # The life of a key
 //
 // A key is published from its creation, signs from SignsAt until its successor
 // does, and is retired once the last token it can have signed has expired.
-// The time between creation and SignsAt, the lead, is for every replica and
-// every edge to learn of the key before they see a token that it signed.
+// The time between creation and SignsAt is the lead: it lets every replica and
+// every edge fetch the key before they see a token signed with it.
 package keyring
 
 import (

@@ -1,25 +1,24 @@
-// Package limit slows down whoever guesses at passwords: by account, by client
-// address, and by both together.
+// Package limit slows down password guessing: it limits attempts by account, by
+// client address, and by both together.
 //
 // # Rates
 //
-// Each limit is a [Rate] kept with the generic cell rate algorithm (GCRA, ITU-T
-// I.371): one time per key, in Redis, for all replicas at once. Keys end with
-// the debt they hold. Names and addresses are only there as hashes.
+// Each limit is a [Rate] enforced with the generic cell rate algorithm (GCRA, ITU-T
+// I.371). Redis holds one timestamp per key, shared by all replicas. A key expires
+// when its rate has given all attempts back. Names and addresses are stored only as
+// hashes.
 //
 // # What counts
 //
-// The limit by address counts every attempt. The other two count failures:
-// what an attempt took from them is given back when it succeeds, or when it
-// could not be decided.
+// The limit by address counts every attempt. The other two count failures: an
+// attempt is refunded when it succeeds, or when it could not be decided.
 //
 // # The owner
 //
-// An account that is being attacked stays open to its owner: from an address
-// where a login has succeeded of late, or where the account was created, the
-// limit by account does not apply, only the one by account and address. From
-// elsewhere the owner competes with the attacker for the attempts that the rate
-// gives back.
+// An account under attack stays open to its owner. The limit by account does not
+// apply at an address where a login has succeeded recently or where the account was
+// created; there only the limit by account and address does. From other addresses
+// the owner competes with the attacker for the attempts that the rate gives back.
 //
 // # Without Redis
 //

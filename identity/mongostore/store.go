@@ -1,10 +1,10 @@
 // Package mongostore keeps accounts, signing keys, revocations and the log of
 // campaigns in MongoDB.
 //
-// `_id` does the work: every lookup is by exactly one `_id`, and whatever two
-// writers could decide at once is decided by the insert of a unique `_id`. So
-// everything stays on a single shard, and the same code is right on a server
-// whose inserts are atomic and whose updates are not.
+// Everything rests on `_id`: every lookup is by exactly one `_id`, and where two
+// writers compete, the insert of a unique `_id` decides. So each operation stays on
+// a single shard, and the code is also correct on a server whose inserts are atomic
+// and whose updates are not.
 package mongostore
 
 import (

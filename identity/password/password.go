@@ -1,12 +1,12 @@
 // Package password hashes passwords with argon2id (RFC 9106) and keeps them in
 // PHC strings, and bounds how many are hashed at once.
 //
-// A hash costs tens of milliseconds of a core and tens of mebibytes: a service
-// that starts one for every request is taken down by a few hundred logins. So
-// there are as many slots for hashes as there are cores, and one queue before
-// them, as long as can be served within its longest wait. A request that finds it
-// full is rejected at once, with the time after which to come back. The memory is
-// used again by the next hash, see package argon2id.
+// A hash takes a core for tens of milliseconds and tens of mebibytes of memory. A
+// service that started one for every request would collapse under a few hundred
+// logins. So by default there is one slot for each core, with one queue in front of
+// them, which is no longer than can be served within the maximum wait. A request
+// that finds the queue full is rejected at once, with the time after which to retry.
+// The next hash reuses the memory; see package argon2id.
 package password
 
 import (

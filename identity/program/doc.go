@@ -1,4 +1,3 @@
-// Package program is what every program of Earlybird does alike: it says its
-// version, ends on the same signals, and reads secrets from files and long
-// durations in days.
+// Package program holds what all of Earlybird's programs have in common: the
+// version, the signals that stop them, secrets in files, and durations in days.
 package program

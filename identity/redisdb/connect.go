@@ -1,6 +1,5 @@
-// Package redisdb connects to Redis, and holds what every part of Earlybird
-// that talks to Redis needs once: a [Follower] of a stream, and a [Breaker]
-// that leaves a failing server alone.
+// Package redisdb connects to Redis, and holds what every user of Redis in
+// Earlybird shares: a [Follower] of a stream, and a circuit [Breaker].
 package redisdb
 
 import (

@@ -1,29 +1,29 @@
 // Package revocation ends tokens before they expire: one token by its id, or
 // every token of a user by raising the user's generation.
 //
-// MongoDB is the truth ([Store]); a stream in Redis carries it to every edge
-// within a second. Whoever checks tokens follows the stream with a [Feed] and
-// asks that, which costs no network call. The identity service writes with a
-// [Writer] and runs a [Publisher], which gives Redis what it lacks: after Redis
-// was emptied or rolled back, and after a process died between the two.
+// MongoDB is authoritative ([Store]); a stream in Redis carries revocations to
+// every edge within a second. A process that checks tokens follows the stream with
+// a [Feed], which answers without a network call. The identity service writes with
+// a [Writer] and runs a [Publisher]. The Publisher adds what Redis lacks: after
+// Redis was emptied or rolled back, or after a process died between writing to
+// MongoDB and writing to Redis.
 //
 // # The stream
 //
-// A hash beside the stream says what it is worth: the origin of the database
-// whose revocations it holds, the epoch, which is random and new whenever the
-// stream was filled anew, how many entries it has, and the last of them. A beat
-// says when an identity service last compared it with MongoDB and found nothing
-// missing. Each entry names the one before it. So everybody who follows the
-// stream notices when entries go missing, also when Redis came back as it was
-// some time ago: its last entry is older than what was read, or a new entry does
-// not follow it. Publishers then begin a new epoch and add what is missing;
-// Feeds read the stream from its start, and forget nothing.
+// A hash beside the stream describes it: the origin of the database whose
+// revocations it holds; its epoch, a random value that changes whenever the stream
+// is filled from scratch; the number of entries and the last of them; and the beat,
+// the time when an identity service last compared the stream with MongoDB and found
+// it complete. Each entry names the previous one. So every follower notices missing
+// entries, and also a Redis that was rolled back: either its last entry is older
+// than what the follower has read, or a new entry does not follow that one. The
+// Publishers then begin a new epoch and add what is missing; the Feeds read the
+// stream from its start and forget nothing.
 //
-// A Feed trusts a stream that it has not followed before only once the beat was
-// raised while it watched.
+// A Feed trusts a stream that is new to it only after it has seen the beat rise.
 //
-// It is imported by the identity service, by the plugins at the edge and by the
-// command line, so it knows no store and nothing of Kong.
+// The identity service, the plugins and the command line import this package, so
+// it depends on no store and not on Kong.
 package revocation
 
 import (

@@ -1,6 +1,5 @@
-// Package telemetry tells the operators how the service fares: metrics for
-// Prometheus, traces over OTLP, and the address on which metrics and profiles
-// are read.
+// Package telemetry provides the service's metrics for Prometheus, its traces over
+// OTLP, and the listener that serves metrics and profiles.
 package telemetry
 
 import (

@@ -11,13 +11,13 @@ import (
 	"github.com/earlybird/earlybird/plugin/edge"
 )
 
-// Revocations knows which tokens were ended; *revocation.Feed is one. Neither
-// method blocks.
+// Revocations knows which tokens were revoked; *revocation.Feed implements it.
+// Neither method blocks.
 type Revocations interface {
 	// Ready reports whether everything revoked before the start is known.
 	Ready() bool
-	// Revoked reports whether a token with this jti, sub and gen was ended, as
-	// far as is known.
+	// Revoked reports whether a token with this jti, sub and gen is known to be
+	// revoked.
 	Revoked(jti, sub string, gen int64) bool
 }
 
@@ -31,22 +31,21 @@ type checkerConfig struct {
 	Metrics     *metrics
 }
 
-// checker decides whether requests may pass and writes the header for the
-// services behind Kong. It knows nothing of Kong, and nothing of a route: the
-// routes of a process share a checker, and each brings its demand. It is safe
-// for concurrent use.
+// checker decides whether requests may pass and writes the header for the services
+// behind Kong. It does not depend on Kong. The routes of a process share a checker,
+// and each passes its own demand. It is safe for concurrent use.
 type checker struct {
 	checkerConfig
 	tokens *token.Cache[*holder]
 }
 
-// holder is what is kept with a token that was verified.
+// holder is cached with each verified token.
 type holder struct {
 	user    *mirror.User
 	written atomic.Pointer[rendered] // the header as last written
 }
 
-// rendered is a header's value and what it says.
+// rendered is a header's value and the standing it was written from.
 type rendered struct {
 	standing edge.Standing
 	value    string
@@ -72,9 +71,9 @@ func newChecker(cfg checkerConfig) (*checker, error) {
 
 var errHeader = errors.New("the token's claims cannot be put into the header")
 
-// decide decides by the value of the Authorization header. Either the request
-// passes with header as the value of edge.Header, or it is answered with the
-// problem. An error means that neither can be said: nothing may pass.
+// decide decides a request by its Authorization header. Either the request passes,
+// with header as the value of edge.Header, or it is answered with problem. An error
+// means that no decision was possible: the request must not pass.
 func (c *checker) decide(ctx context.Context, authorization string, d demand) (header string, problem *edge.Problem, err error) {
 	raw, err := token.ParseAuthorization(authorization)
 	if err != nil {
@@ -84,8 +83,8 @@ func (c *checker) decide(ctx context.Context, authorization string, d demand) (h
 	if err != nil {
 		return "", c.refuse(err), nil
 	}
-	// Asked for every request: a token is remembered for longer than a revocation
-	// may take.
+	// Checked on every request: a token stays in the cache for longer than a
+	// revocation may take to arrive.
 	claims := &e.Claims
 	switch {
 	case !d.failOpen && !c.Revocations.Ready():
@@ -101,8 +100,8 @@ func (c *checker) decide(ctx context.Context, authorization string, d demand) (h
 	return header, nil, nil
 }
 
-// unreadable answers a request whose Authorization header could not be read:
-// bytes that are not UTF-8 are no token.
+// unreadable is the answer when the Authorization header could not be read, which
+// happens when it is not UTF-8.
 func (c *checker) unreadable() *edge.Problem { return c.refuse(token.ErrMalformed) }
 
 func (c *checker) refuse(err error) *edge.Problem {
@@ -111,8 +110,8 @@ func (c *checker) refuse(err error) *edge.Problem {
 	return p
 }
 
-// header is the upstream header, written anew only when the standing is
-// another than last time.
+// header returns the upstream header. It is rendered again only when the standing
+// has changed.
 func (h *holder) header(c *token.Claims, s edge.Standing) (string, error) {
 	if r := h.written.Load(); r != nil && r.standing == s {
 		return r.value, nil

@@ -1,6 +1,6 @@
-// Command earlybird-auth is the Kong plugin that lets a request pass only with
-// a valid access token, and tells the services behind Kong whose it is in the
-// Earlybird header.
+// Command earlybird-auth is the Kong plugin that lets only requests with a valid
+// access token pass. It sets the Earlybird header, which names the user and the
+// grant to the services behind Kong.
 package main
 
 import (

@@ -2,7 +2,7 @@ package main
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics counts what all checkers of the process do.
+// metrics are the counters that all checkers of the process share.
 type metrics struct {
 	hits, misses, unknown prometheus.Counter
 	refused               *prometheus.CounterVec
@@ -11,12 +11,12 @@ type metrics struct {
 // newMetrics registers the metrics, unless registry is nil.
 func newMetrics(registry prometheus.Registerer) *metrics {
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "earlybird_auth_token_lookups_total", Help: "Tokens looked up among those verified before.",
+		Name: "earlybird_auth_token_lookups_total", Help: "Lookups of tokens in the cache of verified ones.",
 	}, []string{"result"})
 	m := &metrics{
 		hits: lookups.WithLabelValues("hit"), misses: lookups.WithLabelValues("miss"),
 		unknown: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "earlybird_auth_grant_unknown_total", Help: "Requests that went on with grant=unknown.",
+			Name: "earlybird_auth_grant_unknown_total", Help: "Requests that passed with grant=unknown.",
 		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earlybird_auth_refused_total", Help: "Requests answered with an error, by reason.",

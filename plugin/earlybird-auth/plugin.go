@@ -24,7 +24,7 @@ const (
 )
 
 // startWait is how long an instance waits for its keys, the revocations and its
-// first look at the campaign, so that the first requests after a start are not refused.
+// first read of the campaign, so that it does not refuse the first requests.
 const startWait = 2 * time.Second
 
 // readTimeout bounds the one read of Redis that a request may wait for.
@@ -43,8 +43,9 @@ func response(p *edge.Problem) pluginserver.Response {
 	return pluginserver.NewResponse(p.Status, p.Header, p.Body)
 }
 
-// plugin is what the instances of this process share. Each part belongs to the
-// process, by what it depends on: a route with a demand of its own adds nothing.
+// plugin is what the instances of this process share. Each pool is keyed by the
+// settings that its values depend on, so a route that differs only in its demand
+// adds nothing.
 type plugin struct {
 	process   pluginserver.Process
 	keys      *edge.Pool[string, *token.JWKS] // by the URL of the key set
@@ -55,9 +56,9 @@ type plugin struct {
 	responses map[*edge.Problem]pluginserver.Response
 }
 
-// server is one Redis, and the revocations that are followed there. It outlives
-// the configuration it was opened for: a new one that comes while Redis is down
-// still knows who was revoked.
+// server is one Redis, with the feed of its revocations. It outlives the
+// configuration that opened it, so a configuration that arrives while Redis is down
+// still knows the revoked tokens.
 type server struct {
 	redis   redis.UniversalClient
 	revoked *revocation.Feed
@@ -96,10 +97,10 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 		p.responses[problem] = response(problem)
 	}
 	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "earlybird_auth_tokens", Help: "Verified tokens that are remembered.",
+		Name: "earlybird_auth_tokens", Help: "Verified tokens in the cache.",
 	}, p.remembered))
 	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "earlybird_auth_users", Help: "Users of remembered tokens, whose grants are followed.",
+		Name: "earlybird_auth_users", Help: "Users of cached tokens, whose grants are followed.",
 	}, p.watched))
 	process.Metrics.MustRegister(revocation.Metrics(p.revocations)...)
 	return p.start, nil
@@ -129,8 +130,8 @@ func (p *plugin) watched() float64 {
 	return float64(n)
 }
 
-// start starts an instance. One whose configuration cannot work refuses every
-// request with 503, and the log says why.
+// start starts an instance. If the configuration cannot work, the instance refuses
+// every request with 503, and start logs the reason.
 func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instance, error) {
 	i, err := p.build(ctx, config)
 	if err != nil {
@@ -191,8 +192,8 @@ func (p *plugin) follow(ctx context.Context, f followed) (*people, error) {
 	return &people{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics}, nil
 }
 
-// open builds what a configuration needs, which holds its keys and what it
-// follows until ctx ends.
+// open builds the check of a configuration. It holds the shared keys and feeds
+// until ctx ends.
 func (p *plugin) open(ctx context.Context, s shared) (*check, error) {
 	keys, releaseKeys, err := p.keys.Acquire(s.jwksURL)
 	if err != nil {
@@ -220,12 +221,12 @@ func (p *plugin) open(ctx context.Context, s shared) (*check, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, c.tokens.Purge) // other configurations may go on watching the same campaign
+	context.AfterFunc(ctx, c.tokens.Purge) // releases its users: other configurations may share the View
 	return &check{checker: c, keys: keys, revoked: server.revoked}, nil
 }
 
-// wait returns when keys, revocations and a fresh view of the campaign are there, or
-// after startWait.
+// wait returns when keys, revocations and a fresh view of the campaign are
+// available, or after startWait.
 func (c *check) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
@@ -247,9 +248,9 @@ type instance struct {
 	release func()
 }
 
-// Handle makes two calls of Kong for a request that passes. An error of either
-// ends in no pass: a header that cannot be read is no token, and one that cannot
-// be set leaves the request undecided, which is a 500.
+// Handle makes two calls to Kong for a request that passes. If either fails, the
+// request does not pass: a header that cannot be read counts as a malformed token
+// (401), and one that cannot be set leaves the request undecided (500).
 func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
 	authorization, err := e.RequestHeader("authorization")
 	if err != nil {

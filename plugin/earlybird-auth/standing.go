@@ -8,8 +8,8 @@ import (
 	"github.com/earlybird/earlybird/plugin/edge"
 )
 
-// people knows where the users of remembered tokens stand in the campaign of one
-// Redis.
+// people knows the grants of the users whose tokens are cached, in the campaign of
+// one Redis.
 type people struct {
 	View      *mirror.View
 	Standings mirror.Standings
@@ -17,14 +17,14 @@ type people struct {
 	Metrics   *metrics
 }
 
-// standing is what can be said of the user's grant now. The first request of a
-// user reads it from Redis; from then on the log's tail keeps it right.
+// standing returns the user's grant as far as it is known now. The first request
+// of a user reads it from Redis; after that the tail of the log keeps it current.
 func (p *people) standing(ctx context.Context, who *mirror.User, id string) edge.Standing {
 	grant, known := p.View.Grant(who)
 	if known == mirror.Unread {
 		s, err := p.Standings.Standing(ctx, id)
 		if err != nil {
-			p.Log.WarnContext(ctx, "position could not be read", slog.Any("err", err))
+			p.Log.WarnContext(ctx, "the user's grant could not be read from redis", slog.Any("err", err))
 			return p.unknown()
 		}
 		grant, known = p.View.Learn(who, s)

@@ -1,5 +1,5 @@
-// Command earlybird-tag is the Kong plugin that tells a client with its login
-// whether it was among the first of the campaign, in the Earlybird header.
+// Command earlybird-tag is the Kong plugin that adds the Earlybird header to the
+// response of a login: it says whether the user is among the first of the campaign.
 package main
 
 import (

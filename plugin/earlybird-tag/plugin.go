@@ -44,7 +44,7 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 	p := &plugin{process: process, keys: edge.NewKeys(ctx, process.Log)}
 	p.mirrors = edge.NewPool(ctx, connect)
 	p.logins = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "earlybird_tag_logins_total", Help: "Logins, by the status that the client was told.",
+		Name: "earlybird_tag_logins_total", Help: "Logins, by the status in the Earlybird header.",
 	}, []string{"status"})
 	process.Metrics.MustRegister(p.logins)
 	return p.start, nil
@@ -55,17 +55,17 @@ func connect(ctx context.Context, url string) (*mirror.Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { _ = client.Close() }) // a login that is still looked up is pending
+	context.AfterFunc(ctx, func() { _ = client.Close() }) // a lookup in progress ends as pending
 	return mirror.New(mirror.Config{Redis: client}), nil
 }
 
-// start starts an instance. It never fails: that would turn every login into a
-// 500. One whose configuration cannot work passes on what identity says, and
-// tells pending to those who have a place; the log says why.
+// start starts an instance. It never fails, since that would turn every login into
+// a 500. If the configuration cannot work, the instance passes on identity's status,
+// with pending for logins that have a place, and start logs the reason.
 func (p *plugin) start(ctx context.Context, config []byte) (pluginserver.Instance, error) {
 	i, err := p.build(ctx, config)
 	if err != nil {
-		p.process.Log.ErrorContext(ctx, "configuration cannot work: logins that count are told pending", slog.Any("err", err))
+		p.process.Log.ErrorContext(ctx, "configuration cannot work: logins that count are answered with pending", slog.Any("err", err))
 		useless := &instance{plugin: p, tagger: &tagger{log: p.process.Log}, release: func() {}}
 		return pluginserver.NewRetry(pluginserver.RetryConfig{
 			Start: p.build, Config: config, Otherwise: useless, Log: p.process.Log,
@@ -112,8 +112,8 @@ type instance struct {
 	release func()
 }
 
-// Handle tags the response of a successful login. A header that cannot be set
-// is left out: the login has succeeded.
+// Handle tags the response of a successful login. If the header cannot be set, the
+// response goes out without it: the login has succeeded.
 func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
 	response := e.Kong.ServiceResponse
 	if status, err := response.GetStatus(); err == nil && status != http.StatusOK {

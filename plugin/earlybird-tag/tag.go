@@ -12,20 +12,20 @@ import (
 	"github.com/earlybird/earlybird/plugin/edge"
 )
 
-// Verifier checks a token; *token.Verifier is one.
+// Verifier checks a token; *token.Verifier implements it.
 type Verifier interface {
 	Verify(raw string, d token.Demand) (token.Claims, error)
 }
 
-// Teller finds out what a login is told; *mirror.Teller is one. It bounds its own
-// time and returns campaign.StatusPending for what cannot be told.
+// Teller finds out the outcome of a login; *mirror.Teller implements it. It bounds
+// its own time, and returns campaign.StatusPending when it cannot tell.
 type Teller interface {
 	Tell(ctx context.Context, user string, at campaign.Place) mirror.Outcome
 }
 
-// tagger decides what the response to a successful login says of the promotion.
-// It knows nothing of Kong. It is safe for concurrent use. The zero value has a
-// log and nothing to tell by: a login that has a place is pending then.
+// tagger decides what the response to a successful login says about the promotion.
+// It does not depend on Kong. It is safe for concurrent use. Without a teller, a
+// login that has a place is answered with pending.
 type tagger struct {
 	verifier Verifier
 	audience string // of access tokens
@@ -33,13 +33,14 @@ type tagger struct {
 	log      *slog.Logger
 }
 
-// tag returns what the client is told: what identity's response header says, and
-// for a login that has a place in the log what the mirror knows of its user. body
-// returns the response's body, which holds the token.
+// tag returns the outcome for the client. It is the status in identity's response
+// header; for a login that has a place in the log, it is what the mirror holds of
+// the user. body returns the response's body, which holds the token.
 //
-// Whatever goes wrong, the login has succeeded. Without identity's word it is
-// campaign.StatusRetry: it is not known whether the login counted. With a place it
-// is campaign.StatusPending.
+// The login has succeeded whatever goes wrong here. If identity's header is missing
+// or unreadable, the outcome is campaign.StatusRetry, since the login may not have
+// counted. If the login has a place, the outcome of a failure is
+// campaign.StatusPending.
 func (t *tagger) tag(ctx context.Context, header string, body func() ([]byte, error)) mirror.Outcome {
 	pending := mirror.Outcome{Status: campaign.StatusPending}
 	placement := edge.ParsePlacement(header)
@@ -62,7 +63,8 @@ func (t *tagger) tag(ctx context.Context, header string, body func() ([]byte, er
 
 var errBody = errors.New("body is not an object with a token")
 
-// claims are those of the token in the body. The errors hold nothing of it.
+// claims returns the claims of the token in the body. Errors contain no part of
+// the body.
 func (t *tagger) claims(body func() ([]byte, error)) (token.Claims, error) {
 	raw, err := body()
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package edge holds what both plugins need: the Earlybird header, the
-// problems they answer with, and the sources they share within a process.
+// problem responses, and the pools of what a process shares between routes.
 package edge
 
 import (

@@ -2,7 +2,7 @@
 // schema language, derived from the struct tags of the Go type that receives
 // it, and checks a configuration the way Kong does, in Kong's words.
 //
-// It knows what the two plugins use and no more of Kong's language. The tags of
+// It supports only the part of Kong's schema language that the two plugins use. The tags of
 // a field, all but json and description optional:
 //
 //	json           the field's name in kong.yml

@@ -1,6 +1,6 @@
 // Package settings holds the configuration of the two plugins. The structs and
-// their tags are the single source: the plugins' schemas in Kong, the check of
-// kong.yml and the values the plugins run with all come from here.
+// their tags are the single source of the plugins' schemas in Kong, of the check of
+// kong.yml, and of the values that the plugins run with.
 package settings
 
 import (

@@ -2,13 +2,12 @@
 // checks the config of the two plugins against their own schemas, and runs
 // requests through the real plugin programs over Kong's plugin protocol.
 //
-// It behaves as Kong 3.9 with kong/kong.conf does in what Earlybird relies on:
-// routes, the order and phases of plugins, what an exit or a failure in one
-// leads to, which headers are dropped when, the health of an upstream's targets.
-// It refuses a kong.yml with fields that it does not know, and names plugins that
-// it leaves out. It is for trying and testing. It speaks HTTP/1.1 without TLS,
-// and net/http reads its requests where Kong has nginx (deploy/README.md names
-// the differences).
+// It behaves like Kong 3.9 with kong/kong.conf where Earlybird relies on it:
+// routes, the order and phases of plugins, the effects of an exit or a failure in a
+// plugin, which headers are dropped when, and the health of an upstream's targets.
+// It refuses a kong.yml with unknown fields, and names the plugins that it ignores.
+// It is meant for trials and tests. It speaks HTTP/1.1 without TLS, and its requests
+// are read by net/http instead of nginx (deploy/README.md lists the differences).
 package gateway
 
 import (

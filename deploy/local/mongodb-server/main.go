@@ -1,6 +1,5 @@
-// Command mongodb-server is the embedded MongoDB by itself, for tests: unlike
-// earlybird-local it is linked with nothing else of the project, so that a
-// change elsewhere does not rebuild it.
+// Command mongodb-server is the embedded MongoDB on its own, for tests. It links
+// nothing else of the project, so a change elsewhere does not rebuild it.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package supervise runs programs as children: their output in the parent's
-// log, started again when they die, gone when the parent is.
+// Package supervise runs programs as child processes: it writes their output to
+// the parent's log, restarts them when they die, and stops them with the parent.
 package supervise
 
 import (

@@ -1,7 +1,7 @@
-// Command probe asks a URL every 10 ms, on a new connection each time as probes
-// of Kubernetes do, until its input ends, and prints how many microseconds each
-// answer took, one on a line. It is a process of its own: in the one that makes the load it
-// would measure how long it waits for itself. It is no part of the product.
+// Command probe requests a URL every 10 ms until its standard input ends, on a new
+// connection each time, as Kubernetes probes do. It prints how many microseconds
+// each response took, one per line. It runs as a process of its own, so that the
+// process that makes the load does not delay it. It is not part of the product.
 package main
 
 import (

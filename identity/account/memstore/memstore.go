@@ -1,5 +1,4 @@
-// Package memstore is an account.Store in memory, for tests of what is built
-// on one. It forgets everything when the process ends.
+// Package memstore is an in-memory account.Store, for tests of code that uses one.
 package memstore
 
 import (

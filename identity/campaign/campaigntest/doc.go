@@ -1,4 +1,4 @@
-// Package campaigntest has a replica set and a Redis in memory, which fail in
-// every way that the log of campaigns must bear, and the suites that hold every
-// campaign.Store and campaign.Mirror to its contract.
+// Package campaigntest holds an in-memory replica set and an in-memory Redis, which
+// can fail in every way that the log of campaigns must survive, and the suites that
+// test the contracts of campaign.Store and campaign.Mirror.
 package campaigntest

@@ -1,19 +1,19 @@
-// Package mirror keeps the copy of the campaign's log that Redis carries to the
-// edges, and reads it there.
+// Package mirror writes the copy of the campaign's log in Redis, and reads it at
+// the edges.
 //
-// [Mirror] is the adapter that identity fills: a campaign.Mirror. At the edge a
-// [Teller] reads what a login is told, and a [Tail] follows the log into a
-// [View], which knows without asking Redis who holds a grant.
+// [Mirror] implements campaign.Mirror; identity fills it. At the edge, a [Teller]
+// reads the outcome of a login, and a [Tail] follows the log into a [View], which
+// knows who holds a grant without asking Redis.
 //
-// All keys carry one hash tag, so that one script may use them together on Redis
+// All keys share one hash tag, so that one script can use them together on Redis
 // Cluster:
 //
 //	earlybird:{earlybird}:campaign   hash: origin epoch id seq hash settings limit phase last voids beat
 //	earlybird:{earlybird}:arrivals   sorted set: user id by position
 //	earlybird:{earlybird}:voided     set: user ids whose place was voided
 //	earlybird:{earlybird}:log        stream: each entry as JSON, its id is <epoch>-<seq + 1>
-//	earlybird:{earlybird}:turn       string: who has the turn to append
-//	earlybird:{earlybird}:next       string: who gets it next, and how long somebody has waited there
+//	earlybird:{earlybird}:turn       string: which replica has the turn to append
+//	earlybird:{earlybird}:next       string: which replica gets it next, and how long a login has waited there
 package mirror
 
 import (
@@ -42,7 +42,7 @@ const (
 	KeyLog      = "earlybird:{earlybird}:log"
 	KeyTurn     = "earlybird:{earlybird}:turn"
 	KeyNext     = "earlybird:{earlybird}:next"
-	keyOutbox   = "earlybird:{earlybird}:outbox" // of builds before the log, removed
+	keyOutbox   = "earlybird:{earlybird}:outbox" // of earlier builds; removed
 )
 
 var keys = []string{KeyCampaign, KeyArrivals, KeyVoided, KeyLog, KeyTurn, keyOutbox, KeyNext}
@@ -74,10 +74,10 @@ var (
 )
 
 const (
-	turnFor  = 200 * time.Millisecond // how long a turn is given for
-	seizeFor = time.Second            // and how long it is taken for
-	nextFor  = 100 * time.Millisecond // for how long the next one may be silent: it may read on first
-	// callTimeout bounds a call for which the Config names no time.
+	turnFor  = 200 * time.Millisecond // how long a turn lasts
+	seizeFor = time.Second            // how long a seized turn lasts
+	nextFor  = 100 * time.Millisecond // how long the next replica keeps its place without asking again
+	// callTimeout is the default of Config.Timeout.
 	callTimeout = 2 * time.Second
 	// streamPage is how many entries of the stream one read takes.
 	streamPage = 100
@@ -87,20 +87,20 @@ const (
 type Config struct {
 	Redis   redis.UniversalClient
 	Timeout time.Duration // of one call; 0: 2 s
-	// Breaker leaves Redis alone after a call has failed: calls then fail at once,
-	// with an *outage.Error that wraps redisdb.ErrResting. nil: every call is made.
+	// Breaker stops calls for a while after one has failed: they then fail at once,
+	// with an *outage.Error that wraps redisdb.ErrResting. nil: no breaker.
 	Breaker *redisdb.Breaker
 }
 
 // Mirror is the mirror in Redis. It is safe for concurrent use. It runs scripts
-// and plain data commands on its own keys alone.
+// and plain data commands, on its own keys only.
 type Mirror struct {
 	redis   redis.UniversalClient
 	timeout time.Duration
 	breaker *redisdb.Breaker
 }
 
-// New returns a Mirror. It does not talk to Redis.
+// New returns a Mirror. It does not connect to Redis yet.
 func New(cfg Config) *Mirror {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = callTimeout
@@ -108,9 +108,8 @@ func New(cfg Config) *Mirror {
 	return &Mirror{redis: cfg.Redis, timeout: cfg.Timeout, breaker: cfg.Breaker}
 }
 
-// call makes one call of Redis within its time. A Redis that answers with an
-// error, such as one of a script, has not failed: the breaker lets the next call
-// through.
+// call makes one call to Redis within the timeout. An error reply, such as one
+// from a script, is no failure of Redis and does not open the breaker.
 func (m *Mirror) call(ctx context.Context, op string, call func(context.Context) error) error {
 	var err error
 	if m.breaker == nil {
@@ -137,7 +136,7 @@ func (m *Mirror) call(ctx context.Context, op string, call func(context.Context)
 
 var _ campaign.Mirror = (*Mirror)(nil)
 
-// Summary is what the mirror says of the campaign in force.
+// Summary is the mirror's state and that of the campaign in force.
 type Summary struct {
 	campaign.MirrorState
 	Campaign int64 // its number; 0: none
@@ -152,7 +151,7 @@ func (m *Mirror) State(ctx context.Context) (campaign.MirrorState, error) {
 	return s.MirrorState, err
 }
 
-// Summary returns what the mirror says of the campaign in force. It only reads.
+// Summary returns the mirror's Summary. It only reads.
 func (m *Mirror) Summary(ctx context.Context) (Summary, error) {
 	const op = "read the mirror's state"
 	var values []string
@@ -228,7 +227,7 @@ func batchArgs(b campaign.Batch) ([]any, error) {
 	return append(args, users...), nil
 }
 
-// phaseAfter is the phase that an entry brings, and "" when it brings none.
+// phaseAfter is the phase that begins with an entry; "" if the phase stays.
 func phaseAfter(kind campaign.Kind) campaign.Phase {
 	switch kind {
 	case campaign.KindStart:
@@ -279,7 +278,7 @@ func (m *Mirror) Clear(ctx context.Context, origin string, at campaign.Place) (c
 	return cleared, err
 }
 
-// Entries implements campaign.Mirror. Each page of the stream has its own time.
+// Entries implements campaign.Mirror. Each page of the stream has its own timeout.
 func (m *Mirror) Entries(ctx context.Context) iter.Seq2[campaign.Entry, error] {
 	return func(yield func(campaign.Entry, error) bool) {
 		for from := "-"; ; {
@@ -320,8 +319,8 @@ func parseMessage(message redis.XMessage) (campaign.Place, campaign.Entry, error
 	return at, e, nil
 }
 
-// streamID is the id of a place's entry in the stream; that of the place before
-// the first one precedes every id.
+// streamID is the stream id of the entry at a place. For the place before the
+// first entry it is lower than every id.
 func streamID(at campaign.Place) string { return fmt.Sprintf("%d-%d", at.Epoch, at.Seq+1) }
 
 func parseStreamID(id string) (campaign.Place, error) {
@@ -372,7 +371,7 @@ func parseSummary(values []string) (Summary, error) {
 	return s, errors.Join(errs...)
 }
 
-// settingsJSON is how the mirror holds settings.
+// settingsJSON is the form of settings in the mirror.
 type settingsJSON struct {
 	Name        string    `json:"name"`
 	Description string    `json:"description"`
@@ -384,7 +383,7 @@ type settingsJSON struct {
 }
 
 func formatSettings(s campaign.Settings) string {
-	text, _ := json.Marshal(settingsJSON(s)) // it has no value that JSON lacks
+	text, _ := json.Marshal(settingsJSON(s)) // cannot fail: JSON has all of its types
 	return string(text)
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/earlybird/earlybird/identity/outage"
 )
 
-// Standing is what the mirror says of one user, all of it at one moment.
+// Standing is one user's standing in the mirror, read in one step.
 type Standing struct {
 	Summary
 	Position int64 // the user's position in the order of first logins; 0: none
@@ -53,7 +53,7 @@ func (s Standing) Granted() bool {
 	return s.Position >= 1 && s.Position <= s.Limit && !s.Voided
 }
 
-// Outcome is what a login is told of the promotion.
+// Outcome is what the client learns of the promotion after a login.
 type Outcome struct {
 	Status campaign.Status
 	// The rest only with StatusGranted.
@@ -62,8 +62,8 @@ type Outcome struct {
 	Discount int64 // percent
 }
 
-// Tell is what a login is told, in the order in which reasons count. It is for a
-// user whose login has taken its place, if it could.
+// Tell returns the outcome for a user whose login has been placed if it could be.
+// The first status that applies wins.
 func (s Standing) Tell() Outcome {
 	switch {
 	case s.Granted():
@@ -90,12 +90,12 @@ type TellerConfig struct {
 	Timeout   time.Duration // of one Tell, its first connection included; 0: 250 ms
 }
 
-// Teller finds out what a login is told, from the mirror that every edge reads:
-// so a client hears what the services behind the gateway will hear. It is safe
-// for concurrent use.
+// Teller finds out the outcome of a login. It reads the mirror, as every edge
+// does, so the client gets the same answer as the services behind the gateway. It
+// is safe for concurrent use.
 type Teller struct{ cfg TellerConfig }
 
-// How long a Teller waits between looks at a mirror that is behind.
+// How long a Teller waits between two reads of a mirror that is behind.
 const (
 	firstWait   = 5 * time.Millisecond // doubled each time
 	longestWait = 40 * time.Millisecond
@@ -110,9 +110,9 @@ func NewTeller(cfg TellerConfig) *Teller {
 	return &Teller{cfg: cfg}
 }
 
-// Tell is what a login is told whose user has a place in the log, and whose
-// answer holds from the place at on: it waits until the mirror has come so far.
-// What the mirror cannot tell in time is StatusPending.
+// Tell returns the outcome of a login whose user has a place in the log. It waits
+// until the mirror has reached the place at. If that takes too long, the outcome
+// is StatusPending.
 func (t *Teller) Tell(ctx context.Context, user string, at campaign.Place) Outcome {
 	pending := Outcome{Status: campaign.StatusPending}
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
@@ -121,7 +121,7 @@ func (t *Teller) Tell(ctx context.Context, user string, at campaign.Place) Outco
 		s, err := t.cfg.Standings.Standing(ctx, user)
 		if err == nil && s.Intact && !s.Before(at) {
 			if s.Position == 0 {
-				return pending // of another campaign by now, or of another database
+				return pending // the mirror holds another campaign by now, or another database
 			}
 			return s.Tell()
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
-// tailLook is the longest a Tail goes without looking at the mirror's summary.
+// tailLook is the longest time between two reads of the mirror's summary.
 const tailLook = 250 * time.Millisecond
 
 // TailConfig configures a Tail. Redis and View are required.
@@ -35,15 +35,15 @@ func NewTail(cfg TailConfig) *Tail {
 	return &Tail{cfg: cfg}
 }
 
-// Run follows the mirror until ctx ends, and returns nil then. What fails is
-// tried again.
+// Run follows the mirror until ctx ends, then returns nil. It retries whatever
+// fails.
 func (t *Tail) Run(ctx context.Context) error {
 	follower := redisdb.Follower{
 		Redis: t.cfg.Redis, Stream: KeyLog, Reader: tailReader{t}, Page: streamPage,
 		Block: func() time.Duration { return tailLook },
 		Lost: func(ctx context.Context, err error) {
 			t.cfg.View.Lost()
-			t.cfg.Log.WarnContext(ctx, "the campaign's log is not followed: grants that are known hold", "err", err)
+			t.cfg.Log.WarnContext(ctx, "the campaign's log is not followed: known grants are kept", "err", err)
 		},
 		Regained: func(ctx context.Context) {
 			t.cfg.Log.InfoContext(ctx, "the campaign's log is followed again")
@@ -53,7 +53,7 @@ func (t *Tail) Run(ctx context.Context) error {
 	return nil
 }
 
-// tailReader is a Tail as its Follower sees it.
+// tailReader makes a Tail a redisdb.Reader.
 type tailReader struct{ *Tail }
 
 // Beside implements redisdb.Reader.
@@ -83,7 +83,7 @@ func (t tailReader) Take(ctx context.Context, b redisdb.Batch) (cursor string, e
 	followed := t.cfg.View.Origin()
 	foreign := followed != "" && s.Origin != "" && s.Origin != followed
 	if foreign && !t.foreign {
-		t.cfg.Log.ErrorContext(ctx, "redis belongs to another database than before: grants that are not known are not told; restart this process when that is on purpose",
+		t.cfg.Log.ErrorContext(ctx, "redis now belongs to another database: known grants are kept and no new ones are read; if this is intended, restart this process",
 			"origin", s.Origin, "followed", followed)
 	}
 	t.foreign = foreign

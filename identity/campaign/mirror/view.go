@@ -14,7 +14,7 @@ type Logged struct {
 	Entry campaign.Entry
 }
 
-// Grant is a grant as services behind the gateway hear of it.
+// Grant is a grant as the services behind the gateway receive it.
 type Grant struct {
 	Campaign int64
 	Rank     int64
@@ -26,9 +26,9 @@ type Knowledge int
 
 // What a View knows of a user's grant.
 const (
-	// Unknown: it cannot be told now, and reading would not help.
+	// Unknown: the View cannot tell now, and reading the Standing would not help.
 	Unknown Knowledge = iota
-	// Unread: nothing is known; read the Standing and have the View Learn it.
+	// Unread: the View has nothing on this user; read the Standing and call Learn.
 	Unread
 	// Granted: the user holds a grant.
 	Granted
@@ -38,37 +38,36 @@ const (
 
 // ViewConfig configures a View.
 type ViewConfig struct {
-	// Fresh is for how long it can be said that a user holds no grant after a
-	// replica has last found the mirror complete. It should be longer than an
-	// election of the database. 0: 15 s.
+	// Fresh is how long after a replica last found the mirror complete the View may
+	// still report that a user holds no grant. It should be longer than an election
+	// of the database. 0: 15 s.
 	Fresh time.Duration
-	// Now must tell time by a clock that only goes forward, as time.Now does
-	// between its own values. nil: time.Now.
+	// Now must have a monotonic clock reading, as time.Now does. nil: time.Now.
 	Now func() time.Time
 }
 
 const (
-	// freshFor is ViewConfig.Fresh by default.
+	// freshFor is the default of ViewConfig.Fresh.
 	freshFor = 15 * time.Second
 	// beatSlack is how much older than expected a beat may be. A replica raises it
 	// within a second of the read that it vouches for, and a Tail looks four times
 	// a second.
 	beatSlack = 1500 * time.Millisecond
-	// beatSettle is for how long beats must come, each too old by the line, before
-	// the View takes the database's clock to have been set back.
+	// beatSettle is how long every beat must be too old, compared with the line,
+	// before the View concludes that the database's clock was set back.
 	beatSettle = 30 * time.Second
 	// beatPause is the longest pause between such beats.
 	beatPause = 5 * time.Second
-	// beatDrift is by how much clocks may drift apart: 1 ms in a second.
+	// beatDrift bounds how fast two clocks may drift apart: by 1/1000, 1 ms a second.
 	beatDrift = 1000
 )
 
-// View is what one edge knows of the grants of the users it watches. A Tail, or a
-// test, feeds it with what the mirror holds. It does no I/O.
+// View holds the grants of the users that one edge watches. A Tail, or a test,
+// feeds it from the mirror. It does no I/O.
 //
-// It is a rule throughout that a grant once known stays until the log ends it,
-// and that its absence is said only while a replica has found the mirror
-// complete recently. It is safe for concurrent use; [View.Grant] takes no lock.
+// Two rules hold throughout. A grant once known is kept until the log ends it. The
+// absence of a grant is reported only if a replica found the mirror complete
+// recently. A View is safe for concurrent use; [View.Grant] takes no lock.
 type View struct {
 	cfg  ViewConfig
 	base time.Time
@@ -76,18 +75,18 @@ type View struct {
 	// For Grant. A user's knowledge counts only with the terms of its epoch.
 	terms      atomic.Pointer[terms]
 	freshUntil atomic.Int64 // nanoseconds since base
-	live       atomic.Bool  // the last look at the mirror found it usable
+	live       atomic.Bool  // the mirror was usable when last read
 
 	mu     sync.Mutex
 	users  map[string]*User
-	synced bool           // at is the end of what has been observed without a gap
-	at     campaign.Place // of the last entry observed; in an epoch it falls only when the mirror has fallen back
-	fallen bool           // the mirror has fallen back and was not found complete since
+	synced bool           // everything up to at was observed without a gap
+	at     campaign.Place // of the last entry observed; within an epoch it decreases only when the mirror has fallen back
+	fallen bool           // the mirror has fallen back and has not been found complete since
 	origin string         // of the database that is followed; it never changes
 	beats  beats
 }
 
-// terms are what a campaign grants, as of an entry of its log.
+// terms are what a campaign grants, up to and including one entry of its log.
 type terms struct {
 	campaign.Place
 	campaign, limit, discount int64
@@ -97,20 +96,20 @@ func (s Summary) terms() *terms {
 	return &terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, discount: s.Settings.Discount}
 }
 
-// User is a user whom a View watches.
+// User is a user watched by a View.
 type User struct {
 	id      string
 	watches int                       // guarded by View.mu
 	known   atomic.Pointer[knowledge] // nil: nothing; written with View.mu held
 }
 
-// knowledge is what is known of a user. A value is never changed.
+// knowledge is what a View knows about a user. Values are immutable.
 type knowledge struct {
-	campaign.Place       // as of which it holds
+	campaign.Place       // of the entry from which on it holds
 	position       int64 // 0: none
 	voided         bool
 	kept           *Grant // a grant from before the mirror fell back
-	ahead          *terms // for an answer from beyond At: those that came with it
+	ahead          *terms // the terms read with this value, if it was read from beyond At
 }
 
 // NewView returns a View that knows nothing.
@@ -124,8 +123,8 @@ func NewView(cfg ViewConfig) *View {
 	return &View{cfg: cfg, base: cfg.Now(), users: map[string]*User{}}
 }
 
-// Watch has the View follow a user until as many calls of Release. Watch before
-// the user's Standing is read: what happens from then on is not missed.
+// Watch makes the View follow a user. Each call needs one Release. Call Watch
+// before reading the user's Standing, so that no later entry is missed.
 func (v *View) Watch(user string) *User {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -154,7 +153,7 @@ func (v *View) Watched() int {
 	return len(v.users)
 }
 
-// Grant is what is known of the user's grant now. It waits for nothing.
+// Grant returns what the View knows about the user's grant now. It never blocks.
 func (v *View) Grant(u *User) (Grant, Knowledge) {
 	t, k := v.terms.Load(), u.known.Load() // in this order: of two changes the user's is stored first
 	switch {
@@ -195,8 +194,8 @@ func (v *View) Live() bool { return v.live.Load() }
 // Lost says that the mirror could not be read.
 func (v *View) Lost() { v.live.Store(false) }
 
-// At is the place of the last entry that was observed: where to read on from.
-// false: nothing can be read on before the next Sync.
+// At returns the place of the last entry observed, from which to read on. false:
+// there is no such place before the next Sync.
 func (v *View) At() (campaign.Place, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -210,9 +209,9 @@ func (v *View) Origin() string {
 	return v.origin
 }
 
-// Learn takes in what was read of a user who is watched, and returns what
-// Grant then does. An answer that the mirror gave before it had come as far as
-// the View, or with a part missing, is not kept.
+// Learn takes in the standing that was read of a watched user, and returns the
+// same as Grant then does. It discards a standing that the mirror gave when it was
+// behind the View or not intact.
 func (v *View) Learn(u *User, s Standing) (Grant, Knowledge) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -224,21 +223,21 @@ func (v *View) Learn(u *User, s Standing) (Grant, Knowledge) {
 		return g, k
 	}
 	v.follow(s.Summary)
-	// The stream may have brought later news of this user while the answer came.
+	// The stream may have brought something later about this user meanwhile.
 	if k := u.known.Load(); k == nil || k.Before(s.Place) {
 		news := knowledge{Place: s.Place, position: s.Position, voided: s.Voided}
 		if v.at.Before(s.Place) {
-			news.ahead = s.terms() // for this user alone: voids of others may be on their way
+			news.ahead = s.terms() // for this user alone: voids of other users may not have been read yet
 		}
 		u.known.Store(&news)
 	}
 	return v.Grant(u)
 }
 
-// Take takes in one read of the mirror: the entries that followed At, and the
-// summary as it was right after them. So a summary that ends before one of them
-// means that the mirror has fallen back, and after a gap it says where the log
-// goes on. Entries that another database's mirror may have brought are left out.
+// Take takes in one read of the mirror: the entries after At, and the summary as
+// it was right after them. If the summary ends before one of the entries, the
+// mirror has fallen back; after a gap, it shows where the log continues. Take
+// ignores entries that may come from another database's mirror.
 func (v *View) Take(entries []Logged, s Summary) {
 	if s.Origin != "" && s.Origin == v.Origin() {
 		v.Observe(entries)
@@ -246,8 +245,8 @@ func (v *View) Take(entries []Logged, s Summary) {
 	v.Sync(s)
 }
 
-// Sync takes in a look at the mirror: where its log ends, and its beat. A log
-// that ends before what was observed has fallen back.
+// Sync takes in a summary of the mirror: where its log ends, and its beat. If the
+// log ends before the last entry observed, the mirror has fallen back.
 func (v *View) Sync(s Summary) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -265,9 +264,9 @@ func (v *View) Sync(s Summary) {
 	v.freshen()
 }
 
-// Observe takes in the entries that follow At in the mirror's stream. It returns
-// false, and forgets everything, when entries are missing before one of them:
-// then it is for a Sync to say where the log goes on.
+// Observe takes in the entries that follow At in the mirror's stream. If it finds
+// a gap, it forgets everything and returns false; the next Sync then determines
+// where the log continues.
 func (v *View) Observe(entries []Logged) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -277,7 +276,7 @@ func (v *View) Observe(entries []Logged) bool {
 	for _, e := range entries {
 		switch {
 		case !v.at.Before(e.Place):
-			continue // a Learn or a Sync was faster
+			continue // a Learn or a Sync has already passed it
 		case e.Epoch != v.at.Epoch || e.Seq != v.at.Seq+1:
 			v.forget()
 			return false
@@ -317,22 +316,22 @@ func (v *View) apply(e Logged) {
 	v.terms.Store(&t)
 }
 
-// know keeps what an entry says of a user, unless something later is known.
+// know stores what an entry says about a user, unless something later is known.
 func (v *View) know(u *User, k knowledge) {
 	if old := u.known.Load(); old == nil || old.Before(k.Place) {
 		u.known.Store(&k)
 	}
 }
 
-// usable reports whether a look at the mirror can be built upon. Another
-// database's mirror never is: what it says of these users is not true.
+// usable reports whether a summary of the mirror can be used. One of another
+// database's mirror never can: it says nothing about these users.
 func (v *View) usable(s Summary) bool {
 	return s.Intact && s.Origin != "" && (v.origin == "" || v.origin == s.Origin)
 }
 
-// follow takes in a look at the mirror that is not before at. A new epoch is
-// another log: everything is forgotten, and its terms hold. In the same one the
-// entries tell, in their order.
+// follow takes in a summary that is not before at. A new epoch is another log:
+// follow forgets everything and adopts the new terms. Within an epoch nothing
+// changes here, since the entries bring the changes in order.
 func (v *View) follow(s Summary) {
 	v.origin = s.Origin
 	if !v.synced || s.Epoch != v.at.Epoch {
@@ -350,10 +349,10 @@ func (v *View) forget() {
 	}
 }
 
-// fallBack is for a mirror that has lost the end of its log. It is filled anew
-// within a second, from the same log unless the database has lost the same: so
-// grants are kept until a replica finds it complete, and who had none may have one
-// in what now follows.
+// fallBack handles a mirror that has lost the end of its log. Replicas fill it
+// again within a second, from the same log unless the database has lost the same
+// entries. So known grants are kept until a replica finds the mirror complete. Users
+// without a grant become unread, since the entries that follow may give them one.
 func (v *View) fallBack(s Summary) {
 	for _, u := range v.users {
 		t, k := v.terms.Load(), u.known.Load()
@@ -388,22 +387,22 @@ func (v *View) freshen() {
 	v.fallen = false
 	for _, u := range v.users {
 		if k := u.known.Load(); k != nil && k.kept != nil {
-			u.known.Store(nil) // from here on the mirror can tell
+			u.known.Store(nil) // the mirror is reliable again: read it
 		}
 	}
 }
 
-// beats tells new beats of the mirror from old ones that arrive late, such as
-// those of a copy that was cut off, by how the database's clock goes against the
-// edge's own.
+// beats distinguishes current beats of the mirror from old ones that arrive late,
+// for example from a Redis replica that was cut off. To do so it compares the
+// database's clock with the edge's own.
 type beats struct {
 	last time.Time      // the latest beat seen
 	line time.Duration  // the largest (beat - own clock) since the epoch, less the drift
 	set  bool           // line is
 	at   time.Duration  // own clock at the last beat that counted
-	next *countableBeat // one that counts once its place is reached
+	next *countableBeat // counts once its place is reached
 
-	// Beats that came one after another, each of them too old.
+	// A run of beats, each of them too old.
 	low struct {
 		since, seen time.Duration // own clock at the first and the last of them
 		line        time.Duration
@@ -415,9 +414,9 @@ type countableBeat struct {
 	seen time.Duration // own clock
 }
 
-// saw takes in a beat that the mirror had, as complete at place, when the own
-// clock told now. The first beat only sets the line, and so does one far above
-// it; one far below it counts for nothing.
+// saw takes in a beat that was read at the edge's own time now, from a mirror that
+// was complete up to place. The first beat only sets the line, and so does one far
+// above it. One far below the line is ignored.
 func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 	if beat.IsZero() || !beat.After(b.last) {
 		return
@@ -438,7 +437,7 @@ func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 			return
 		}
 		b.line = low.line
-	case offset > b.line+beatSlack: // the line was that of an old beat
+	case offset > b.line+beatSlack: // the line came from an old beat
 		b.line, b.at = offset, now
 		return
 	default:
@@ -448,8 +447,8 @@ func (b *beats) saw(beat time.Time, now time.Duration, place campaign.Place) {
 	b.next = &countableBeat{Place: place, seen: now}
 }
 
-// take returns when the last beat that counts was seen, and whether there is one
-// that was not taken yet and whose place at has reached.
+// take returns when the last counting beat was seen. ok reports whether there is
+// one that was not taken before and whose place at has reached.
 func (b *beats) take(at campaign.Place) (seen time.Duration, ok bool) {
 	if b.next == nil || at.Before(b.next.Place) {
 		return 0, false

@@ -1,4 +1,4 @@
-// Package keyringtest has a keyring.Store in memory and the tests that every
+// Package keyringtest holds an in-memory keyring.Store and the tests that every
 // keyring.Store must pass.
 package keyringtest
 

@@ -1,12 +1,12 @@
-// Package argon2id is Argon2id version 1.3 (RFC 9106) in memory that is used
-// again, with AVX-512 and AVX2.
+// Package argon2id implements Argon2id version 1.3 (RFC 9106) with AVX-512 and
+// AVX2, and reuses its memory.
 //
-// A hash is nearly all that a login costs. golang.org/x/crypto/argon2 takes new
-// memory for each, 19 MiB with the default parameters of a password, and has no
-// instructions newer than SSE4.1; this package makes two hashes in the time of
-// one of x/crypto's. Only the compression function has several forms: assembly,
-// which gen writes, and portable Go. BLAKE2b is x/crypto's, and New compares a
-// hash with x/crypto's. The build tag purego leaves the assembly out.
+// A hash is nearly the whole cost of a login. golang.org/x/crypto/argon2 allocates
+// new memory for each hash, 19 MiB with the default parameters, and uses no
+// instructions newer than SSE4.1; this package makes two hashes in the time of one
+// of x/crypto's. Only the compression function has several forms: assembly, which
+// gen writes, and portable Go. BLAKE2b comes from x/crypto, and New checks one hash
+// against x/crypto's. The build tag purego leaves the assembly out.
 package argon2id
 
 //go:generate go -C gen run . -pkg argon2id -out ../compress_amd64.s -stubs ../compress_amd64.go
