@@ -19,12 +19,12 @@ import (
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/telemetry"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // reconnectEvery is the time between two attempts to reach MongoDB at the
@@ -137,7 +137,7 @@ func (b *backend) open(ctx context.Context, api *httpapi.API) error {
 func (b *backend) untilThere(ctx context.Context, what string, open func(context.Context) error) error {
 	for {
 		err := open(ctx)
-		if !outage.Is(err) {
+		if !unavailable.Is(err) {
 			return err
 		}
 		b.log.WarnContext(ctx, "waiting for a dependency", "dependency", what, "err", err)

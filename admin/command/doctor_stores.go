@@ -11,9 +11,9 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/mongostore"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 func mongoCheck(config mongostore.Config) doctor.Check {
@@ -133,7 +133,7 @@ func onStores(mongo mongostore.Config, config *redisdb.Config, look func(context
 			s.redis, s.mirror = client, mirror.New(mirror.Config{Redis: client})
 		}
 		store, err := mongostore.Connect(ctx, mongo)
-		if config != nil && outage.Is(err) {
+		if config != nil && unavailable.Is(err) {
 			return "", &doctor.Warning{Problem: "not looked at: MongoDB does not answer", Advice: "see the check mongodb"}
 		}
 		if err != nil {

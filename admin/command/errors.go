@@ -11,7 +11,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Exit statuses.
@@ -93,7 +93,7 @@ func unread(err error) bool {
 // suggests.
 func hintFor(err error) string {
 	var h *hinted
-	var o *outage.Error
+	var o *unavailable.Error
 	var invalid *campaign.InvalidError
 	var conflict *campaign.ConflictError
 	var uncertain *campaign.UncertainError

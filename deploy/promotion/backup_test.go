@@ -13,7 +13,7 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // dump has MongoDB come back from a dump that ends before the entry with this
@@ -54,7 +54,7 @@ func (w *world) behind(r *replica, granted, unknown string) {
 	if err := w.judge.Promotion(w.t.Context(), r.Replica, granted); granted != "" && err != nil {
 		w.t.Errorf("behind, who is known to hold a grant: %v", err)
 	}
-	if err := w.judge.Promotion(w.t.Context(), r.Replica, unknown); !outage.Is(err) {
+	if err := w.judge.Promotion(w.t.Context(), r.Replica, unknown); !unavailable.Is(err) {
 		w.t.Errorf("behind, who is not known: %v, want an outage", err)
 	}
 	if _, err := w.admin(0).Read(w.t.Context()); err != nil {

@@ -100,7 +100,7 @@ func (e *InvalidError) Error() string { return fmt.Sprintf("%s: %s", e.Field, e.
 
 // Store keeps accounts and the login audit.
 //
-// Every method may also return an *outage.Error when the store does not
+// Every method may also return an *unavailable.Error when the store does not
 // answer. Implementations pass storetest.Run.
 type Store interface {
 	// CreateUser stores u and c, c last: a crash between the two leaves no

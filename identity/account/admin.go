@@ -13,7 +13,7 @@ type AdminStore interface {
 	Store
 
 	// LatestAttempts returns the last n attempts at an account, the latest
-	// first. It may fail with an *outage.Error.
+	// first. It may fail with an *unavailable.Error.
 	LatestAttempts(ctx context.Context, userID string, n int) ([]Attempt, error)
 }
 
@@ -53,7 +53,7 @@ type Account struct {
 }
 
 // Show returns the account of a username as it is typed anywhere: case and
-// width do not matter. It fails with ErrNotFound or an *outage.Error.
+// width do not matter. It fails with ErrNotFound or an *unavailable.Error.
 func (a *Admin) Show(ctx context.Context, username string) (Account, error) {
 	canonical, err := Canonical(username)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 func (c changing) admin(t *testing.T) *account.Admin {
@@ -77,9 +77,9 @@ func TestAdminFails(t *testing.T) {
 // What is done while the edges cannot be told says both.
 func TestAdminWithoutRedis(t *testing.T) {
 	c := newChanging(t)
-	c.generations.announceErr = outage.New("redis", "announce", errors.New("down"))
+	c.generations.announceErr = unavailable.New("redis", "announce", errors.New("down"))
 	got, err := c.admin(t).Disable(t.Context(), "alice")
-	if !errors.Is(err, account.ErrNotAnnounced) || !outage.Is(err) || !got.Disabled {
+	if !errors.Is(err, account.ErrNotAnnounced) || !unavailable.Is(err) || !got.Disabled {
 		t.Errorf("disable: %+v, %v; want it done, and ErrNotAnnounced for the outage", got, err)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // auditTimeout bounds how long the audit of an attempt may delay its answer.
@@ -108,7 +108,7 @@ func (s *Service) recordUndecided(ctx context.Context, r LoginRequest, userID st
 	if outcome == "" || !s.admitRefused(ctx, outcome) {
 		return
 	}
-	if outage.Is(err) {
+	if unavailable.Is(err) {
 		s.lost(ctx, Attempt{UserID: userID, Outcome: outcome, IP: r.IP}, err)
 		return
 	}
@@ -121,7 +121,7 @@ func undecided(err error) Outcome {
 	switch {
 	case errors.Is(err, password.ErrBusy):
 		return OutcomeBusy
-	case outage.Is(err), errors.Is(err, context.DeadlineExceeded):
+	case unavailable.Is(err), errors.Is(err, context.DeadlineExceeded):
 		return OutcomeUnavailable
 	case errors.Is(err, context.Canceled):
 		return OutcomeCanceled

@@ -12,8 +12,8 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // audited is a service whose gaps in the audit are counted.
@@ -188,7 +188,7 @@ func TestAuditOfUndecidedIsBounded(t *testing.T) {
 // What MongoDB does not take is counted, and logged with what the audit would
 // have held. It is not asked again when it has just not answered.
 func TestAttemptsWithoutMongoDB(t *testing.T) {
-	down := outage.New("mongodb", "find", errors.New("down"))
+	down := unavailable.New("mongodb", "find", errors.New("down"))
 	limits := limit.Config{Both: limit.Rate{Burst: 1, Every: time.Hour}}
 	for _, test := range []struct {
 		name, password string

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // LoginRequest is one attempt to log in. IP and RequestID go to the audit.
@@ -21,7 +21,7 @@ type LoginRequest struct {
 // Authenticate returns the credential that a username and password open, or
 // ErrBadCredentials, whatever is wrong with them. It may also fail with a
 // *limit.LimitedError, with the hasher's error when it is busy, or with an
-// *outage.Error. Of a credential that is OneTime the caller makes a token that
+// *unavailable.Error. Of a credential that is OneTime the caller makes a token that
 // opens nothing but the change of password.
 //
 // Every path does one lookup, one hash and one entry in the audit, so that the
@@ -71,7 +71,7 @@ func (s *Service) decide(ctx context.Context, r LoginRequest, canonical string) 
 			return c, outcome, err
 		}
 	}
-	return Credential{}, "", outage.New("account store", "log in", ErrChanged)
+	return Credential{}, "", unavailable.New("account store", "log in", ErrChanged)
 }
 
 func (s *Service) check(ctx context.Context, r LoginRequest, canonical string) (Credential, Outcome, error) {

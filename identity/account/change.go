@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Revoker ends every token of a user: a *revocation.Writer.
 type Revoker interface {
 	// RaiseGeneration stores that tokens of the user up to a generation are
-	// dead, and returns the next one. It fails with an *outage.Error.
+	// dead, and returns the next one. It fails with an *unavailable.Error.
 	RaiseGeneration(ctx context.Context, userID string, current int64) (int64, error)
-	// AnnounceGeneration tells the edges. It fails with an *outage.Error when
+	// AnnounceGeneration tells the edges. It fails with an *unavailable.Error when
 	// they will hear of it later.
 	AnnounceGeneration(ctx context.Context, userID string, generation int64) error
 }
@@ -56,7 +56,7 @@ func endTokens(ctx context.Context, store Store, revoker Revoker, canonical stri
 			return err
 		}
 	}
-	return outage.New("account store", "change credential", ErrChanged)
+	return unavailable.New("account store", "change credential", ErrChanged)
 }
 
 // finish does what must not stop half-way because the client has gone.
@@ -93,7 +93,7 @@ type ChangeRequest struct {
 // ChangePassword stores a new password and ends every token that the user has.
 // It fails with an *InvalidError of the field "current" or "new", with
 // ErrNotFound, with a *limit.LimitedError, with the hasher's error when it is
-// busy, or with an *outage.Error, and then ErrNotAnnounced when it is done all
+// busy, or with an *unavailable.Error, and then ErrNotAnnounced when it is done all
 // the same.
 func (s *Service) ChangePassword(ctx context.Context, r ChangeRequest) error {
 	if s.revoker == nil {

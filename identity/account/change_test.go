@@ -11,7 +11,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // generations is what MongoDB and Redis are told of generations.
@@ -286,8 +286,8 @@ func TestRehashDuringChange(t *testing.T) {
 
 func TestChangeWithoutRedis(t *testing.T) {
 	c := newChanging(t)
-	c.generations.announceErr = outage.New("redis", "announce", errors.New("down"))
-	if err := c.change(t.Context(), secret, another); !outage.Is(err) || !errors.Is(err, account.ErrNotAnnounced) {
+	c.generations.announceErr = unavailable.New("redis", "announce", errors.New("down"))
+	if err := c.change(t.Context(), secret, another); !unavailable.Is(err) || !errors.Is(err, account.ErrNotAnnounced) {
 		t.Errorf("change: %v, want an outage and ErrNotAnnounced", err)
 	}
 	if last := c.store.Attempts(); len(last) != 1 || last[0].Outcome != account.OutcomePasswordChanged {
@@ -301,8 +301,8 @@ func TestChangeWithoutRedis(t *testing.T) {
 
 func TestChangeWithoutMongoDB(t *testing.T) {
 	c := newChanging(t)
-	c.generations.raiseErr = outage.New("mongodb", "add revocation", errors.New("down"))
-	if err := c.change(t.Context(), secret, another); !outage.Is(err) {
+	c.generations.raiseErr = unavailable.New("mongodb", "add revocation", errors.New("down"))
+	if err := c.change(t.Context(), secret, another); !unavailable.Is(err) {
 		t.Errorf("change: %v, want an outage", err)
 	}
 	c.wantLogin(t, secret)
@@ -323,14 +323,14 @@ func TestClientGoneDuringChange(t *testing.T) {
 func TestChangeGivesUp(t *testing.T) {
 	c := newChanging(t)
 	c.store.err = account.ErrChanged
-	if err := c.change(t.Context(), secret, another); !outage.Is(err) {
+	if err := c.change(t.Context(), secret, another); !unavailable.Is(err) {
 		t.Errorf("change: %v, want an outage", err)
 	}
 	if c.hasher.work != 1 {
 		t.Errorf("%d verifications of one password, want 1", c.hasher.work)
 	}
 	c.generations.publish()
-	if _, err := c.login(t.Context(), secret); !outage.Is(err) {
+	if _, err := c.login(t.Context(), secret); !unavailable.Is(err) {
 		t.Errorf("login: %v, want an outage", err)
 	}
 }

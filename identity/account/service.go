@@ -106,7 +106,7 @@ type Registration struct {
 // Register creates an account. It fails with an *InvalidError (two, joined,
 // when name and password are both invalid), with ErrUsernameTaken, with a
 // *limit.LimitedError, with the hasher's error when it is busy, or with an
-// *outage.Error.
+// *unavailable.Error.
 func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	canonical, nameErr := Canonical(r.Username)
 	normal, passwordErr := normalise(r.Password, s.minPassword)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 var now = time.Date(2026, 11, 22, 9, 8, 7, 654_321_000, time.UTC)
@@ -210,8 +210,8 @@ func TestRegisterFailures(t *testing.T) {
 		t.Errorf("after a failed registration: %v, want no credential", err)
 	}
 	f = newFixture(t)
-	f.store.lookup = outage.New("mongodb", "find", errors.New("down"))
-	if _, err := f.Register(t.Context(), account.Registration{Username: "alice", Password: secret}); !outage.Is(err) {
+	f.store.lookup = unavailable.New("mongodb", "find", errors.New("down"))
+	if _, err := f.Register(t.Context(), account.Registration{Username: "alice", Password: secret}); !unavailable.Is(err) {
 		t.Errorf("store down: %v, want an outage", err)
 	}
 }
@@ -303,13 +303,13 @@ func TestAuthenticate(t *testing.T) {
 }
 
 func TestAuthenticateFailures(t *testing.T) {
-	down := outage.New("mongodb", "find", errors.New("down"))
+	down := unavailable.New("mongodb", "find", errors.New("down"))
 	for _, test := range []struct {
 		name  string
 		spoil func(f fixture)
 		check func(err error) bool
 	}{
-		{"store down", func(f fixture) { f.store.lookup = down }, outage.Is},
+		{"store down", func(f fixture) { f.store.lookup = down }, unavailable.Is},
 		{"busy", func(f fixture) { f.hasher.err = &password.BusyError{RetryAfter: time.Second} }, func(err error) bool { return errors.Is(err, password.ErrBusy) }},
 		{"audit down", func(f fixture) { f.store.audit = down }, func(err error) bool { return err == nil }},
 	} {

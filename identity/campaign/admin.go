@@ -8,7 +8,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // settle is how long a command waits after its entry before it returns. By then no
@@ -162,7 +162,7 @@ func (a *Admin) draft(change Change, at time.Time) (*Fold, Entry, error) {
 // It returns half a second after its entry was acknowledged. It fails with the
 // error of the change, or with a *ConflictError, a
 // *BehindError, a *ForeignError, a *DamageError, an *UncertainError, or an
-// *outage.Error when nothing was appended.
+// *unavailable.Error when nothing was appended.
 func (a *Admin) Commit(ctx context.Context, change Change) (Committed, error) {
 	bounded, cancel := context.WithTimeout(ctx, commitFor)
 	defer cancel()
@@ -218,7 +218,7 @@ func (a *Admin) commit(ctx context.Context, change Change) (Entry, error) {
 		sent = true
 		if err := a.cfg.Store.Append(ctx, e); err == nil {
 			return e, a.reader.add(e)
-		} else if ctx.Err() != nil || !isTaken(err) && !outage.Is(err) {
+		} else if ctx.Err() != nil || !isTaken(err) && !unavailable.Is(err) {
 			return Entry{}, uncertain(sent, err)
 		}
 	}
@@ -295,7 +295,7 @@ func (a *Admin) fill(ctx context.Context) error {
 		return b, f == nil || b.From+int64(len(b.Entries)) == f.seq()+1
 	}, 1<<62, math.MaxInt, a.name)
 	if err == nil && state.Answer != AnswerOK && state.Answer != AnswerAhead {
-		err = outage.New("redis", "bring the mirror forward", fmt.Errorf("it is %s", state.Answer))
+		err = unavailable.New("redis", "bring the mirror forward", fmt.Errorf("it is %s", state.Answer))
 	}
 	return err
 }

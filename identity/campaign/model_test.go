@@ -18,8 +18,8 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/redisdb"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // step is one step of a model run.
@@ -427,7 +427,7 @@ func (m *model) admin(c campaign.Change) {
 	var invalid *campaign.InvalidError
 	switch {
 	case err == nil:
-	case errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &uncertain), outage.Is(err),
+	case errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &uncertain), unavailable.Is(err),
 		errors.Is(err, campaign.ErrRefused), errors.Is(err, campaign.ErrNoCampaign), errors.Is(err, context.Canceled):
 	case errors.As(err, &behind):
 		m.fault("a command found the log behind, and no backup was restored: %v", err)
@@ -439,7 +439,7 @@ func (m *model) admin(c campaign.Change) {
 func (m *model) promotion(p *proc, user string) {
 	err := m.judge.Promotion(m.t.Context(), p.replica, user)
 	var none *campaign.NoGrantError
-	if err != nil && !errors.As(err, &none) && !outage.Is(err) {
+	if err != nil && !errors.As(err, &none) && !unavailable.Is(err) {
 		m.fault("Promotion failed with %T: %v", err, err)
 	}
 }

@@ -22,7 +22,7 @@ type NoGrantError struct {
 func (e *NoGrantError) Error() string { return "no grant: " + e.Standing }
 
 // Promotion returns the grant that the user holds. It fails with a
-// *NoGrantError, or with an *outage.Error when it cannot be told.
+// *NoGrantError, or with an *unavailable.Error when it cannot be told.
 //
 // While the log is damaged or lacks entries, a grant that is already known is
 // still returned; the absence of one is not.
@@ -34,7 +34,7 @@ func (r *Replica) Promotion(ctx context.Context, user string) (Promotion, error)
 	recent := loaded && r.cfg.Now().Sub(r.readAt) <= freshFor
 	r.mu.Unlock()
 	if !loaded {
-		return Promotion{}, unavailable("not read yet")
+		return Promotion{}, notAvailable("not read yet")
 	}
 	if recent {
 		if p, none, _ := r.lookUp(user); none == nil {
@@ -49,7 +49,7 @@ func (r *Replica) Promotion(ctx context.Context, user string) (Promotion, error)
 	case trouble != nil:
 		return Promotion{}, trouble
 	case readErr != nil:
-		return Promotion{}, unavailable(readErr.Error())
+		return Promotion{}, notAvailable(readErr.Error())
 	default:
 		return Promotion{}, none
 	}

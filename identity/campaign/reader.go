@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // reader follows the log in a store. Its log may be read under mu.
@@ -234,8 +234,8 @@ func (l *Log) batch(from int64) Batch {
 }
 
 // unavailable returns the error for a log that cannot be used now.
-func unavailable(reason string) error {
-	return outage.New("campaign log", "read", errors.New(reason))
+func notAvailable(reason string) error {
+	return unavailable.New("campaign log", "read", errors.New(reason))
 }
 
 // fillMirror brings a mirror forward to the log, beginning after the sequence

@@ -364,13 +364,13 @@ func (c clock) now(at time.Time) time.Time { return c.read.Add(at.Sub(c.at)) }
 func (r *Replica) trouble() error {
 	switch {
 	case r.reader == nil || r.clock.at.IsZero():
-		return unavailable("not read yet")
+		return notAvailable("not read yet")
 	case r.damage != nil:
-		return unavailable(r.damage.Error())
+		return notAvailable(r.damage.Error())
 	case r.behind != "":
-		return unavailable(r.behind)
+		return notAvailable(r.behind)
 	case r.clock.apart():
-		return unavailable(fmt.Sprintf("the clocks of this process and of mongodb differ by %s", r.clock.skew))
+		return notAvailable(fmt.Sprintf("the clocks of this process and of mongodb differ by %s", r.clock.skew))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ var (
 
 // Store is the log in a database, one document for each entry.
 // campaigntest.RunStore tests this contract on every implementation.
-// Every method returns an *outage.Error when the database does not answer or
+// Every method returns an *unavailable.Error when the database does not answer or
 // cannot do it now.
 type Store interface {
 	// Origin returns the database's random id. The first call ever creates it.
@@ -43,7 +43,7 @@ type Store interface {
 
 // Mirror is the copy of the log in Redis, for the edges: a prefix of the log of
 // the campaign in force. campaigntest.RunMirror tests this contract on every
-// implementation. Every method returns an *outage.Error when Redis does
+// implementation. Every method returns an *unavailable.Error when Redis does
 // not answer.
 //
 // The mirror decides nothing. If it loses data, replicas fill it again from the

@@ -17,9 +17,9 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 func TestRegister(t *testing.T) {
@@ -170,7 +170,7 @@ func TestOnlyLoginsArePlaced(t *testing.T) {
 			s.changeCredential(t, "alice", func(c *account.Credential) { c.Disabled = true })
 		}, goodPassword, 401, ""},
 		"busy":       {func(s *service) { s.hasher.full = &password.BusyError{RetryAfter: time.Second} }, goodPassword, 503, ""},
-		"store down": {func(s *service) { s.hasher.err = outage.New("mongodb", "find", errors.New("down")) }, goodPassword, 503, ""},
+		"store down": {func(s *service) { s.hasher.err = unavailable.New("mongodb", "find", errors.New("down")) }, goodPassword, 503, ""},
 		"one-time password": {func(s *service) {
 			s.changeCredential(t, "alice", func(c *account.Credential) { c.OneTimeUntil = s.now.Add(time.Hour).UnixMilli() })
 		}, goodPassword, 200, "status=none"},
@@ -258,7 +258,7 @@ func TestPromotion(t *testing.T) {
 		status int
 	}{
 		"granted":    {held, nil, 200},
-		"not told":   {campaign.Promotion{}, outage.New("campaign log", "read", errors.New("down")), 503},
+		"not told":   {campaign.Promotion{}, unavailable.New("campaign log", "read", errors.New("down")), 503},
 		"too slow":   {campaign.Promotion{}, fmt.Errorf("read: %w", context.DeadlineExceeded), 503},
 		"unexpected": {campaign.Promotion{}, errors.New("SECRET detail"), 500},
 	}

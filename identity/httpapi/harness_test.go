@@ -22,9 +22,9 @@ import (
 	"github.com/earlybird/earlybird/identity/account/memstore"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 const (
@@ -102,7 +102,7 @@ func newRevocations() *revocations {
 
 func (r *revocations) announced() error {
 	if r.down {
-		return &revocation.PendingError{Err: outage.New("redis", "announce", errors.New("down"))}
+		return &revocation.PendingError{Err: unavailable.New("redis", "announce", errors.New("down"))}
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ type Revocations interface {
 	// token.ErrNotReady while that cannot be told.
 	Check(c token.Claims) error
 	// RevokeToken ends the token with this jti and exp at every edge. It fails
-	// with an *outage.Error, which may be a *revocation.PendingError.
+	// with an *unavailable.Error, which may be a *revocation.PendingError.
 	RevokeToken(ctx context.Context, jti string, expires time.Time) error
 	// Pending reports whether a token was ended and the edges may not know.
 	Pending(jti string) bool
@@ -56,7 +56,7 @@ type Promotions interface {
 	// seconds at most, and never fails.
 	Place(ctx context.Context, userID string) campaign.Placement
 	// Promotion returns the user's grant, a *campaign.NoGrantError, or an
-	// *outage.Error when that cannot be told.
+	// *unavailable.Error when that cannot be told.
 	Promotion(ctx context.Context, userID string) (campaign.Promotion, error)
 }
 
@@ -151,7 +151,7 @@ func (a *API) opened(serve operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b := a.backend.Load()
 		if b == nil {
-			unavailable(typeUnavailable, "Not available", "The service is starting; try again.", outageRetry).write(w)
+			serviceUnavailable(typeUnavailable, "Not available", "The service is starting; try again.", outageRetry).write(w)
 			return
 		}
 		if err := serve(w, r, b); err != nil {

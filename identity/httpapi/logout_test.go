@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // passwords is a body for PUT /users/{id}/password.
@@ -94,7 +94,7 @@ func TestLogoutRefusals(t *testing.T) {
 	if got := s.get(t, "/logout", bearer(good)); got.status != 405 || got.header.Get("Allow") != "POST, OPTIONS" {
 		t.Errorf("GET /logout: %d, Allow %q", got.status, got.header.Get("Allow"))
 	}
-	s.revoked.err = outage.New("mongodb", "insert", errors.New("down"))
+	s.revoked.err = unavailable.New("mongodb", "insert", errors.New("down"))
 	if got := s.logout(t, good, 503); got.header.Get("Retry-After") == "" || strings.HasSuffix(got.problem(t).Type, "pending") {
 		t.Errorf("without MongoDB: %v %s, want 503 with Retry-After, and nothing done", got.header, got.body)
 	}

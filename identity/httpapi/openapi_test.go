@@ -15,8 +15,8 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 type described struct {
@@ -113,7 +113,7 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 func TestAnswersAreDescribed(t *testing.T) {
 	busy := &password.BusyError{RetryAfter: 1}
 	limited := &limit.LimitedError{RetryAfter: 1}
-	down := outage.New("mongodb", "read", errors.New("down"))
+	down := unavailable.New("mongodb", "read", errors.New("down"))
 	alice := credentials("alice", goodPassword)
 	change := passwords(goodPassword, "another battery staple")
 	cases := map[string]struct {

@@ -13,10 +13,10 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Problem types beside about:blank, which says no more than the status does
@@ -104,7 +104,7 @@ func invalidFields(errs ...FieldError) *Problem {
 }
 
 // unavailable says that nothing was decided and when to ask again.
-func unavailable(kind, title, detail string, after time.Duration) *Problem {
+func serviceUnavailable(kind, title, detail string, after time.Duration) *Problem {
 	return typedProblem(kind, title, http.StatusServiceUnavailable, detail).
 		with("Retry-After", retrySeconds(after))
 }
@@ -148,14 +148,14 @@ func problemOf(err error) *Problem {
 			"There were too many attempts; try again after the time that Retry-After says.").
 			with("Retry-After", retrySeconds(limited.RetryAfter))
 	case errors.As(err, &busy):
-		return unavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", busy.RetryAfter)
+		return serviceUnavailable(typeBusy, "Too many logins at once", "The service is busy; try again.", busy.RetryAfter)
 	case errors.As(err, &late):
-		return unavailable(typePending, "Done, not in force everywhere yet",
+		return serviceUnavailable(typePending, "Done, not in force everywhere yet",
 			"It is done and stored; earlier tokens may be accepted until the gateways can be told, which happens by itself.", outageRetry)
-	case outage.Is(err):
-		return unavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry)
+	case unavailable.Is(err):
+		return serviceUnavailable(typeUnavailable, "Not available", "Something this needs does not answer; try again.", outageRetry)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return unavailable(typeUnavailable, "Not available", "The request took too long; try again.", outageRetry)
+		return serviceUnavailable(typeUnavailable, "Not available", "The request took too long; try again.", outageRetry)
 	}
 	if r := token.RefusalOf(err); r != nil {
 		return tokenProblem(r)

@@ -14,10 +14,10 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/password"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 func TestProblemOf(t *testing.T) {
@@ -37,8 +37,8 @@ func TestProblemOf(t *testing.T) {
 		"no grant":          {&campaign.NoGrantError{Standing: "full"}, 404, typeNoGrant, "", ""},
 		"too many attempts": {&limit.LimitedError{Limit: limit.ByAccount, RetryAfter: 4100 * time.Millisecond}, 429, typeLimited, "Retry-After: 5", ""},
 		"busy":              {&password.BusyError{RetryAfter: 4100 * time.Millisecond}, 503, typeBusy, "Retry-After: 5", ""},
-		"outage":            {outage.New("redis", "x", errors.New("down")), 503, typeUnavailable, "Retry-After: 2", ""},
-		"pending":           {&revocation.PendingError{Err: outage.New("redis", "x", errors.New("down"))}, 503, typePending, "Retry-After: 2", ""},
+		"outage":            {unavailable.New("redis", "x", errors.New("down")), 503, typeUnavailable, "Retry-After: 2", ""},
+		"pending":           {&revocation.PendingError{Err: unavailable.New("redis", "x", errors.New("down"))}, 503, typePending, "Retry-After: 2", ""},
 		"not ready":         {token.ErrNotReady, 503, typeUnavailable, "Retry-After: 2", ""},
 		"revoked":           {token.ErrRevoked, 401, typeUnauthorized, invalidToken(token.ErrRevoked), ""},
 		"no keys":           {token.ErrNoKeys, 503, typeUnavailable, "Retry-After: 2", ""},

@@ -59,7 +59,7 @@ func (r Record) withdrawn(now time.Time) bool {
 
 // Store keeps the records.
 //
-// Both methods may also return an *outage.Error when the store does not answer.
+// Both methods may also return an *unavailable.Error when the store does not answer.
 // Implementations pass keyringtest.Run.
 type Store interface {
 	// Keys returns all records, in any order, read from the primary: none when

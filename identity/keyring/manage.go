@@ -74,7 +74,7 @@ type SealedStore interface {
 	Store
 	// ReplaceSealed stores another sealed form of the key of this number if the
 	// stored one still is old, and does nothing if it is not. It may fail with an
-	// *outage.Error.
+	// *unavailable.Error.
 	ReplaceSealed(ctx context.Context, id string, old, sealed []byte) error
 }
 

@@ -45,7 +45,7 @@ type Ring struct {
 
 // Open reads the keys from the store and creates the first one if there is none.
 // The error wraps ErrSecret when the stored keys were sealed with another
-// secret, and *outage.Error when the store does not answer.
+// secret, and *unavailable.Error when the store does not answer.
 func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	r, err := newRing(cfg)
 	if err != nil {

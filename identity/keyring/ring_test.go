@@ -14,7 +14,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/keyring"
 	"github.com/earlybird/earlybird/identity/keyring/keyringtest"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 func TestMemoryStore(t *testing.T) {
@@ -153,7 +153,7 @@ func TestANewStoreReusesNoKid(t *testing.T) {
 }
 
 func TestOpenFails(t *testing.T) {
-	lost := outage.New("mongodb", "read keys", errors.New("no primary"))
+	lost := unavailable.New("mongodb", "read keys", errors.New("no primary"))
 	tests := []struct {
 		name   string
 		change func(*keyring.Config, *keyringtest.Store)

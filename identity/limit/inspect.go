@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // State is how an account stands with one limit.
@@ -25,11 +25,11 @@ type State struct {
 
 // Inspect returns how an account stands: the limit by account, and for each
 // address the limit by address and the one by both, as far as anything was
-// taken from them; addresses of one network are one. It fails with an *outage.Error.
+// taken from them; addresses of one network are one. It fails with an *unavailable.Error.
 func Inspect(ctx context.Context, client redis.UniversalClient, account string, addresses []string) ([]State, error) {
 	now, err := client.Time(ctx).Result()
 	if err != nil {
-		return nil, outage.New("redis", "read limits", err)
+		return nil, unavailable.New("redis", "read limits", err)
 	}
 	var all []State
 	look := func(s State, key string) error {
@@ -38,7 +38,7 @@ func Inspect(ctx context.Context, client redis.UniversalClient, account string, 
 			return nil
 		}
 		if err != nil {
-			return outage.New("redis", "read limits", err)
+			return unavailable.New("redis", "read limits", err)
 		}
 		if err := s.fill(held, now); err != nil {
 			return err
@@ -77,7 +77,7 @@ func isKnown(ctx context.Context, client redis.UniversalClient, n names, now tim
 		return false, nil
 	}
 	if err != nil {
-		return false, outage.New("redis", "read limits", err)
+		return false, unavailable.New("redis", "read limits", err)
 	}
 	ago := now.Sub(time.Unix(int64(seen), 0)) // as take.lua judges it
 	return ago < knownFor && ago > -24*time.Hour, nil

@@ -32,7 +32,7 @@ type Action struct {
 }
 
 // RecordAction appends to the log of what operators did. It may fail with an
-// *outage.Error.
+// *unavailable.Error.
 func (s *Store) RecordAction(ctx context.Context, a Action) error {
 	err := s.insert(ctx, s.db.Collection("actions"), struct {
 		ID     bson.ObjectID `bson:"_id"`

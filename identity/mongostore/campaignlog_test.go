@@ -18,7 +18,7 @@ import (
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // The embedded server takes every read concern and ignores it, and it is alone:
@@ -261,7 +261,7 @@ func TestAppendIsSentOnce(t *testing.T) {
 				got = "acknowledged"
 			case errors.Is(err, campaign.ErrTaken):
 				got = "taken"
-			case outage.Is(err):
+			case unavailable.Is(err):
 				got = "outage"
 			}
 			if got != test.want {
@@ -318,7 +318,7 @@ func withDocument(t *testing.T, answer []byte, change func(bson.D) bson.D) []byt
 func TestAppendWhoseAnswerIsCut(t *testing.T) {
 	s, p := through(t, nil)
 	p.loseAnswer("insert\x00", campaignLog)
-	if err := s.Append(t.Context(), paused(0, "a")); !outage.Is(err) {
+	if err := s.Append(t.Context(), paused(0, "a")); !unavailable.Is(err) {
 		t.Errorf("append: %v, want an outage", err)
 	}
 	if !p.lost() {
@@ -362,7 +362,7 @@ func TestAppendThatIsDeliveredLate(t *testing.T) {
 			late := open(t, Config{URL: url})
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			if err := late.Append(ctx, paused(0, "late")); !outage.Is(err) {
+			if err := late.Append(ctx, paused(0, "late")); !unavailable.Is(err) {
 				t.Errorf("append: %v, want an outage", err)
 			}
 			if _, err := direct.Entry(t.Context(), 1, 0); !errors.Is(err, campaign.ErrNoEntry) {

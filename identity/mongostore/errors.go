@@ -10,7 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // dependency is how outages of this store are named.
@@ -44,7 +44,7 @@ var outageCodes = []int{
 	13436, // NotPrimaryOrSecondary
 }
 
-// classify turns a driver's error into an *outage.Error when the server could
+// classify turns a driver's error into an *unavailable.Error when the server could
 // not be reached or did not do what it was asked, whatever the reason: its disk is
 // full, a right is missing. It wraps any other, a duplicate key among them. A
 // caller that went away is no outage.
@@ -55,7 +55,7 @@ func classify(op string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %s: %w", dependency, op, err)
 	case unreachable(err) || unable(err) || failed(err):
-		return outage.New(dependency, op, inBrief(err))
+		return unavailable.New(dependency, op, inBrief(err))
 	default:
 		return fmt.Errorf("%s: %s: %w", dependency, op, err)
 	}

@@ -15,7 +15,7 @@ type Deployment struct {
 	Members  int    // of the replica set that hold data; 0 when that is not told
 }
 
-// Deployment asks the server what it is. The error may be an *outage.Error.
+// Deployment asks the server what it is. The error may be an *unavailable.Error.
 func (s *Store) Deployment(ctx context.Context) (Deployment, error) {
 	var hello struct {
 		SetName string   `bson:"setName"`

@@ -132,7 +132,7 @@ type IndexFault struct {
 
 // IndexFaults looks for indexes that are missing, or differ from what Open would
 // make with the same Config. A zero AuditRetention is compared with nothing. The
-// error may be an *outage.Error.
+// error may be an *unavailable.Error.
 func (s *Store) IndexFaults(ctx context.Context) ([]IndexFault, error) {
 	found := map[string][]mongo.IndexSpecification{}
 	var faults []IndexFault

@@ -9,7 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // origin is the document of the collection meta that names the database.
@@ -27,7 +27,7 @@ func (s *Store) meta() *mongo.Collection {
 // Origin returns the random id of this database, of 130 bits in base32, by which
 // a Redis shows whose copies it holds. The first call ever makes it; it never
 // changes then, and a restored dump brings it back. It is read once and
-// remembered. It fails with an *outage.Error when MongoDB does not answer.
+// remembered. It fails with an *unavailable.Error when MongoDB does not answer.
 func (s *Store) Origin(ctx context.Context) (string, error) {
 	if known := s.origin.Load(); known != nil {
 		return *known, nil
@@ -40,7 +40,7 @@ func (s *Store) Origin(ctx context.Context) (string, error) {
 			err = s.find(ctx, s.meta(), originID, &held)
 		}
 		if errors.Is(err, errMissing) { // another's insert, which no majority has yet
-			err = outage.New(dependency, "make the origin", err)
+			err = unavailable.New(dependency, "make the origin", err)
 		}
 	}
 	if err != nil {

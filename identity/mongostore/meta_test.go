@@ -9,7 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // However many ask first at the same moment, the database has one id, which
@@ -55,7 +55,7 @@ func TestOriginWithoutMongoDB(t *testing.T) {
 	if got, err := known.Origin(t.Context()); got != want || err != nil {
 		t.Errorf("known: %q, %v; want %q", got, err, want)
 	}
-	if got, err := late.Origin(t.Context()); got != "" || !outage.Is(err) {
+	if got, err := late.Origin(t.Context()); got != "" || !unavailable.Is(err) {
 		t.Errorf("not known: %q, %v; want an outage", got, err)
 	}
 }
@@ -66,7 +66,7 @@ func TestOriginDamaged(t *testing.T) {
 	if _, err := s.meta().InsertOne(t.Context(), bson.D{{Key: "_id", Value: originID}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Origin(t.Context()); got != "" || err == nil || outage.Is(err) {
+	if got, err := s.Origin(t.Context()); got != "" || err == nil || unavailable.Is(err) {
 		t.Errorf("origin %q, %v; want an error", got, err)
 	}
 }
@@ -92,7 +92,7 @@ func TestOriginThatIsNotCommittedYet(t *testing.T) {
 		})
 	}
 	s := open(t, Config{URL: url})
-	if got, err := s.Origin(t.Context()); got != "" || !outage.Is(err) {
+	if got, err := s.Origin(t.Context()); got != "" || !unavailable.Is(err) {
 		t.Errorf("not committed: %q, %v; want an outage", got, err)
 	}
 	committed.Store(true)

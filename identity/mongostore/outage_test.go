@@ -19,8 +19,8 @@ import (
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/keyring"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // through opens a store behind a proxy. The monitor may be nil.
@@ -112,7 +112,7 @@ func TestOutage(t *testing.T) {
 			each(s, func(op string, call func(ctx context.Context) error) {
 				start := time.Now()
 				err := call(t.Context())
-				var out *outage.Error
+				var out *unavailable.Error
 				if !errors.As(err, &out) || out.Dependency != "mongodb" {
 					t.Errorf("%s: %v, want an outage of mongodb", op, err)
 				}
@@ -145,7 +145,7 @@ func heal(t *testing.T, call func(ctx context.Context) error) error {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		err := call(t.Context())
-		if !outage.Is(err) || time.Now().After(deadline) {
+		if !unavailable.Is(err) || time.Now().After(deadline) {
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func TestOpenWithoutServer(t *testing.T) {
 	address := listener.Addr().String()
 	_ = listener.Close()
 	_, err = Open(t.Context(), Config{URL: "mongodb://" + address + "/?serverSelectionTimeoutMS=200"})
-	if !outage.Is(err) {
+	if !unavailable.Is(err) {
 		t.Errorf("open without a server: %v, want an outage", err)
 	}
 }
@@ -253,7 +253,7 @@ func TestClassify(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := classify("op", test.err)
-			if outage.Is(got) != test.want {
+			if unavailable.Is(got) != test.want {
 				t.Errorf("classify = %v, outage %t, want %t", got, !test.want, test.want)
 			}
 		})

@@ -24,7 +24,7 @@ import (
 
 // Store is a connection to one database. It is safe for concurrent use, heals
 // by itself when the server comes back, and reports a server that does not
-// answer as an *outage.Error.
+// answer as an *unavailable.Error.
 type Store struct {
 	client   *mongo.Client
 	db       *mongo.Database // reads from the primary
@@ -52,7 +52,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 
 // Connect connects, waits until the primary answers, and changes nothing: for
 // who looks at a database that the identity service has opened. An
-// *outage.Error means that trying again may help; nothing is left open then.
+// *unavailable.Error means that trying again may help; nothing is left open then.
 func Connect(ctx context.Context, c Config) (*Store, error) {
 	opts, database, err := c.options()
 	if err != nil {

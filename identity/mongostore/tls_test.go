@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // The embedded server speaks no TLS, so a proxy does in its place. Checked by
@@ -42,7 +42,7 @@ func TestTLS(t *testing.T) {
 		{"the system's authorities", Config{URL: with(t, plain, "tls=true")}},
 		{"no TLS", Config{URL: plain}},
 	} {
-		if _, err := Open(t.Context(), c.config); !outage.Is(err) {
+		if _, err := Open(t.Context(), c.config); !unavailable.Is(err) {
 			t.Errorf("%s: %v, want it refused", c.name, err)
 		}
 	}

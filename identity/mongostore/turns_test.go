@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Whoever waits for a server that does not answer is told so in time.
@@ -20,12 +20,12 @@ func TestTurnIsWaitedForInVain(t *testing.T) {
 		}
 		start := time.Now()
 		_, err = turns.lock(t.Context(), "alice")
-		if !outage.Is(classify("update", err)) || time.Since(start) != turnWait {
+		if !unavailable.Is(classify("update", err)) || time.Since(start) != turnWait {
 			t.Errorf("after %s: %v, want an outage after %s", time.Since(start), err, turnWait)
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := turns.lock(gone, "alice"); !errors.Is(err, context.Canceled) || outage.Is(classify("update", err)) {
+		if _, err := turns.lock(gone, "alice"); !errors.Is(err, context.Canceled) || unavailable.Is(classify("update", err)) {
 			t.Errorf("caller that has gone: %v, want context.Canceled and no outage", err)
 		}
 		unlock()

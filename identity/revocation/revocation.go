@@ -83,7 +83,7 @@ func (r Revocation) ID() string {
 // ErrExists reports that a store holds a revocation of this id already.
 var ErrExists = errors.New("revocation exists")
 
-// Store keeps revocations. Every method may also return an *outage.Error when
+// Store keeps revocations. Every method may also return an *unavailable.Error when
 // the store does not answer. Implementations pass revocationtest.Run.
 type Store interface {
 	// Origin returns the random id of the database, which never changes. Redis

@@ -15,10 +15,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/redisdb"
 	"github.com/earlybird/earlybird/identity/revocation"
 	"github.com/earlybird/earlybird/identity/revocation/revocationtest"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // soon is the promise, every edge within a second, and as much again for a
@@ -306,7 +306,7 @@ func TestKilledRedis(t *testing.T) {
 		t.Error("the edge forgot while Redis is down")
 	}
 	var pending *revocation.PendingError
-	if err := identity.RevokeToken(t.Context(), "T2", expires()); !errors.As(err, &pending) || !outage.Is(err) {
+	if err := identity.RevokeToken(t.Context(), "T2", expires()); !errors.As(err, &pending) || !unavailable.Is(err) {
 		t.Errorf("revoke while Redis is down: %v, want a PendingError and an outage", err)
 	}
 	if !identity.feed.Revoked("T2", "", 0) || !identity.Pending("T2") {
@@ -551,7 +551,7 @@ func TestStoreDown(t *testing.T) {
 		if looked(t, edge) || identity.feed.Ready() {
 			t.Fatal("ready though MongoDB was never read")
 		}
-		if err := identity.RevokeToken(t.Context(), "T2", expires()); !outage.Is(err) || errors.As(err, new(*revocation.PendingError)) {
+		if err := identity.RevokeToken(t.Context(), "T2", expires()); !unavailable.Is(err) || errors.As(err, new(*revocation.PendingError)) {
 			t.Errorf("revoke without MongoDB: %v, want an outage and nothing pending", err)
 		}
 		store.Down(false)

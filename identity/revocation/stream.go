@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // The keys in Redis. Both carry the hash tag of the project's other keys, so
@@ -80,7 +80,7 @@ type State struct {
 	last string // id of the last entry that was added
 }
 
-// Look reads the state of the stream. It fails with an *outage.Error.
+// Look reads the state of the stream. It fails with an *unavailable.Error.
 func Look(ctx context.Context, client redis.UniversalClient) (State, error) {
 	return stream{client}.state(ctx)
 }
@@ -88,18 +88,18 @@ func Look(ctx context.Context, client redis.UniversalClient) (State, error) {
 // Clear removes the revocations of another database from a Redis that an operator
 // takes over, as Look has shown them; a running Publisher then fills it. It
 // reports false, and does nothing, when they are another origin's by now. It
-// fails with an *outage.Error.
+// fails with an *unavailable.Error.
 func Clear(ctx context.Context, client redis.UniversalClient, shown State) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
 	cleared, err := clearScript.Run(ctx, client, keys, shown.Origin).Bool()
 	if err != nil {
-		return false, outage.New("redis", "remove revocations", err)
+		return false, unavailable.New("redis", "remove revocations", err)
 	}
 	return cleared, nil
 }
 
-// stream is the revocations in Redis. Its methods return an *outage.Error when
+// stream is the revocations in Redis. Its methods return an *unavailable.Error when
 // Redis does not answer. Those that write do so for the database of an origin,
 // and fail with a *ForeignError when Redis holds those of another.
 type stream struct{ redis redis.UniversalClient }
@@ -109,7 +109,7 @@ func (s stream) state(ctx context.Context) (State, error) {
 	defer cancel()
 	st, err := stateOf(stateScript.RunRO(ctx, s.redis, keys))
 	if err != nil {
-		return State{}, outage.New("redis", "read revocation state", err)
+		return State{}, unavailable.New("redis", "read revocation state", err)
 	}
 	return st, nil
 }
@@ -149,7 +149,7 @@ func (s stream) write(ctx context.Context, op string, script *redis.Script, orig
 		err = errReply
 	}
 	if err != nil {
-		return "", false, outage.New("redis", op, err)
+		return "", false, unavailable.New("redis", op, err)
 	}
 	if len(reply) > 1 {
 		answer = reply[1]

@@ -34,7 +34,7 @@ func NewWriter(cfg WriterConfig) *Writer {
 // RevokeToken ends the token with this jti and exp at every edge within a
 // second. Repeating it does no harm.
 //
-// It fails with an *outage.Error when it could not be stored. When it is stored
+// It fails with an *unavailable.Error when it could not be stored. When it is stored
 // and Redis does not take it, it fails with a *PendingError: the promise that
 // the token is dead within a second cannot be kept. A Publisher announces it as
 // soon as Redis is back, whether the caller tries again or not.

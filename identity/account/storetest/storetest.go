@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Run tests the stores that newStore returns, which must be empty.
@@ -322,7 +322,7 @@ func testCancelled(t *testing.T, s account.Store) {
 		"replace whole":    s.ReplaceCredential(ctx, c, c),
 		"record attempt":   s.RecordAttempt(ctx, account.Attempt{}),
 	} {
-		if !errors.Is(err, context.Canceled) || outage.Is(err) {
+		if !errors.Is(err, context.Canceled) || unavailable.Is(err) {
 			t.Errorf("%s for a caller that has gone: %v, want context.Canceled and no outage", op, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Part is a part of a mirror that can be lost.
@@ -211,16 +211,16 @@ func run[T any](ctx context.Context, m *Mirror, op string, do func(*held) T) (T,
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return none, outage.New("redis", op, err)
+		return none, unavailable.New("redis", op, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail != nil {
-		return none, outage.New("redis", op, m.fail)
+		return none, unavailable.New("redis", op, m.fail)
 	}
 	answer := do(&m.held)
 	if m.lose != nil {
-		return none, outage.New("redis", op, m.lose)
+		return none, unavailable.New("redis", op, m.lose)
 	}
 	return answer, nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Losable is a mirror that can be told to lose a part, which RunMirror needs of
@@ -734,7 +734,7 @@ func testOutage(t *testing.T, s *mirrorSuite) {
 		errs["Entries"] = err
 	}
 	for call, err := range errs {
-		if !outage.Is(err) || !errors.Is(err, context.Canceled) {
+		if !unavailable.Is(err) || !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v, want an outage", call, err)
 		}
 	}

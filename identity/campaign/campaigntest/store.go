@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // callTimeout bounds every call of a client, as a driver's own timeout does.
@@ -401,7 +401,7 @@ func (s *Client) down(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("fake %s: %s: %w", s.name, op, err)
 	}
-	return outage.New("mongodb", op+" by "+s.name, err)
+	return unavailable.New("mongodb", op+" by "+s.name, err)
 }
 
 // Errors of calls that failed; each is wrapped as an outage.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 func TestStore(t *testing.T) {
@@ -61,7 +61,7 @@ func (c cluster) reads(s *campaigntest.Client, seq int64, want string) {
 	switch {
 	case errors.Is(err, campaign.ErrNoEntry):
 		got = "no entry"
-	case outage.Is(err):
+	case unavailable.Is(err):
 		got = "outage"
 	case err != nil:
 		got = err.Error()
@@ -105,7 +105,7 @@ func TestCluster(t *testing.T) {
 			c.a.SetFaults(campaigntest.Faults{Before: 100 * ms})
 			ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
 			defer cancel()
-			if err := c.a.Append(ctx, entry(0, "a")); !outage.Is(err) {
+			if err := c.a.Append(ctx, entry(0, "a")); !unavailable.Is(err) {
 				t.Errorf("append: %v, want an outage", err)
 			}
 			c.reads(c.b, 0, "no entry")
@@ -117,7 +117,7 @@ func TestCluster(t *testing.T) {
 			c.SetFaults(campaigntest.Faults{After: 100 * ms})
 			ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
 			defer cancel()
-			if _, err := c.a.Entry(ctx, 1, 0); !outage.Is(err) {
+			if _, err := c.a.Entry(ctx, 1, 0); !unavailable.Is(err) {
 				t.Errorf("entry: %v, want an outage", err)
 			}
 		}},
@@ -131,7 +131,7 @@ func TestCluster(t *testing.T) {
 				entriesErr = err
 			}
 			for i, err := range []error{originErr, nowErr, entryErr, entriesErr, c.a.Append(t.Context(), entry(0, "a"))} {
-				if !outage.Is(err) {
+				if !unavailable.Is(err) {
 					t.Errorf("call %d: %v, want an outage", i, err)
 				}
 			}
@@ -141,7 +141,7 @@ func TestCluster(t *testing.T) {
 			c.a.NextAppend(campaigntest.Faults{Lose: campaigntest.LoseAnswer})
 			c.a.NextAppend(campaigntest.Faults{Lose: campaigntest.LoseRequest})
 			for seq := range int64(2) {
-				if err := c.a.Append(t.Context(), entry(seq, "a")); !outage.Is(err) {
+				if err := c.a.Append(t.Context(), entry(seq, "a")); !unavailable.Is(err) {
 					t.Errorf("append: %v, want an outage", err)
 				}
 			}
@@ -191,7 +191,7 @@ func TestCluster(t *testing.T) {
 				t.Errorf("append: %v, want ErrTaken", err)
 			}
 			c.Elect(campaigntest.Election{})
-			if err := <-done; !outage.Is(err) {
+			if err := <-done; !unavailable.Is(err) {
 				t.Errorf("append before the election: %v, want an outage", err)
 			}
 			c.reads(c.b, 0, "no entry")
@@ -207,7 +207,7 @@ func TestCluster(t *testing.T) {
 			time.Sleep(ms)
 			c.Elect(campaigntest.Election{Survive: 1})
 			for _, done := range []<-chan error{first, second} {
-				if err := <-done; !outage.Is(err) {
+				if err := <-done; !unavailable.Is(err) {
 					t.Errorf("append before the election: %v, want an outage", err)
 				}
 			}
@@ -236,14 +236,14 @@ func TestCluster(t *testing.T) {
 			c.shows(c.a, 1)
 			c.reads(c.b, 1, "b")
 			c.reads(c.a, 0, "outage")
-			if err := <-done; !outage.Is(err) {
+			if err := <-done; !unavailable.Is(err) {
 				t.Errorf("append to the old primary: %v, want an outage", err)
 			}
 			healed := time.Now()
 			done = later(c.a, entry(2, "a"))
 			synctest.Wait()
 			c.Heal()
-			if err := <-done; !outage.Is(err) || time.Since(healed) != 0 {
+			if err := <-done; !unavailable.Is(err) || time.Since(healed) != 0 {
 				t.Errorf("append to the old primary: %v after %s, want an outage at once", err, time.Since(healed))
 			}
 			c.reads(c.a, 1, "b")
@@ -257,7 +257,7 @@ func TestCluster(t *testing.T) {
 			c.inserted(c.b, entry(0, "b"))
 			time.Sleep(200 * ms)
 			c.Heal()
-			if err := <-done; !outage.Is(err) {
+			if err := <-done; !unavailable.Is(err) {
 				t.Errorf("append to the old primary: %v, want an outage", err)
 			}
 			c.committed("0b")

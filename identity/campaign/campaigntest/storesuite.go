@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // StoreSubject is an empty store under test.
@@ -405,7 +405,7 @@ func callerGone(t *testing.T, s StoreSubject) {
 		"entry":   func() error { _, err := s.Entry(ctx, 1, 0); return err },
 		"entries": func() error { _, err := readAll(ctx, s, 1, 0); return err },
 	} {
-		if err := call(); !errors.Is(err, context.Canceled) || outage.Is(err) {
+		if err := call(); !errors.Is(err, context.Canceled) || unavailable.Is(err) {
 			t.Errorf("%s: %v, want context.Canceled and no outage", name, err)
 		}
 	}

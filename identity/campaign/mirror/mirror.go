@@ -30,8 +30,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/redisdb"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // The keys in Redis.
@@ -88,7 +88,7 @@ type Config struct {
 	Redis   redis.UniversalClient
 	Timeout time.Duration // of one call; 0: 2 s
 	// Breaker stops calls for a while after one has failed: they then fail at once,
-	// with an *outage.Error that wraps redisdb.ErrResting. nil: no breaker.
+	// with an *unavailable.Error that wraps redisdb.ErrResting. nil: no breaker.
 	Breaker *redisdb.Breaker
 }
 
@@ -129,7 +129,7 @@ func (m *Mirror) call(ctx context.Context, op string, call func(context.Context)
 		}
 	}
 	if err != nil {
-		return outage.New("redis", op, err)
+		return unavailable.New("redis", op, err)
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (m *Mirror) Summary(ctx context.Context) (Summary, error) {
 	}
 	s, err := parseSummary(values)
 	if err != nil {
-		return Summary{}, outage.New("redis", op, err)
+		return Summary{}, unavailable.New("redis", op, err)
 	}
 	return s, nil
 }
@@ -186,7 +186,7 @@ func (m *Mirror) Apply(ctx context.Context, b campaign.Batch) (campaign.MirrorSt
 	}
 	s, err := parseSummary(values)
 	if err != nil {
-		return campaign.MirrorState{}, outage.New("redis", op, err)
+		return campaign.MirrorState{}, unavailable.New("redis", op, err)
 	}
 	s.Answer = campaign.Answer(values[len(values)-1])
 	return s.MirrorState, nil

@@ -20,8 +20,8 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/redisdb"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 const (
@@ -280,14 +280,14 @@ func TestMirrorLeavesRedisAlone(t *testing.T) {
 		Redis: connect(t, withUser(t, server, "edge", edgeRights)), Timeout: 5 * time.Second, Breaker: breaker,
 	})
 	at := campaign.Place{Seq: -1}
-	if _, err := m.Turn(t.Context(), "me", at, 0); !outage.Is(err) || !strings.Contains(err.Error(), "NOPERM") {
+	if _, err := m.Turn(t.Context(), "me", at, 0); !unavailable.Is(err) || !strings.Contains(err.Error(), "NOPERM") {
 		t.Fatalf("a call without the right to it: %v", err)
 	}
 	if _, err := m.State(t.Context()); err != nil {
 		t.Errorf("the call after it: %v", err)
 	}
 	server.Kill()
-	if _, err := m.State(t.Context()); !outage.Is(err) || errors.Is(err, redisdb.ErrResting) {
+	if _, err := m.State(t.Context()); !unavailable.Is(err) || errors.Is(err, redisdb.ErrResting) {
 		t.Errorf("without redis: %v", err)
 	}
 	server.Start()
@@ -301,7 +301,7 @@ func TestMirrorLeavesRedisAlone(t *testing.T) {
 		"Clear":    errOf(m.Clear(t.Context(), origin, at)),
 		"Standing": errOf(m.Standing(t.Context(), "u")),
 	} {
-		if !outage.Is(err) || !errors.Is(err, redisdb.ErrResting) {
+		if !unavailable.Is(err) || !errors.Is(err, redisdb.ErrResting) {
 			t.Errorf("%s within a second: %v", name, err)
 		}
 	}

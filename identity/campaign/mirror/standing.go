@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/campaign"
-	"github.com/earlybird/earlybird/identity/outage"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Standing is one user's standing in the mirror, read in one step.
@@ -18,7 +18,7 @@ type Standing struct {
 }
 
 // Standing reads where a user stands. It only reads. It returns an
-// *outage.Error when Redis does not answer.
+// *unavailable.Error when Redis does not answer.
 func (m *Mirror) Standing(ctx context.Context, user string) (Standing, error) {
 	const op = "read a standing"
 	var values []string
@@ -31,7 +31,7 @@ func (m *Mirror) Standing(ctx context.Context, user string) (Standing, error) {
 	}
 	s, err := parseStanding(values)
 	if err != nil {
-		return Standing{}, outage.New("redis", op, err)
+		return Standing{}, unavailable.New("redis", op, err)
 	}
 	return s, nil
 }

@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 var _ revocation.Store = (*Memory)(nil)
@@ -37,7 +37,7 @@ func NewMemory() *Memory {
 // that has asked once remembers it.
 func (m *Memory) Origin(context.Context) (string, error) { return m.origin, nil }
 
-// Down makes every method fail with an *outage.Error, or work again.
+// Down makes every method fail with an *unavailable.Error, or work again.
 func (m *Memory) Down(down bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -58,7 +58,7 @@ func (m *Memory) lock(ctx context.Context, op string) (func(), error) {
 	m.mu.Lock()
 	if m.down {
 		m.mu.Unlock()
-		return nil, outage.New("mongodb", op, errors.New("switched off by the test"))
+		return nil, unavailable.New("mongodb", op, errors.New("switched off by the test"))
 	}
 	return m.mu.Unlock, nil
 }

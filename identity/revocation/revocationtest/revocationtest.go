@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/earlybird/earlybird/identity/outage"
 	"github.com/earlybird/earlybird/identity/revocation"
+	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
 // Run tests the stores that newStore returns, which must be empty.
@@ -183,7 +183,7 @@ func testCancelled(t *testing.T, s revocation.Store) {
 		"read":  readErr,
 		"prune": s.PruneRevocations(ctx, noon),
 	} {
-		if !errors.Is(err, context.Canceled) || outage.Is(err) {
+		if !errors.Is(err, context.Canceled) || unavailable.Is(err) {
 			t.Errorf("%s for a caller that has gone: %v, want context.Canceled and no outage", op, err)
 		}
 	}

@@ -1,6 +1,6 @@
-// Package outage carries the one error that says a dependency could not
+// Package unavailable carries the one error that says a dependency could not
 // answer: the request was fine, nothing was decided, try again.
-package outage
+package unavailable
 
 import (
 	"errors"
