@@ -13,7 +13,7 @@ import (
 	"github.com/earlybird/earlybird/identity/outage"
 )
 
-// State is how an account stands with one limit.
+// State is the state of one limit for an account.
 type State struct {
 	Limit   Kind
 	Address string        // empty for the limit by account
@@ -23,9 +23,9 @@ type State struct {
 	Known   bool          // a login from this address has succeeded of late: the limit by account does not apply
 }
 
-// Inspect returns how an account stands: the limit by account, and for each
-// address the limit by address and the one by both, as far as anything was
-// taken from them; addresses of one network are one. It fails with an *outage.Error.
+// Inspect returns the limits of an account that have been drawn on: the one by
+// account, and for each address the one by address and the one by both. Addresses of
+// one network count as one. It fails with an *outage.Error.
 func Inspect(ctx context.Context, client redis.UniversalClient, account string, addresses []string) ([]State, error) {
 	now, err := client.Time(ctx).Result()
 	if err != nil {
