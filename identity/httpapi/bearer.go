@@ -29,8 +29,8 @@ func (a *API) authenticatePassword(ctx huma.Context, next func(huma.Context)) {
 // current refuses a token that was ended.
 func (a *API) current(c token.Claims) error { return a.backend.Load().Revocations.Check(c) }
 
-// authenticateAgain also accepts a token that was revoked while the edges could not
-// be reached: its logout was answered with 503, and may be repeated.
+// authenticateAgain also lets a token through that was ended while the edges
+// could not be told: its logout was answered with 503, and may be repeated.
 func (a *API) authenticateAgain(ctx huma.Context, next func(huma.Context)) {
 	a.admitToken(ctx, next, token.Demand{Audience: a.backend.Load().Audience}, func(c token.Claims) error {
 		revocations := a.backend.Load().Revocations
@@ -55,8 +55,8 @@ func (a *API) admitToken(ctx huma.Context, next func(huma.Context), demand token
 	next(huma.WithValue(ctx, claimsKey{}, claims))
 }
 
-// bearer verifies the one token of a request. A proxy in between
-// could read either of two Authorization lines, so both are refused, as in Kong.
+// bearer verifies the one token of a request. Two Authorization lines could be
+// read as either by whoever stands in between: they are refused, as Kong does.
 func (a *API) bearer(r *http.Request, demand token.Demand) (token.Claims, error) {
 	lines := r.Header.Values("Authorization")
 	if len(lines) > 1 {

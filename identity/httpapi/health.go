@@ -204,7 +204,7 @@ func (a *API) addHealth() {
 		Summary: "Whether the service can serve, and what is missing",
 		Description: "For who decides which replicas get traffic. MongoDB is up when it has answered within the last 10 seconds, however slowly. " +
 			"Without Redis the service is degraded but ready: logins count all the same, and the gateways hear of it later. " +
-			"Without places, which a damaged or incomplete log cannot give, it is degraded too: logins are answered with retry.",
+			"Without places, which a damaged or incomplete log cannot give, it is degraded too: logins are told to retry.",
 		Tags: []string{"health"}, Responses: a.healthAnswers("Not ready, and what is missing", "Report"),
 	}, a.ready)
 	huma.Register(a.huma, huma.Operation{
