@@ -20,7 +20,7 @@ const (
 	exitUsage  = 2
 )
 
-// usage marks an error as a fault of whoever started the program.
+// usage marks an error as a usage error.
 func usage(err error) error { return cli.Exit(err, exitUsage) }
 
 func exitStatus(err error) int {

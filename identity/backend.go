@@ -261,10 +261,10 @@ type revocations struct {
 	*revocation.Writer
 }
 
-// checks are what /readyz looks at. Redis is optional: edges hear of new places
-// later without it. So are places: a log that is damaged or lacks entries is the
-// same for all replicas, and must not take them all out; logins go on and are told
-// to retry.
+// checks are the checks of /readyz. Redis is optional: without it, edges learn of
+// new places later. So are places: a log that is damaged or lacks entries is the same
+// for all replicas and must not take them all out; logins go on and are answered with
+// retry.
 func (b *backend) checks() []httpapi.Check {
 	return []httpapi.Check{
 		{Name: "mongodb", Remote: true, Probe: func(ctx context.Context) error {

@@ -35,7 +35,7 @@ const (
 // run serves until ctx ends, then finishes what is in flight. It listens at
 // once and connects meanwhile, so that the order in which things start does
 // not matter: /livez answers, /readyz says what is missing. listening, if not
-// nil, is told the address.
+// nil, is called with the address.
 func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)) error {
 	log := slog.New(httpapi.LogHandler(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: c.LogLevel})))
 	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{Endpoint: c.OTLPEndpoint, Version: program.Version(), Log: log})
@@ -95,7 +95,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 }
 
 // serve serves until ctx ends. Then the service is unready for the delay, in
-// which whoever balances load can notice, and has the grace to finish; served is
+// so that load balancers notice, and has the grace period to finish; served is
 // called after that.
 func serve(ctx context.Context, group *errgroup.Group, c config, server *http.Server, l net.Listener, health *httpapi.Health, served func()) {
 	group.Go(func() error {

@@ -186,7 +186,7 @@ func (v *validator) needs(identity []*entity) {
 	for _, request := range protected {
 		carry(request, settings.AuthName, "without it no token is checked here")
 	}
-	carry(login, settings.TagName, "without it no login is told its place")
+	carry(login, settings.TagName, "without it no login response reports a rank")
 	v.header()
 	v.agree()
 }

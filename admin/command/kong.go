@@ -51,8 +51,8 @@ func kongRender(c *cli.Context) error {
 	return err
 }
 
-// kongValidate lists every fault of a file. A file with faults is the fault of
-// whoever wrote it: exit status 2, as for a flag.
+// kongValidate lists every fault of a file. A faulty file is a usage error,
+// like a faulty flag: exit status 2.
 func kongValidate(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return withHint(usage("one FILE is needed"), "earlybird kong validate kong.yml")

@@ -36,7 +36,7 @@ type Lag struct {
 	Problem string        // why Redis cannot be used; empty: it can
 }
 
-// Sample is how the campaign stands at a moment.
+// Sample is the state of the campaign at one moment.
 type Sample struct {
 	At       time.Time
 	Progress Progress
@@ -53,7 +53,7 @@ type View interface {
 
 // Config configures Run. All fields are required.
 type Config struct {
-	// Look reads how the campaign stands now; Run fills in the rate.
+	// Look reads the present state of the campaign; Run fills in the rate.
 	Look  func(context.Context) (Sample, error)
 	View  View
 	Ticks <-chan time.Time // when to look again

@@ -57,8 +57,8 @@ const (
 	OutcomeWrongPassword Outcome = "wrong_password"
 	OutcomeDisabled      Outcome = "disabled"
 
-	// A change of password is audited with them: whoever has a token may guess
-	// at the password there too.
+	// A change of password is audited with them: a stolen token
+	// could be used to guess the password there too.
 	OutcomePasswordChanged Outcome = "password_changed"
 	// OutcomeOneTime: a login with a one-time password, which counts for
 	// nothing but a change of password.

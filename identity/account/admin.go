@@ -93,7 +93,7 @@ const OneTimeLifetime = 24 * time.Hour
 // nothing else, at the edge and behind it (token.PasswordAudience), and counts
 // for no promotion. There the one-time password is the current one, and once
 // another is chosen it is gone. So it works once, within OneTimeLifetime, and
-// whoever sees it later has nothing.
+// is of no use to anyone who sees it later.
 func (a *Admin) ResetPassword(ctx context.Context, username string) (Account, string, error) {
 	if a.cfg.Hasher == nil {
 		return Account{}, "", errors.New("account admin has no hasher")

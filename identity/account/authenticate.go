@@ -99,8 +99,8 @@ func (s *Service) check(ctx context.Context, r LoginRequest, canonical string) (
 // catchUp makes a credential follow a generation that was raised while the
 // credential was not changed with it, because a process died between the two.
 // Tokens of the old generation would be dead at once. The credential is stored
-// before a token is issued, so that no token is ever ahead of it: whoever
-// raises the credential's generation ends every token there is.
+// before a token is issued, so that no token is ever ahead of it: raising
+// the credential's generation ends every token there is.
 func (s *Service) catchUp(ctx context.Context, c Credential) (Credential, error) {
 	if s.generations == nil {
 		return c, nil
@@ -135,8 +135,8 @@ func judge(known, right bool, c Credential, now time.Time) Outcome {
 
 func (o Outcome) opens() bool { return o == OutcomeSuccess || o == OutcomeOneTime }
 
-// verify does the work of one hash, whoever asks. A stored password that
-// cannot be read lets nobody in and costs the same.
+// verify always computes one hash, for unknown names too. A stored password that
+// cannot be parsed never matches, and costs the same.
 func (s *Service) verify(ctx context.Context, known bool, c Credential, normal string) (bool, error) {
 	if !known {
 		return false, s.hasher.VerifyNobody(ctx, normal)
@@ -149,12 +149,13 @@ func (s *Service) verify(ctx context.Context, known bool, c Credential, normal s
 	return right, err
 }
 
-// refreshTimeout bounds how long a login waits for its password to be hashed
-// anew. It has waited for one hash already, and the next login can do it.
+// refreshTimeout bounds how long a login waits for its password to be rehashed. It
+// has waited for one hash already, and the next login can do it.
 const refreshTimeout = time.Second
 
-// refresh hashes the password anew when the parameters have changed, while it
-// is at hand. The login has succeeded: no failure here may undo it.
+// refresh rehashes the password if the parameters have changed, since a login is
+// when the password is available. The login has succeeded: no failure here may
+// undo it.
 func (s *Service) refresh(ctx context.Context, c Credential, normal string) {
 	if !s.hasher.Stale(c.Password) {
 		return
@@ -166,6 +167,6 @@ func (s *Service) refresh(ctx context.Context, c Credential, normal string) {
 		err = s.store.ReplacePassword(ctx, c.Canonical, c.Password, hash)
 	}
 	if err != nil {
-		s.log.WarnContext(ctx, "password not hashed anew", "user_id", c.UserID, "err", err)
+		s.log.WarnContext(ctx, "password not rehashed", "user_id", c.UserID, "err", err)
 	}
 }

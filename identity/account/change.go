@@ -26,8 +26,8 @@ type Generations interface {
 }
 
 const (
-	// changeAttempts is how often a change begins again because somebody else
-	// has changed the same account meanwhile.
+	// changeAttempts is how often a change is retried after a concurrent change of
+	// the same account.
 	changeAttempts = 5
 	// changeTimeout bounds what is finished for a client that has gone.
 	changeTimeout = 5 * time.Second
@@ -37,10 +37,10 @@ const (
 // of the user. edit returns what is to be stored, or why not; it may be called
 // several times.
 //
-// First the generation is stored as raised, then the credential on condition
-// that nobody has touched it, then the edges are told. Dying after the first,
-// the user logs in with the next generation (see catchUp), and nothing else has
-// changed. The condition also fails when a login has caught up meanwhile, so
+// First it stores the raised generation, then the credential, on condition that it
+// is unchanged; then it announces the generation to the edges. If the process dies
+// after the first step, the user logs in with the next generation (see catchUp), and
+// nothing else has changed. The condition also fails when a login has caught up meanwhile, so
 // that no token issued before the change survives it.
 func endTokens(ctx context.Context, store Store, revoker Revoker, canonical string, edit func(Credential) (Credential, error)) error {
 	for range changeAttempts {

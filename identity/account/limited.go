@@ -2,7 +2,7 @@ package account
 
 import "context"
 
-// Limiter refuses whoever tries too often: a *limit.Limiter.
+// Limiter refuses attempts that come too often; *limit.Limiter implements it.
 type Limiter interface {
 	// Take counts an attempt at an account, or at none when it is empty, from an
 	// address, or fails with a *limit.LimitedError.
@@ -31,8 +31,8 @@ func (unlimited) Succeeded(context.Context) {}
 
 func (unlimited) Undecided(context.Context) {}
 
-// limitedName is what attempts at a name are limited by. A name that nobody can
-// have is limited like one that somebody may have.
+// limitedName is the key by which attempts at a name are limited. Invalid names are
+// limited like valid ones.
 func limitedName(canonical, typed string) string {
 	if canonical != "" {
 		return canonical

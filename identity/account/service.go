@@ -40,10 +40,10 @@ type ServiceConfig struct {
 	Hasher            Hasher
 	Revoker           Revoker
 	Generations       Generations      // nil: credentials are never behind
-	Limiter           Limiter          // nil: nobody is limited
+	Limiter           Limiter          // nil: no limits
 	MinPasswordLength int              // code points; zero: MinPassword
 	MinPasswordScore  int              // least password.Strength of a new password, to password.MaxScore; zero: any
-	Unrecorded        func(Outcome)    // is told of each attempt that is not in the audit; nil: nobody is
+	Unrecorded        func(Outcome)    // called for each attempt that is not in the audit; nil: not called
 	Now               func() time.Time // nil: time.Now
 	Log               *slog.Logger     // nil: slog.Default
 }

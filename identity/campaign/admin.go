@@ -49,10 +49,10 @@ type ConflictError struct{ Entry Entry }
 
 func (e *ConflictError) Error() string {
 	if e.Entry.By == byClock {
-		return fmt.Sprintf("the clock was faster: the %s of campaign %d came at %s; look at the campaign and decide anew",
+		return fmt.Sprintf("the clock was faster: the %s of campaign %d came at %s; look at the campaign and decide again",
 			map[Kind]string{KindOpen: "start", KindEnd: "end"}[e.Entry.Kind], e.Entry.Campaign, e.Entry.At.Format(time.RFC3339))
 	}
-	return fmt.Sprintf("%s was faster: %q of campaign %d at %s; look at the campaign and decide anew",
+	return fmt.Sprintf("%s was faster: %q of campaign %d at %s; look at the campaign and decide again",
 		e.Entry.By, e.Entry.Kind, e.Entry.Campaign, e.Entry.At.Format(time.RFC3339))
 }
 

@@ -349,7 +349,7 @@ func (r *Replica) readClock(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if was := r.clock.apart(); c.apart() && !was {
-		r.cfg.Log.ErrorContext(ctx, "the clocks of this process and of mongodb differ: logins are told to retry", "skew", c.skew, "most", MaxSkew)
+		r.cfg.Log.ErrorContext(ctx, "the clocks of this process and of mongodb differ: logins are answered with retry", "skew", c.skew, "most", MaxSkew)
 	}
 	r.clock = c
 	return nil

@@ -23,7 +23,7 @@ var requestIDSources = []string{RequestIDHeader, "Kong-Request-ID", "X-Kong-Requ
 // with. Kong's generator "uuid#counter" has a #.
 var saneID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:#-]{0,127}$`)
 
-// origin is what is known of where a request came from.
+// origin is where a request came from, as far as it is known.
 type origin struct {
 	requestID string
 	address   string

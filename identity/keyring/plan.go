@@ -21,7 +21,7 @@ type openKey struct {
 	retired time.Time // when it stops to verify; zero: not foreseen
 }
 
-// plan is what is known of the keys, by number. It is immutable.
+// plan holds the known keys, by number. It is immutable.
 type plan []openKey
 
 // newPlan opens the records that are not retired at now. A record that does not

@@ -2,7 +2,7 @@ package keyring
 
 import "time"
 
-// Stats describes the keys for whoever watches over them.
+// Stats describes the keys, for metrics.
 type Stats struct {
 	Published    int           // keys that verify now
 	SigningAge   time.Duration // for how long the signing key has been signing

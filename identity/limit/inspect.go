@@ -13,7 +13,7 @@ import (
 	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
-// State is how an account stands with one limit.
+// State is the state of one limit for an account.
 type State struct {
 	Limit   Kind
 	Address string        // empty for the limit by account

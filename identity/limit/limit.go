@@ -118,7 +118,7 @@ const prefix = "earlybird:{earlybird}:limit:"
 
 func key(kind, name string) string { return prefix + kind + ":" + digest(name) }
 
-// digest is a name as it may be seen by whoever reads keys.
+// digest is the hash of a name, for use in keys.
 func digest(name string) string {
 	sum := sha256.Sum256([]byte(prefix + name))
 	return base64.RawURLEncoding.EncodeToString(sum[:15])

@@ -37,8 +37,8 @@ type user struct {
 func (s *Store) credentials() *mongo.Collection { return s.db.Collection("credentials") }
 func (s *Store) users() *mongo.Collection       { return s.db.Collection("users") }
 
-// CreateUser implements account.Store. The user is stored first, where nobody
-// can see it, and the insert of the credential decides who holds the name.
+// CreateUser implements account.Store. The user is stored first, not yet
+// visible, and the insert of the credential decides which user holds the name.
 func (s *Store) CreateUser(ctx context.Context, u account.User, c account.Credential) error {
 	err := s.insert(ctx, s.users(), user{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt})
 	if err != nil && !errors.Is(err, errExists) { // ids are random: it exists because an answer was lost
@@ -60,7 +60,7 @@ func (s *Store) CreateUser(ctx context.Context, u account.User, c account.Creden
 }
 
 // forget removes the user of an account that lost its name to another. When it
-// fails the orphan stays: nobody knows its id.
+// fails the orphan stays, and is unreachable.
 func (s *Store) forget(ctx context.Context, id string) {
 	if _, err := s.users().DeleteOne(ctx, bson.D{{Key: "_id", Value: id}}); err != nil {
 		s.log.WarnContext(ctx, "user without a name not removed", "user_id", id, "err", err)

@@ -151,8 +151,8 @@ func (c Config) secure(opts *options.ClientOptions) error {
 	return nil
 }
 
-// setDefaults is short with servers that do not answer: a login that waits the
-// driver's 30 seconds helps nobody.
+// setDefaults sets short timeouts: the driver's default of 30 seconds is too long for
+// a login to wait.
 func (c Config) setDefaults(opts *options.ClientOptions) {
 	if opts.AppName == nil {
 		opts.SetAppName("earlybird")

@@ -57,7 +57,7 @@ func (k key) record() keyring.Record {
 }
 
 // AddKey implements keyring.Store. When an answer is lost, ErrKeyExists may be
-// about this very record: keyrings read again what is there, whoever stored it.
+// about this very record: a keyring then reads the stored one.
 func (s *Store) AddKey(ctx context.Context, r keyring.Record) error {
 	err := s.insert(ctx, s.keys(), key{
 		ID: r.ID, Public: r.Public, Sealed: r.Sealed,

@@ -36,7 +36,7 @@ func (s *Store) Origin(ctx context.Context) (string, error) {
 	err := s.find(ctx, s.meta(), originID, &held)
 	if errors.Is(err, errMissing) {
 		err = s.insert(ctx, s.meta(), origin{ID: originID, Value: rand.Text()})
-		if err == nil || errors.Is(err, errExists) { // whoever's insert it was, what is there now counts
+		if err == nil || errors.Is(err, errExists) { // whichever process inserted it: read the stored one
 			err = s.find(ctx, s.meta(), originID, &held)
 		}
 		if errors.Is(err, errMissing) { // another's insert, which no majority has yet

@@ -7,8 +7,7 @@ import (
 )
 
 // turnWait is how long a caller waits for its turn. An update takes
-// milliseconds: whoever waits longer has a server before them that does not
-// answer.
+// milliseconds: if a caller waits longer, the server does not answer.
 const turnWait = 2 * time.Second
 
 // turns lets one caller at a time change a document, among those of this

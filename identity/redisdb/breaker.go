@@ -11,8 +11,8 @@ import (
 const (
 	// restFor is how long a server that failed is left alone.
 	restFor = time.Second
-	// probeLimit is how long the call may take by default that then asks again: it
-	// keeps somebody waiting, most likely in vain.
+	// probeLimit is the default timeout of the probe that follows: a request waits for
+	// it, and it will probably fail.
 	probeLimit = 50 * time.Millisecond
 )
 

@@ -171,7 +171,7 @@ func (f *Feed) tidy(ctx context.Context) {
 	f.clock.Lock()
 	defer f.clock.Unlock()
 	if back := f.latest.Sub(now); back > margin {
-		f.cfg.Log.WarnContext(ctx, "the clock was set back: revocations are read anew", "by", back)
+		f.cfg.Log.WarnContext(ctx, "the clock was set back: revocations are read again", "by", back)
 		f.latest, f.pruned = now, now
 		f.again.Store(true)
 	}
@@ -272,7 +272,7 @@ func (t *tail) broken(entries []redis.XMessage) bool {
 // is another, or came back as it was before.
 func (t *tail) miss(ctx context.Context, st State) {
 	f := t.feed
-	f.cfg.Log.WarnContext(ctx, "the stream of revocations has lost entries: it is read anew", "epoch", st.Epoch, "read", t.pos.at, "last", st.last)
+	f.cfg.Log.WarnContext(ctx, "the stream of revocations has lost entries: it is read from its start", "epoch", st.Epoch, "read", t.pos.at, "last", st.last)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lossy = st.Epoch

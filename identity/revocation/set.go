@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// set is what is known to be revoked. It only ever learns, and forgets what
-// can no longer matter.
+// set is the set of known revocations. It only grows, except that it drops those of
+// tokens that have expired.
 type set struct {
 	mu          sync.RWMutex
 	tokens      map[string]mark

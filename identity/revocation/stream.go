@@ -72,7 +72,7 @@ func (e *ForeignError) Error() string {
 type State struct {
 	Whole  bool   // no entry has gone missing since the epoch began
 	Origin string // of the database whose revocations these are; empty: an empty Redis, or an earlier version's
-	Epoch  string // changes whenever the stream was filled anew
+	Epoch  string // changes whenever the stream is filled from scratch
 	// Beat is when an identity service last found everything in the stream
 	// that MongoDB held, by its clock; zero: not in this epoch yet.
 	Beat time.Time

@@ -47,8 +47,8 @@ func (w *Writer) RevokeToken(ctx context.Context, jti string, expires time.Time)
 }
 
 // RaiseGeneration stores that every token of the user with a generation up to
-// current is dead, and returns the next generation. Nobody hears of it before
-// AnnounceGeneration, or before a Publisher finds it, which comes to the same:
+// current is dead, and returns the next generation. The edges do not learn of it
+// before AnnounceGeneration, or before a Publisher finds it, which has the same effect:
 // so the caller first stores the new generation with the user's credential, on
 // condition that the credential is still the one with current.
 //

@@ -8,9 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Operations serves what is for operators alone: /metrics for Prometheus and
-// the profiles under /debug/pprof/. Profiles show what is in memory, so the
-// address it is served on must not be reachable by anybody else.
+// Operations serves /metrics for Prometheus and the profiles under /debug/pprof/.
+// Profiles show what is in memory, so only operators may reach the address.
 func Operations(metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))

@@ -8,8 +8,8 @@ import (
 	"github.com/earlybird/earlybird/identity/keyring"
 )
 
-// State is what is read when somebody asks for the metrics. Every field is
-// required; each may be called at any time.
+// State holds the functions that are called for each scrape. All are required; each
+// may be called at any time.
 type State struct {
 	Hashes   func() (running, waiting int)
 	Keys     func() keyring.Stats
@@ -42,7 +42,7 @@ func gauges(s State) []prometheus.Collector {
 		gauge("key_successor", "1 when the next signing key is published and does not sign yet.", func() float64 { return flag(s.Keys().SuccessorSet) }),
 		gauge("users_remembered", "Users in memory.", func() float64 { return float64(s.Users().Users) }),
 		counter("user_reads_remembered_total", "Reads of a user answered from memory.", func() float64 { return float64(s.Users().Hits) }),
-		gauge("campaign_ready", "1 when logins can be given places; otherwise they are told to retry.", func() float64 { return flag(s.Campaign().Ready) }),
+		gauge("campaign_ready", "1 when logins can be given places; otherwise they are answered with retry.", func() float64 { return flag(s.Campaign().Ready) }),
 		gauge("campaign_behind", "1 when MongoDB lacks entries of the campaign's log: run earlybird campaign restore.", func() float64 { return flag(s.Campaign().Behind) }),
 		gauge("campaign_damaged", "1 when an entry of the campaign's log cannot follow the one before it.", func() float64 { return flag(s.Campaign().Damaged) }),
 		gauge("campaign_read_age_seconds", "Since when the campaign's log was not read to its end.", func() float64 { return s.Campaign().ReadAge.Seconds() }),

@@ -57,7 +57,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		}, []string{"command", "collection", "result"}),
 	}
 	m.placed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "earlybird_placements_total", Help: "Logins by what they were told of the promotion. retry: it may not have counted.",
+		Name: "earlybird_placements_total", Help: "Logins by their status in the promotion. retry: the login may not have counted.",
 	}, []string{"status"})
 	m.place = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "earlybird_placement_seconds", Help: "Time that a login waited for its place.",
@@ -93,7 +93,7 @@ func (m *Metrics) Hashed(waited, took time.Duration) {
 	m.hash.Observe(took.Seconds())
 }
 
-// Placed notes what a login was told: the Placed of campaign.ReplicaConfig.
+// Placed counts a login by its status: the Placed of campaign.ReplicaConfig.
 func (m *Metrics) Placed(s campaign.Status, took time.Duration) {
 	m.placed.WithLabelValues(string(s)).Inc()
 	m.place.Observe(took.Seconds())
@@ -155,7 +155,7 @@ func outcomeOf(audited string, err error) string {
 	return string(outcome)
 }
 
-// Store returns s with the audited outcomes told to Count.
+// Store wraps s so that Count knows which attempts were audited.
 func (m *Metrics) Store(s account.Store) account.Store { return auditing{s} }
 
 type auditing struct{ account.Store }

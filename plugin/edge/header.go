@@ -19,14 +19,14 @@ const Header = "Earlybird"
 // Retry is the downstream header of a login that may not have counted.
 const Retry = "status=retry"
 
-// Standing is what the upstream header says of a user's grant.
+// Standing is a user's grant as the upstream header reports it.
 type Standing struct {
-	Unknown bool         // it cannot be told; the rest is empty
+	Unknown bool         // not known now; the rest is empty
 	Grant   mirror.Grant // zero: none
 }
 
 // Upstream is the header for the services behind Kong: who the user is, by
-// which token, and what is known of the grant. It is an error when a value has a
+// which token, and the grant. It is an error when a value has a
 // character that the header cannot carry (RFC 9651 section 3.3.3).
 func Upstream(user, tokenID string, s Standing) (string, error) {
 	d := httpsfv.NewDictionary()

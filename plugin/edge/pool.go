@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// Pool shares what is costly to build or holds connections among the plugin
-// configurations of a process, by what it depends on. So a changed
-// configuration finds what the one before had built, and what nobody uses any
-// more is let go.
+// Pool shares values that are costly to build or hold connections between the
+// plugin configurations of a process. A value's key holds everything it depends on.
+// So a changed configuration reuses what the previous one built, and a value without
+// users is closed.
 type Pool[K comparable, V any] struct {
 	ctx  context.Context // the process's
 	open func(ctx context.Context, key K) (V, error)

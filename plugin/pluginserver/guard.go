@@ -14,9 +14,9 @@ var orphanWait = 2 * time.Minute
 
 const guardEvery = time.Second
 
-// guard notices that this process serves nobody any more. Kong's worker 0 starts
-// plugin servers, and starts one again that has ended, but it does not look whether
-// one can be reached, and when that worker dies they go on without it.
+// guard detects that no worker can use this process any more. Kong's worker 0 starts
+// plugin servers and restarts those that exit. It does not check that a server can be
+// reached, and when that worker dies its servers keep running.
 type guard struct {
 	socket string
 	bound  os.FileInfo // the socket as it was made
@@ -40,7 +40,7 @@ func newGuard(socket string, s *Server) (*guard, error) {
 	}, nil
 }
 
-// run returns why this process serves nobody, once it does not, or "" when ctx
+// run returns the reason as soon as no worker can use this process, or "" when ctx
 // ends first.
 func (g *guard) run(ctx context.Context) string {
 	ticks := time.NewTicker(guardEvery)

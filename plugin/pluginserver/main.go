@@ -106,8 +106,8 @@ func (o options) validate(arguments []string) error {
 	return errors.Join(faults...)
 }
 
-// run serves the plugin until ctx ends, or nobody can reach it: then Kong starts
-// another process, if it is there.
+// run serves the plugin until ctx ends or no worker can reach it. Kong, if it still
+// runs, then starts another process.
 func run(ctx context.Context, definition Definition, opts options, stderr io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: opts.level})).With(slog.String("plugin", definition.Name))
 	registry := prometheus.NewRegistry()
