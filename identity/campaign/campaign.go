@@ -77,6 +77,10 @@ type Settings struct {
 	EndsAt      time.Time // logins from then on do not count; zero: open until an operator ends it
 }
 
+// DiscountOf is the discount in percent of the user with a rank. It is the one
+// place that decides it.
+func (s Settings) DiscountOf(_ int64) int64 { return s.Discount }
+
 // InvalidError reports an invalid setting and what would be valid.
 type InvalidError struct {
 	Field  string // the name of the command-line flag, such as "slots"

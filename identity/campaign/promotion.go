@@ -72,7 +72,7 @@ func (r *Replica) lookUp(user string) (p Promotion, none *NoGrantError, trouble 
 	position := f.Position(user)
 	if g, ok := f.Grant(position); ok {
 		s := f.Settings()
-		return Promotion{Grant: g, Name: s.Name, Description: s.Description, Discount: s.Discount}, nil, trouble
+		return Promotion{Grant: g, Name: s.Name, Description: s.Description, Discount: s.DiscountOf(g.Rank)}, nil, trouble
 	}
 	return Promotion{}, &NoGrantError{Standing: f.standing(position), Position: position}, trouble
 }

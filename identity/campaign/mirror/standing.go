@@ -67,7 +67,7 @@ type Outcome struct {
 func (s Standing) Tell() Outcome {
 	switch {
 	case s.Granted():
-		return Outcome{Status: campaign.StatusGranted, Campaign: s.Campaign, Rank: s.Position, Discount: s.Settings.Discount}
+		return Outcome{Status: campaign.StatusGranted, Campaign: s.Campaign, Rank: s.Position, Discount: s.Settings.DiscountOf(s.Position)}
 	case s.Phase == campaign.PhaseEnded:
 		return Outcome{Status: campaign.StatusEnded}
 	case s.Phase == campaign.PhasePaused:

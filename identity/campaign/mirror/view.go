@@ -89,11 +89,12 @@ type View struct {
 // terms are what a campaign grants, up to and including one entry of its log.
 type terms struct {
 	campaign.Place
-	campaign, limit, discount int64
+	campaign, limit int64
+	settings        campaign.Settings
 }
 
 func (s Summary) terms() *terms {
-	return &terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, discount: s.Settings.Discount}
+	return &terms{Place: s.Place, campaign: s.Campaign, limit: s.Limit, settings: s.Settings}
 }
 
 // User is a user watched by a View.
@@ -182,7 +183,7 @@ func (t *terms) grant(k *knowledge) (Grant, bool) {
 	if k.voided || k.position < 1 || k.position > t.limit {
 		return Grant{}, false
 	}
-	return Grant{Campaign: t.campaign, Rank: k.position, Discount: t.discount}, true
+	return Grant{Campaign: t.campaign, Rank: k.position, Discount: t.settings.DiscountOf(k.position)}, true
 }
 
 // Fresh reports whether a replica has found the mirror complete recently.
@@ -311,7 +312,7 @@ func (v *View) apply(e Logged) {
 	t := *v.terms.Load()
 	t.Place, t.limit = e.Place, e.Entry.Limit
 	if e.Entry.Settings != nil {
-		t.discount = e.Entry.Settings.Discount
+		t.settings = *e.Entry.Settings
 	}
 	v.terms.Store(&t)
 }
