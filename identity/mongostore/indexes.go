@@ -43,6 +43,7 @@ func (s *Store) indexes() []index {
 		retention,
 		{collection: "revocations", name: "latest", keys: bson.D{{Key: "at", Value: 1}}},
 		{collection: "revocations", name: "expiry", keys: bson.D{{Key: "until", Value: 1}}, expires: true},
+		{collection: "enrolments", name: "expiry", keys: bson.D{{Key: "expires", Value: 1}}, expires: true},
 	}
 }
 
