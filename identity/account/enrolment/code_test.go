@@ -16,7 +16,7 @@ func TestNewCode(t *testing.T) {
 			t.Fatalf("%s was made twice", code)
 		}
 		seen[code] = true
-		if len(code.String()) != len("7Q4F-K2MT-9WXE-0RBC-H") {
+		if len(code.String()) != len("7Q4F-K2MT-9WXE-0RBC-5") {
 			t.Fatalf("%s is not in groups of four", code)
 		}
 		got, err := ParseCode(code.String())
