@@ -25,6 +25,7 @@ type Action struct {
 	Name     string    `bson:"name"` // the command, such as "campaign pause"
 	Campaign int64     `bson:"campaign,omitempty"`
 	UserID   string    `bson:"user_id,omitempty"`
+	Customer string    `bson:"customer,omitempty"`
 	Entry    string    `bson:"entry,omitempty"`  // the `_id` of the entry that it appended to a campaign's log
 	Reason   string    `bson:"reason,omitempty"` // in the operator's words, for what is done to a person
 	Result   string    `bson:"result"`           // ResultBegun, then one of the others

@@ -65,7 +65,7 @@ func TestLife(t *testing.T) {
 	refused("revoke a used code", revoke())
 	refused("release who has an account", release())
 
-	f.store.DeleteUser(u.ID)
+	f.store.RemoveAccount(u.ID)
 	f.want(t, "C-1", enrolment.StatusDeleted)
 	refused("revoke after the account was deleted", revoke())
 	if err := release(); err != nil {
@@ -95,7 +95,7 @@ func TestIssueSkips(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.store.DeleteUser(u.ID)
+	f.store.RemoveAccount(u.ID)
 	f.issue(t, "revoked")
 	if _, err := f.admin.Revoke(t.Context(), "revoked"); err != nil {
 		t.Fatal(err)

@@ -170,7 +170,7 @@ func TestRefusedCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.store.DeleteUser(u.ID)
+	f.store.RemoveAccount(u.ID)
 	for name, code := range map[string]enrolment.Code{
 		"unknown": enrolment.NewCode(), "used": used, "revoked": revoked, "replaced": replaced, "expired": expired, "of a deleted account": gone,
 	} {

@@ -114,8 +114,8 @@ func (s *Store) withClaim(ctx context.Context, customer, userID string, change f
 	return nil
 }
 
-// DeleteUser removes an account, and leaves the claim of its customer.
-func (s *Store) DeleteUser(id string) {
+// RemoveAccount removes an account, and leaves the claim of its customer.
+func (s *Store) RemoveAccount(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.credentials, s.users[id].Canonical)
