@@ -87,7 +87,8 @@ func (s *stores) sampler(w io.Writer) func(context.Context) (watch.Sample, error
 				Granted: f.Granted(), Remaining: settings.Slots - f.Granted(), Waiting: f.Waiting(),
 				Status: statusOf(f), StartsAt: settings.StartsAt, EndsAt: settings.EndsAt,
 			},
-			Lag: s.lag(ctx, log, summary, mirrorErr),
+			Lag:      s.lag(ctx, log, summary, mirrorErr),
+			OpenedAt: f.OpenedAt(), Since: f.Since(), FullAt: f.FullAt(), Arrivals: f.Arrivals(),
 		}
 		return sample, s.addLatest(ctx, &sample, f)
 	}
