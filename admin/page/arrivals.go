@@ -13,9 +13,12 @@ import (
 // mostBars is how many bars a plot of arrivals has at most.
 const mostBars = 360
 
-// arrivalsAMinute plots the arrivals of a campaign a minute. Where that would be
-// too many bars, each is the mean of several minutes.
+// arrivalsAMinute plots the arrivals of a campaign a minute, ten minutes at least.
+// Where that would be too many bars, each is the mean of several minutes.
 func arrivalsAMinute(opened, until time.Time, all iter.Seq2[time.Time, int64]) template.HTML {
+	if least := opened.Truncate(time.Minute).Add(10*time.Minute - 1); until.Before(least) {
+		until = least
+	}
 	each, unit := time.Minute, "a minute"
 	for _, wider := range []time.Duration{5, 10, 30, 60, 120, 360, 720, 1440, 7 * 1440} {
 		if until.Sub(opened)/each < mostBars {

@@ -76,7 +76,7 @@ func (p *Page) Checked(results []doctor.Result, at time.Time) error {
 }
 
 // parts are the templates that a browser replaces, each in the element of this id.
-var parts = []string{"heading", "status", "numbers", "latest", "plots", "checks", "current"}
+var parts = []string{"heading", "status", "numbers", "latest", "plots", "faults", "checks", "current"}
 
 // publish makes the event that every browser gets. p.mu is held.
 func (p *Page) publish(s state) error {
@@ -191,6 +191,9 @@ func (s state) Faults() []doctor.Result {
 	return all
 }
 
+// Well is how many checks are ok.
+func (s state) Well() int { return len(s.Checks) - len(s.Faults()) }
+
 // TimeToFull is how long it took from the start until all slots were granted, or
 // how long it will take at the present rate.
 func (s state) TimeToFull() string {
@@ -198,7 +201,11 @@ func (s state) TimeToFull() string {
 	case !s.FullAt.IsZero():
 		return lasting(s.FullAt.Sub(s.OpenedAt))
 	case s.Progress.Status == "active" && s.Rate > 0:
-		return "about " + lasting(time.Duration(float64(s.Progress.Remaining)/s.Rate*float64(time.Second)))
+		left := time.Duration(float64(s.Progress.Remaining) / s.Rate * float64(time.Second))
+		if left < 10*time.Second {
+			return "a few seconds"
+		}
+		return "about " + lasting(left)
 	default:
 		return "–"
 	}
@@ -219,13 +226,13 @@ func plots(s watch.Sample) (minutes, seconds template.HTML) {
 	if s.Progress.Status == "active" && s.Progress.Remaining > 0 {
 		until = s.At // nobody comes is news as long as there are slots left
 	}
-	first := s.OpenedAt.Truncate(time.Second)
-	p := chart.Plot{ID: "seconds", Title: "Arrivals a second in the first five minutes", Unit: "a second"}
-	firstUntil := until
-	if end := first.Add(firstMinutes - 1); end.Before(until) {
-		firstUntil = end
+	first, shortest := s.OpenedAt.Truncate(time.Second), time.Minute
+	if until.Sub(first) > shortest {
+		shortest = firstMinutes
 	}
-	return arrivalsAMinute(s.OpenedAt, until, s.Arrivals), arrivals(p, time.Second, time.Second, first, firstUntil, s.Arrivals)
+	p := chart.Plot{ID: "seconds", Title: "Arrivals a second in the first five minutes", Unit: "a second"}
+	seconds = arrivals(p, time.Second, time.Second, first, first.Add(shortest-1), s.Arrivals)
+	return arrivalsAMinute(s.OpenedAt, until, s.Arrivals), seconds
 }
 
 // file is one of the page's files.
