@@ -20,7 +20,7 @@ import (
 var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"clock": clock, "stamp": stamp, "lasting": lasting,
+	"clock": clock, "stamp": stamp, "precise": precise,
 }).ParseFS(files, "files/*.tmpl"))
 
 // Page is the live page. It is a watch.View: each Show gives all browsers the
@@ -257,6 +257,9 @@ func stamp(t time.Time) string {
 	}
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
+
+// precise is stamp with milliseconds.
+func precise(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
 
 // lasting is a duration in the two units that matter: 2 min 31 s.
 func lasting(d time.Duration) string {
