@@ -195,9 +195,9 @@ var steps = []time.Duration{
 
 const day = 24 * time.Hour
 
-// timeAxis marks at most six round times.
+// timeAxis marks at most five round times.
 func (d *drawing) timeAxis() {
-	const most = 6
+	const most = 5
 	span := d.Until.Sub(d.From)
 	step := day * max(1, (span/most+day-1)/day)
 	for _, s := range steps {

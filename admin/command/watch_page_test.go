@@ -6,7 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/earlybird/earlybird/admin/doctor"
+	"github.com/earlybird/earlybird/admin/page"
 )
 
 // TestWatchPage: the page follows the log, beside the view on the terminal, and
@@ -88,6 +92,27 @@ func TestWatchPage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKeepChecking: the doctor looks every half minute, and no further look begins
+// before the one before has ended.
+func TestKeepChecking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		began, looks := time.Now(), []string{}
+		ended := make(chan error)
+		slow := doctor.Check{Name: "slow", Look: func(ctx context.Context) (string, error) {
+			looks = append(looks, time.Since(began).String())
+			<-ctx.Done() // it never answers; Examine ends it after doctor.Timeout
+			return "", ctx.Err()
+		}}
+		go func() { ended <- keepChecking(ctx, page.New(""), []doctor.Check{slow}) }()
+		time.Sleep(80 * time.Second) // of the bubble's clock
+		stop()
+		if err := <-ended; err != nil || strings.Join(looks, " ") != "0s 35s 1m10s" {
+			t.Errorf("%v; looks after %v", err, looks)
+		}
+	})
 }
 
 // TestPortInUse: what listens there already is named.

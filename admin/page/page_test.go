@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/earlybird/earlybird/admin/doctor"
@@ -286,6 +287,27 @@ func TestEvents(t *testing.T) {
 	if _, err := io.ReadAll(two); err != nil {
 		t.Errorf("the stream was cut, not ended: %v", err)
 	}
+}
+
+// TestKeepAlive: a browser hears something every five seconds, with the same id
+// while nothing is new.
+func TestKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		p := New("")
+		show(t, p, running())
+		w, ended := httptest.NewRecorder(), make(chan bool)
+		go func() {
+			p.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/events", nil))
+			close(ended)
+		}()
+		time.Sleep(11 * time.Second) // of the bubble's clock
+		stop()
+		<-ended
+		if got := strings.Count(w.Body.String(), "id: 1\nretry: 1000\ndata: {"); got != 3 {
+			t.Errorf("%d events in 11 s, want 3:\n%s", got, w.Body)
+		}
+	})
 }
 
 func TestLasting(t *testing.T) {

@@ -138,7 +138,7 @@ func inWords(e campaign.Entry, before campaign.Settings, opened bool) string {
 	case campaign.KindStart:
 		return fmt.Sprintf("started with %d slots", e.Settings.Slots)
 	case campaign.KindOpen:
-		return "logins count from here on"
+		return "opened: logins count from here on"
 	case campaign.KindChange:
 		return changes(before, *e.Settings)
 	case campaign.KindPause:

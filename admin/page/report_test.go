@@ -123,7 +123,7 @@ func TestReport(t *testing.T) {
 		"<td>4.0 s (at 2026-11-22 12:00:04 UTC)</td>",
 		"3 came when all slots were taken and got a place in line; 2 of them with a grant now.", "12 more logged in",
 		`<th scope="row">Discount</th><td>30 %</td><td>the same</td>`, `<th scope="row">Slots</th><td>2</td><td><b>3</b></td>`,
-		`<tr><td>5</td><td class="time">2026-11-22 12:00:24 UTC</td><td><bdi>bob</bdi></td><td>change: description: &#34;&#34; → &#34;more&#34;; slots: 2 → 3</td></tr>`,
+		`<tr><td>5</td><td class="time">2026-11-22 12:00:24 UTC</td><td><bdi>bob</bdi></td><td>description: &#34;&#34; → &#34;more&#34;; slots: 2 → 3</td></tr>`,
 		`<td>1</td><td><bdi>name-of-A</bdi></td><td>disqualified</td><td class="time">2026-11-22 12:00:14 UTC</td><td><bdi>judge</bdi></td><td>a bot</td>`,
 		"5 arrivals. The most were 4 a minute, at 2026-11-22 12:00:00 UTC.", "3 of 3 slots are granted; full: 4.0 s",
 		"<td>no login</td><td>no</td><td><bdi>B</bdi></td>", "Redis is complete up to 1:2", "<code>SUM</code>", "head -n 8 | sha256sum",

@@ -151,15 +151,21 @@ func keep(t *testing.T, ctx context.Context, name string) {
 		t.Errorf("screenshot: %v", err)
 		return
 	}
+	keepFile(t, name, picture)
+}
+
+// keepFile writes a file there.
+func keepFile(t *testing.T, name string, content []byte) {
+	t.Helper()
 	dir := os.Getenv("EARLYBIRD_SCREENSHOTS")
 	if dir == "" {
 		dir = t.ArtifactDir()
 	}
-	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name), picture, 0o644))
+	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name), content, 0o644))
 	if err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d bytes in %s", len(picture), filepath.Join(dir, name))
+	t.Logf("%d bytes in %s", len(content), filepath.Join(dir, name))
 }
 
 // execute opens an operation, fills in a body, sends it, and returns the status

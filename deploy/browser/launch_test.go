@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,7 +19,9 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // earlybird is the command line, told where the stores are.
@@ -141,9 +144,9 @@ func TestLaunchDay(t *testing.T) {
 			*complaints = append(*complaints, e.Entry.Text)
 		}
 	})
-	page := r.watch(t, "127.0.0.1:0")
+	watch := r.watch(t, "127.0.0.1:0")
 	screen(t, ctx, 1920, 1080, "light")
-	if err := chromedp.Run(ctx, chromedp.Navigate(page.url), chromedp.Evaluate(`window.reloaded = false`, nil)); err != nil {
+	if err := chromedp.Run(ctx, chromedp.Navigate(watch.url), chromedp.Evaluate(`window.reloaded = false`, nil)); err != nil {
 		t.Fatal(err)
 	}
 	until(t, ctx, has("numbers", "Starts in")+"&&"+has("checks", "mongodb-clock"))
@@ -165,30 +168,83 @@ func TestLaunchDay(t *testing.T) {
 		keep(t, ctx, "watch-"+look.name+".png")
 	}
 	readAloud(t, ctx, 15)
+	until(t, ctx, `document.getElementById("bar").getAttribute("aria-valuetext") === "15 of 24 granted"`)
+
+	// With the keyboard alone: the list of checks unfolds, and stays so.
+	if err := chromedp.Run(ctx, chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)); err != nil {
+		t.Fatal(err)
+	}
+	const unfolded = `document.activeElement.tagName === "SUMMARY" && document.activeElement.parentElement.open &&
+		getComputedStyle(document.activeElement).outlineStyle === "solid"`
+	until(t, ctx, unfolded)
 
 	screen(t, ctx, 1280, 800, "light")
-	page.stop()
+	watch.stop()
 	until(t, ctx, has("connection", "Connection lost"))
 	keep(t, ctx, "watch-lost.png")
 	r.all(t, "/login", http.StatusOK, users(15, 20))
-	r.watch(t, strings.TrimSuffix(strings.TrimPrefix(page.url, "http://"), "/"))
+	r.watch(t, strings.TrimSuffix(strings.TrimPrefix(watch.url, "http://"), "/"))
 	until(t, ctx, `document.getElementById("connection").textContent === ""&&`+has("numbers", "20 of 24")+"&&"+has("plots", "20 arrivals"))
+	until(t, ctx, unfolded)
 
 	r.all(t, "/login", http.StatusOK, users(20, 30))
 	until(t, ctx, has("status", "Full: all 24 places are taken.")+"&&"+has("numbers", "Waiting in line6"))
 	until(t, ctx, `window.reloaded === false`)
+	if err := chromedp.Run(ctx, chromedp.KeyEvent(kb.Enter)); err != nil { // folds it again
+		t.Fatal(err)
+	}
 	keep(t, ctx, "watch-full.png")
+	r.admin(t, "campaign", "pause", "--yes")
+	until(t, ctx, has("status", "Paused since"))
 	for _, complaint := range *complaints {
 		t.Errorf("the page complains: %s", complaint)
+	}
+	t.Run("report", func(t *testing.T) { readReport(t, ctx, r) })
+}
+
+// readReport reads the report as a person does, without scripts, and prints it.
+func readReport(t *testing.T, ctx context.Context, r running) {
+	r.admin(t, "campaign", "disqualify", "customer05", "--reason", "bought by a bot", "--yes")
+	r.admin(t, "campaign", "extend", "--slots", "26", "--yes")
+	r.admin(t, "campaign", "end", "--yes")
+	file := filepath.Join(t.TempDir(), "report.html")
+	r.admin(t, "campaign", "report", "--html", file)
+	if err := chromedp.Run(ctx, emulation.SetScriptExecutionDisabled(true), chromedp.Navigate("file://"+file)); err != nil {
+		t.Fatal(err)
+	}
+	for _, look := range []struct {
+		name   string
+		width  int64
+		scheme string
+	}{{"light", 1280, "light"}, {"dark", 1280, "dark"}, {"phone", 360, "light"}} {
+		screen(t, ctx, look.width, 800, look.scheme)
+		fits(t, ctx, look.width, look.scheme)
+		keep(t, ctx, "report-"+look.name+".png")
+	}
+	var body string
+	var pdf []byte
+	if err := chromedp.Run(ctx, chromedp.Text("body", &body, chromedp.ByQuery), chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		pdf, _, err = page.PrintToPDF().WithPreferCSSPageSize(true).WithPrintBackground(true).Do(ctx)
+		return err
+	})); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Launch day", "26 of 26", "customer05", "bought by a bot", "slots: 24 → 26", "no promise is broken", "ops@bank.example"} {
+		if !strings.Contains(body, want) && !(want == "no promise is broken" && strings.Contains(body, "no differences")) {
+			t.Errorf("the report lacks %q:\n%s", want, body)
+		}
+	}
+	keepFile(t, "report.pdf", pdf)
+	if a4 := regexp.MustCompile(`/MediaBox \[0 0 59[45][.\d]* 84[12][.\d]*\]`); !a4.Match(pdf) {
+		t.Error("the pages are not A4")
 	}
 }
 
 // screen is what the page is seen on.
 func screen(t *testing.T, ctx context.Context, width, height int64, scheme string) {
 	t.Helper()
-	preferred := &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}
-	if err := chromedp.Run(ctx, chromedp.EmulateViewport(width, height),
-		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{preferred})); err != nil {
+	preferred := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}
+	if err := chromedp.Run(ctx, chromedp.EmulateViewport(width, height), emulation.SetEmulatedMedia().WithFeatures(preferred)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -213,16 +269,21 @@ func fits(t *testing.T, ctx context.Context, width int64, scheme string) {
 // state as something to say when it changes, and each plot in words.
 func readAloud(t *testing.T, ctx context.Context, granted int) {
 	t.Helper()
-	type value struct{ Value any }
+	type value struct {
+		Value any `json:"value"`
+	}
 	var tree struct { // not cdproto's, which refuses what a newer browser adds
 		Nodes []struct {
-			Ignored                        bool
-			Role, Name, Value, Description value
-			Properties                     []struct {
-				Name  string
-				Value value
-			}
-		}
+			Ignored     bool  `json:"ignored"`
+			Role        value `json:"role"`
+			Name        value `json:"name"`
+			Value       value `json:"value"`
+			Description value `json:"description"`
+			Properties  []struct {
+				Name  string `json:"name"`
+				Value value  `json:"value"`
+			} `json:"properties"`
+		} `json:"nodes"`
 	}
 	if err := chromedp.Run(ctx, chromedp.ActionFunc(func(ctx context.Context) error {
 		return cdp.Execute(ctx, accessibility.CommandGetFullAXTree, nil, &tree)
@@ -242,7 +303,7 @@ func readAloud(t *testing.T, ctx context.Context, granted int) {
 	}
 	all := strings.Join(heard, "\n")
 	for _, want := range []string{
-		"progressbar Granted", fmt.Sprintf("valuetext=%d of 24 granted", granted), "status", "live=polite",
+		fmt.Sprintf("progressbar Granted %d <nil> valuemin=0 valuemax=24", granted), "status", "live=polite",
 		"Arrivals a minute " + fmt.Sprintf("%d arrivals.", granted), "heading Launch day",
 	} {
 		if !strings.Contains(all, want) {
