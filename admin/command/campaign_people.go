@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -146,7 +147,7 @@ func campaignList(c *cli.Context) error {
 		return err
 	}
 	return withStores(c, func(s *stores) error {
-		list := output.List(c.App.Writer, f, statusColumns...)
+		list := output.List(c.App.Writer, f, append(slices.Clone(statusColumns), rehearsalColumn)...)
 		admin := s.campaigns()
 		for n := int64(1); ; n++ {
 			fold, err := admin.Campaign(c.Context, n)
@@ -154,7 +155,7 @@ func campaignList(c *cli.Context) error {
 				return list.Close()
 			}
 			if fold != nil && fold.At().Seq >= 0 {
-				if err := list.Row(statusRow(fold)...); err != nil {
+				if err := list.Row(append(statusRow(fold), fold.Settings().Rehearsal)...); err != nil {
 					return err
 				}
 			}

@@ -130,6 +130,9 @@ func writePeople(c *cli.Context, list output.Writer, of func(*campaign.Fold) []c
 		if fold == nil {
 			return damage
 		}
+		if fold.Settings().Rehearsal {
+			say(c.App.ErrWriter, "Campaign %d was a rehearsal: nobody here is a winner.\n", fold.Campaign())
+		}
 		rows := 0
 		incomplete := func(err error) error {
 			if err != nil && rows > 0 {
