@@ -78,7 +78,7 @@ func TestLogDocument(t *testing.T) {
 			"limit":{"$numberLong":"100"},"by":"ann","name":"Spring","description":"","discount":{"$numberLong":"20"},
 			"slots":{"$numberLong":"100"},"waitlist":{"$numberLong":"10"},"starts_at":{"$date":{"$numberLong":"1772323200000"}},
 			"origin":"O","epoch":{"$numberLong":"1048576"}`},
-		{"change of a rehearsal", campaign.Entry{Kind: campaign.KindChange, Limit: 1, By: "ann", Settings: &rehearsal}, `
+		{"change", campaign.Entry{Kind: campaign.KindChange, Limit: 1, By: "ann", Settings: &rehearsal}, `
 			"limit":{"$numberLong":"1"},"by":"ann","name":"Probe","description":"","discount":{"$numberLong":"0"},
 			"slots":{"$numberLong":"1"},"waitlist":{"$numberLong":"0"},"starts_at":{"$date":{"$numberLong":"1772323200000"}},
 			"rehearsal":true`},
