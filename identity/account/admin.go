@@ -5,16 +5,37 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 )
 
-// AdminStore is what an Admin needs of a store beyond a Store.
+// AdminStore is what an Admin needs of a store beyond a Store. Every method may
+// fail with an *unavailable.Error; what yields ends with its first error.
+// Implementations pass storetest.RunAdmin.
 type AdminStore interface {
 	Store
 
-	// LatestAttempts returns the last n attempts at an account, the latest
-	// first. It may fail with an *unavailable.Error.
-	LatestAttempts(ctx context.Context, userID string, n int) ([]Attempt, error)
+	// AttemptsOf yields the attempts at a user's account, the latest first.
+	AttemptsOf(ctx context.Context, userID string) iter.Seq2[Attempt, error]
+
+	// Credentials yields the credentials of the names that begin with prefix, in
+	// the order of their canonical names: of all accounts, or of the disabled ones
+	// alone. They come without the password.
+	Credentials(ctx context.Context, prefix string, disabledOnly bool) iter.Seq2[Credential, error]
+
+	// Users returns those of the users that there are, by their ids.
+	Users(ctx context.Context, ids []string) (map[string]User, error)
+
+	// ForgetAddresses removes the address and the request id from every recorded
+	// attempt at a user's account, and returns from how many.
+	ForgetAddresses(ctx context.Context, userID string) (int64, error)
+
+	// DeleteUser removes a user, if there is one.
+	DeleteUser(ctx context.Context, id string) error
+
+	// DeleteCredential removes the credential of a canonical name, if it is this
+	// user's: another may have registered the name since.
+	DeleteCredential(ctx context.Context, canonical, userID string) error
 }
 
 // AdminConfig configures an Admin. Store and Revoker are required, Hasher for
@@ -67,20 +88,88 @@ func (a *Admin) Show(ctx context.Context, username string) (Account, error) {
 	if err != nil {
 		return Account{}, fmt.Errorf("read user: %w", err)
 	}
-	shown := Account{User: u, Generation: c.Generation, Disabled: c.Disabled}
-	if c.OneTime() {
-		shown.OneTimeUntil = time.UnixMilli(c.OneTimeUntil).UTC()
-	}
-	return shown, nil
+	return accountOf(u, c), nil
 }
 
-// Attempts returns the last n attempts at an account, the latest first.
+func accountOf(u User, c Credential) Account {
+	a := Account{User: u, Generation: c.Generation, Disabled: c.Disabled}
+	if c.OneTime() {
+		a.OneTimeUntil = time.UnixMilli(c.OneTimeUntil).UTC()
+	}
+	return a
+}
+
+// Attempts returns the last n attempts at an account, the latest first; all of
+// them when n is 0.
 func (a *Admin) Attempts(ctx context.Context, userID string, n int) ([]Attempt, error) {
-	all, err := a.cfg.Store.LatestAttempts(ctx, userID, n)
-	if err != nil {
-		return nil, fmt.Errorf("read login attempts: %w", err)
+	var all []Attempt
+	for at, err := range a.cfg.Store.AttemptsOf(ctx, userID) {
+		if err != nil {
+			return nil, fmt.Errorf("read login attempts: %w", err)
+		}
+		if all = append(all, at); len(all) == n {
+			break
+		}
 	}
 	return all, nil
+}
+
+// listedAtOnce is how many users are read in one go for a list of accounts.
+const listedAtOnce = 500
+
+// List yields the accounts whose canonical names begin with prefix, in the order
+// of those names: all of them, or the disabled ones alone. An account that Delete
+// did not finish removing has no CreatedAt, and its canonical name as Username. It
+// ends with the first error.
+func (a *Admin) List(ctx context.Context, prefix string, disabledOnly bool) iter.Seq2[Account, error] {
+	return func(yield func(Account, error) bool) {
+		for batch, err := range batches(a.cfg.Store.Credentials(ctx, prefix, disabledOnly)) {
+			if err != nil {
+				yield(Account{}, fmt.Errorf("read credentials: %w", err))
+				return
+			}
+			ids := make([]string, len(batch))
+			for i, c := range batch {
+				ids[i] = c.UserID
+			}
+			users, err := a.cfg.Store.Users(ctx, ids)
+			if err != nil {
+				yield(Account{}, fmt.Errorf("read users: %w", err))
+				return
+			}
+			for _, c := range batch {
+				u, found := users[c.UserID]
+				if !found {
+					u = User{ID: c.UserID, Username: c.Canonical, Canonical: c.Canonical}
+				}
+				if !yield(accountOf(u, c), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// batches yields what comes, listedAtOnce at a time.
+func batches[T any](all iter.Seq2[T, error]) iter.Seq2[[]T, error] {
+	return func(yield func([]T, error) bool) {
+		var batch []T
+		for one, err := range all {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if batch = append(batch, one); len(batch) == listedAtOnce {
+				if !yield(batch, nil) {
+					return
+				}
+				batch = batch[:0]
+			}
+		}
+		if len(batch) > 0 {
+			yield(batch, nil)
+		}
+	}
 }
 
 // OneTimeLifetime is how long a one-time password is good.
@@ -162,8 +251,70 @@ func (a *Admin) do(ctx context.Context, name, username string, change func(canon
 	}
 	err = change(before.Canonical)
 	if err != nil && !errors.Is(err, ErrNotAnnounced) {
-		return Account{}, fmt.Errorf("%s %s: %w", name, before.Canonical, err)
+		return Account{}, fmt.Errorf("%s %s: %w", name, before.ID, err) // the id: the record of actions outlives the name
 	}
 	after, showErr := a.Show(ctx, username)
 	return after, errors.Join(err, showErr)
+}
+
+// Deleting names the account that Delete would remove, also one that an earlier
+// Delete did not finish removing. It fails with ErrNotFound or an
+// *unavailable.Error.
+func (a *Admin) Deleting(ctx context.Context, username string) (User, error) {
+	canonical, err := Canonical(username)
+	if err != nil {
+		return User{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	c, err := a.cfg.Store.Credential(ctx, canonical)
+	if err != nil {
+		return User{}, fmt.Errorf("read credential: %w", err)
+	}
+	u, err := a.cfg.Store.User(ctx, c.UserID)
+	if errors.Is(err, ErrNotFound) {
+		return User{ID: c.UserID, Username: canonical, Canonical: canonical}, nil
+	}
+	if err != nil {
+		return User{}, fmt.Errorf("read user: %w", err)
+	}
+	return u, nil
+}
+
+// Delete removes an account for good: the user, the credential, and the addresses
+// in the audit. What keeps the user's id (the audit, the log of a campaign) leads to
+// nobody then. It returns how many recorded attempts had an address. With
+// ErrNotAnnounced the account is removed, and the edges will hear later that its
+// tokens are dead.
+//
+// First nobody can log in and every token is ended. The credential, by which the
+// account is found, goes last: a Delete that was cut off is repeated by name, and
+// until then the name stays taken by an account that opens nothing. u is what
+// Deleting returned; another account that has the name meanwhile is left alone.
+func (a *Admin) Delete(ctx context.Context, u User) (attempts int64, err error) {
+	told := endTokens(ctx, a.cfg.Store, a.cfg.Revoker, u.Canonical, func(c Credential) (Credential, error) {
+		if c.UserID != u.ID {
+			return Credential{}, ErrNotFound
+		}
+		c.Disabled = true
+		return c, nil
+	})
+	if told != nil && !errors.Is(told, ErrNotAnnounced) {
+		return 0, fmt.Errorf("end the tokens of %s: %w", u.ID, told)
+	}
+	// The second time is for attempts that were made until the credential was gone.
+	forget := func() error {
+		n, err := a.cfg.Store.ForgetAddresses(ctx, u.ID)
+		attempts += n
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return a.cfg.Store.DeleteUser(ctx, u.ID) },
+		forget,
+		func() error { return a.cfg.Store.DeleteCredential(ctx, u.Canonical, u.ID) },
+		forget,
+	} {
+		if err := step(); err != nil {
+			return attempts, fmt.Errorf("delete %s: %w", u.ID, err)
+		}
+	}
+	return attempts, told
 }

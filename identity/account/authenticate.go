@@ -110,7 +110,11 @@ func (s *Service) catchUp(ctx context.Context, c Credential) (Credential, error)
 	if raised.Generation <= c.Generation {
 		return c, nil
 	}
-	if err := s.store.ReplaceCredential(ctx, c, raised); err != nil {
+	err := s.store.ReplaceCredential(ctx, c, raised)
+	if errors.Is(err, ErrNotFound) { // the account was deleted meanwhile, as the next look will find
+		err = ErrChanged
+	}
+	if err != nil {
 		return c, fmt.Errorf("raise generation of credential: %w", err)
 	}
 	return raised, nil

@@ -56,6 +56,22 @@ func Canonical(username string) (string, error) {
 	return canonical, nil
 }
 
+// CanonicalPrefix returns the canonical form of the beginning of a username, which
+// may be shorter than a whole one, or empty.
+func CanonicalPrefix(prefix string) (string, error) {
+	if prefix == "" {
+		return "", nil
+	}
+	if reason := unfit(prefix, maxUsernameBytes); reason != "" {
+		return "", &InvalidError{Field: "prefix", Reason: reason}
+	}
+	canonical, err := precis.UsernameCaseMapped.String(oneLetter.Replace(prefix))
+	if err != nil {
+		return "", &InvalidError{Field: "prefix", Reason: "contains a character that no username has"}
+	}
+	return canonical, nil
+}
+
 // oneLetter maps what the lower case of PRECIS would leave as two: the final
 // sigma, whose capital is that of the other, and İ, which would become an i with
 // a second dot.

@@ -9,8 +9,9 @@ import (
 
 // Login is a successful login from the login audit.
 type Login struct {
-	UserID string
-	At     time.Time // by the clock of the process that answered
+	UserID  string
+	At      time.Time // by the clock of the process that answered
+	Address string    // it came from; empty: not known, or forgotten with the account
 }
 
 // FindingKind is the subject of a Finding.

@@ -71,6 +71,17 @@ func Inspect(ctx context.Context, client redis.UniversalClient, account string, 
 	return all, nil
 }
 
+// Forget removes what is kept of an account by its name alone: its limit, and from
+// which addresses it was used of late. What is kept of its addresses expires. It
+// fails with an *unavailable.Error.
+func Forget(ctx context.Context, client redis.UniversalClient, account string) error {
+	n := keysOf(account, "")
+	if err := client.Del(ctx, n.account, n.known).Err(); err != nil {
+		return unavailable.New("redis", "remove limits", err)
+	}
+	return nil
+}
+
 func isKnown(ctx context.Context, client redis.UniversalClient, n names, now time.Time) (bool, error) {
 	seen, err := client.ZScore(ctx, n.known, n.member).Result()
 	if errors.Is(err, redis.Nil) {

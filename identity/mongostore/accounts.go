@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/account"
@@ -62,7 +64,7 @@ func (s *Store) CreateUser(ctx context.Context, u account.User, c account.Creden
 // forget removes the user of an account that lost its name to another. When it
 // fails the orphan stays, and is unreachable.
 func (s *Store) forget(ctx context.Context, id string) {
-	if _, err := s.users().DeleteOne(ctx, bson.D{{Key: "_id", Value: id}}); err != nil {
+	if err := s.DeleteUser(ctx, id); err != nil {
 		s.log.WarnContext(ctx, "user without a name not removed", "user_id", id, "err", err)
 	}
 }
@@ -158,34 +160,71 @@ func notFound(err error) error {
 	return err
 }
 
-// usernameReaders is how many usernames are looked up at once.
-const usernameReaders = 8
+// Credentials implements account.AdminStore.
+func (s *Store) Credentials(ctx context.Context, prefix string, disabledOnly bool) iter.Seq2[account.Credential, error] {
+	filter := bson.D{}
+	if prefix != "" { // U+10FFFF is in no name
+		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$gte", Value: prefix}, {Key: "$lt", Value: prefix + "\U0010FFFF"}}})
+	}
+	if disabledOnly {
+		filter = append(filter, bson.E{Key: "disabled", Value: true})
+	}
+	byName := options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(bson.D{{Key: "password", Value: 0}})
+	return read(ctx, s.credentials(), filter, byName, func(c credential) account.Credential { return account.Credential(c) })
+}
 
-// Usernames returns the usernames of users by their ids, of those that there
-// are. It asks for one `_id` at a time,
-// the only lookup that is indexed on every server.
-func (s *Store) Usernames(ctx context.Context, userIDs []string) (map[string]string, error) {
-	names := make([]string, len(userIDs))
+// userReaders is how many users are looked up at once.
+const userReaders = 8
+
+// Users implements account.AdminStore. It asks for one `_id` at a time, the only
+// lookup that is indexed on every server.
+func (s *Store) Users(ctx context.Context, ids []string) (map[string]account.User, error) {
+	users := make([]account.User, len(ids))
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(usernameReaders)
-	for i, id := range userIDs {
+	g.SetLimit(userReaders)
+	for i, id := range ids {
 		g.Go(func() error {
-			u, err := s.User(ctx, id)
-			if err != nil && !errors.Is(err, account.ErrNotFound) {
-				return err
+			var err error
+			if users[i], err = s.User(ctx, id); errors.Is(err, account.ErrNotFound) {
+				return nil
 			}
-			names[i] = u.Username
-			return nil
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	found := make(map[string]string, len(userIDs))
-	for i, id := range userIDs {
-		if names[i] != "" {
-			found[id] = names[i]
+	found := make(map[string]account.User, len(ids))
+	for _, u := range users {
+		if u.ID != "" {
+			found[u.ID] = u
 		}
 	}
 	return found, nil
+}
+
+// Usernames returns the usernames of users by their ids, of those that there
+// are.
+func (s *Store) Usernames(ctx context.Context, userIDs []string) (map[string]string, error) {
+	users, err := s.Users(ctx, userIDs)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]string, len(users))
+	for id, u := range users {
+		names[id] = u.Username
+	}
+	return names, nil
+}
+
+// DeleteUser implements account.AdminStore.
+func (s *Store) DeleteUser(ctx context.Context, id string) error {
+	_, err := s.users().DeleteOne(ctx, bson.D{{Key: "_id", Value: id}})
+	return classify("delete from users", err)
+}
+
+// DeleteCredential implements account.AdminStore.
+func (s *Store) DeleteCredential(ctx context.Context, canonical, userID string) error {
+	_, err := s.credentials().DeleteOne(ctx, bson.D{{Key: "_id", Value: canonical}, {Key: "user_id", Value: userID}})
+	return classify("delete from credentials", err)
 }

@@ -57,6 +57,10 @@ func TestAccountsReadingFromSecondaries(t *testing.T) {
 	})
 }
 
+func TestAdminStore(t *testing.T) {
+	storetest.RunAdmin(t, func(t *testing.T) account.AdminStore { return open(t, Config{}) })
+}
+
 func TestRecordAttempt(t *testing.T) {
 	s := open(t, Config{})
 	want := account.Attempt{

@@ -3,9 +3,11 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // The results of an Action.
@@ -31,15 +33,45 @@ type Action struct {
 	Detail   string    `bson:"detail,omitempty"`
 }
 
+// action is a document of the collection actions.
+type action struct {
+	ID     bson.ObjectID `bson:"_id"`
+	Action `bson:",inline"`
+}
+
 // RecordAction appends to the log of what operators did. It may fail with an
 // *unavailable.Error.
 func (s *Store) RecordAction(ctx context.Context, a Action) error {
-	err := s.insert(ctx, s.db.Collection("actions"), struct {
-		ID     bson.ObjectID `bson:"_id"`
-		Action `bson:",inline"`
-	}{bson.NewObjectID(), a})
+	err := s.insert(ctx, s.db.Collection("actions"), action{bson.NewObjectID(), a})
 	if errors.Is(err, errExists) { // the answer to the first try was lost
 		return nil
 	}
 	return err
+}
+
+// ActionFilter chooses actions; what is empty chooses all.
+type ActionFilter struct {
+	Since  time.Time // at or after
+	By     string    // by whom
+	UserID string    // on whom
+}
+
+// Actions yields what operators did, in order of time: of actions within one second
+// on several machines, in no particular order. It ends with the first error.
+func (s *Store) Actions(ctx context.Context, f ActionFilter) iter.Seq2[Action, error] {
+	filter := bson.D{}
+	for _, part := range []struct{ name, value string }{{"by", f.By}, {"user_id", f.UserID}} {
+		if part.value != "" {
+			filter = append(filter, bson.E{Key: part.name, Value: part.value})
+		}
+	}
+	if !f.Since.IsZero() {
+		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: f.Since}}})
+	}
+	// An `_id` begins with the time at which it was made, and is indexed.
+	inOrder := options.Find().SetSort(bson.D{{Key: "_id", Value: 1}})
+	return read(ctx, s.db.Collection("actions"), filter, inOrder, func(a action) Action {
+		a.At = a.At.UTC()
+		return a.Action
+	})
 }

@@ -38,25 +38,28 @@ func (s *Store) RecordAttempt(ctx context.Context, a account.Attempt) error {
 	return err
 }
 
-// LatestAttempts implements account.AdminStore.
-func (s *Store) LatestAttempts(ctx context.Context, userID string, n int) ([]account.Attempt, error) {
-	const what = "find in logins"
-	cursor, err := s.logins().Find(ctx, bson.D{{Key: "user_id", Value: userID}},
-		options.Find().SetSort(bson.D{{Key: "at", Value: -1}, {Key: "_id", Value: -1}}).SetLimit(int64(n)))
-	if err != nil {
-		return nil, classify(what, err)
-	}
-	var stored []login
-	if err := cursor.All(ctx, &stored); err != nil {
-		return nil, classify(what, err)
-	}
-	all := make([]account.Attempt, len(stored))
-	for i, l := range stored {
-		all[i] = account.Attempt{
+// AttemptsOf implements account.AdminStore.
+func (s *Store) AttemptsOf(ctx context.Context, userID string) iter.Seq2[account.Attempt, error] {
+	latestFirst := options.Find().SetSort(bson.D{{Key: "at", Value: -1}, {Key: "_id", Value: -1}})
+	return read(ctx, s.logins(), bson.D{{Key: "user_id", Value: userID}}, latestFirst, func(l login) account.Attempt {
+		return account.Attempt{
 			UserID: l.UserID, At: l.At.UTC(), Outcome: account.Outcome(l.Outcome), IP: l.IP, RequestID: l.RequestID,
 		}
+	})
+}
+
+// ForgetAddresses implements account.AdminStore.
+func (s *Store) ForgetAddresses(ctx context.Context, userID string) (int64, error) {
+	filter := bson.D{{Key: "user_id", Value: userID}, {Key: "$or", Value: bson.A{
+		bson.D{{Key: "ip", Value: bson.D{{Key: "$ne", Value: ""}}}},
+		bson.D{{Key: "request_id", Value: bson.D{{Key: "$ne", Value: ""}}}},
+	}}}
+	without := bson.D{{Key: "$set", Value: bson.D{{Key: "ip", Value: ""}, {Key: "request_id", Value: ""}}}}
+	changed, err := s.logins().UpdateMany(ctx, filter, without)
+	if err != nil {
+		return 0, classify("update logins", err)
 	}
-	return all, nil
+	return changed.ModifiedCount, nil
 }
 
 // Logins yields the successful logins from a time until another, in any order,
@@ -67,7 +70,7 @@ func (s *Store) Logins(ctx context.Context, from, until time.Time) iter.Seq2[cam
 		{Key: "at", Value: bson.D{{Key: "$gte", Value: from}, {Key: "$lt", Value: until}}},
 	}
 	return read(ctx, s.logins(), filter, options.Find(), func(l login) campaign.Login {
-		return campaign.Login{UserID: l.UserID, At: l.At.UTC()}
+		return campaign.Login{UserID: l.UserID, At: l.At.UTC(), Address: l.IP}
 	})
 }
 

@@ -56,6 +56,13 @@ func (s *Store) Revocations(ctx context.Context, since, now time.Time) iter.Seq2
 	return read(ctx, s.revocations(), filter, options.Find(), revoked.revocation)
 }
 
+// RevocationsOf yields what is kept of the ends of a user's sessions, for an export
+// of what is stored of one person. A single token's revocation does not name its user.
+func (s *Store) RevocationsOf(ctx context.Context, userID string) iter.Seq2[revocation.Revocation, error] {
+	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: userID + ":"}, {Key: "$lt", Value: userID + ";"}}}} // ; follows :
+	return read(ctx, s.revocations(), filter, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}), revoked.revocation)
+}
+
 // PruneRevocations implements revocation.Store. Where the server expires
 // documents by itself it finds little to do.
 func (s *Store) PruneRevocations(ctx context.Context, now time.Time) error {

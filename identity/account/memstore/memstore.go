@@ -3,8 +3,11 @@ package memstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,21 +129,104 @@ func (s *Store) Attempts() []account.Attempt {
 	return slices.Clone(s.attempts)
 }
 
-// LatestAttempts implements account.AdminStore.
-func (s *Store) LatestAttempts(ctx context.Context, userID string, n int) ([]account.Attempt, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("latest attempts: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// AttemptsOf implements account.AdminStore.
+func (s *Store) AttemptsOf(ctx context.Context, userID string) iter.Seq2[account.Attempt, error] {
 	var found []account.Attempt
+	s.mu.Lock()
 	for _, a := range slices.Backward(s.attempts) {
 		if a.UserID == userID {
 			found = append(found, a)
 		}
 	}
+	s.mu.Unlock()
 	slices.SortStableFunc(found, func(a, b account.Attempt) int { return b.At.Compare(a.At) })
-	return found[:min(n, len(found))], nil
+	return each(ctx, "attempts", found)
+}
+
+// Credentials implements account.AdminStore.
+func (s *Store) Credentials(ctx context.Context, prefix string, disabledOnly bool) iter.Seq2[account.Credential, error] {
+	var found []account.Credential
+	s.mu.Lock()
+	for _, c := range s.credentials {
+		if strings.HasPrefix(c.Canonical, prefix) && (c.Disabled || !disabledOnly) {
+			c.Password = ""
+			found = append(found, c)
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(found, func(a, b account.Credential) int { return strings.Compare(a.Canonical, b.Canonical) })
+	return each(ctx, "credentials", found)
+}
+
+// each yields what there was, or that the caller has gone.
+func each[T any](ctx context.Context, what string, all []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		if err := ctx.Err(); err != nil {
+			var none T
+			yield(none, fmt.Errorf("%s: %w", what, err))
+			return
+		}
+		for _, one := range all {
+			if !yield(one, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Users implements account.AdminStore.
+func (s *Store) Users(ctx context.Context, ids []string) (map[string]account.User, error) {
+	found := map[string]account.User{}
+	for _, id := range ids {
+		u, err := s.User(ctx, id)
+		if err == nil {
+			found[id] = u
+		} else if !errors.Is(err, account.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// ForgetAddresses implements account.AdminStore.
+func (s *Store) ForgetAddresses(ctx context.Context, userID string) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("forget addresses: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := int64(0)
+	for i, a := range s.attempts {
+		if a.UserID == userID && (a.IP != "" || a.RequestID != "") {
+			s.attempts[i].IP, s.attempts[i].RequestID = "", ""
+			n++
+		}
+	}
+	return n, nil
+}
+
+// DeleteUser implements account.AdminStore.
+func (s *Store) DeleteUser(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("delete user: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.users, id)
+	return nil
+}
+
+// DeleteCredential implements account.AdminStore.
+func (s *Store) DeleteCredential(ctx context.Context, canonical, userID string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("delete credential: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.credentials[canonical].UserID == userID {
+		delete(s.credentials, canonical)
+	}
+	return nil
 }
 
 // PruneAttempts forgets the attempts before a time.

@@ -24,3 +24,7 @@ func TestAttempts(t *testing.T) {
 }
 
 func TestAudit(t *testing.T) { storetest.RunAudit(t, memstore.New()) }
+
+func TestAdminStore(t *testing.T) {
+	storetest.RunAdmin(t, func(*testing.T) account.AdminStore { return memstore.New() })
+}
