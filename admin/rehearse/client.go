@@ -214,3 +214,20 @@ func (a answer) refusal() (detail string, fields []string) {
 	}
 	return problem.Detail, fields
 }
+
+// Keys returns the key set that the gateway publishes (RFC 7517).
+func (c *Client) Keys(ctx context.Context) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.gateway+"/.well-known/jwks.json", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, noAnswer(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("answers %d for its keys", response.StatusCode)
+	}
+	return io.ReadAll(io.LimitReader(response.Body, maxBody))
+}

@@ -17,7 +17,7 @@ type Outcome struct {
 	Name     string
 	Slots    int64
 	Granted  int64
-	Hash     string           // of the last entry
+	Hash     string           // of the last entry; "": the log could not be read
 	Position map[string]int64 // of everybody who has a place, by user id
 }
 
@@ -131,7 +131,7 @@ func NewReport(p Play) Report {
 			users = append(users, v.Answered.Sub(v.Due))
 		}
 	}
-	r.Login, r.User, r.Lasted = spread(logins), spread(users), end.Sub(r.At).Seconds()
+	r.Login, r.User, r.Lasted = spread(logins), spread(users), seconds(end.Sub(r.At))
 	r.OverTime, r.width = overTime(r.At, end, p)
 	r.FullIn = fullIn(p)
 	r.Checks = append(judge(p), measured(p)...)
@@ -204,6 +204,9 @@ func overTime(from, until time.Time, p Play) ([]Bin, time.Duration) {
 	for i := range bins {
 		s := spread(took[i])
 		bins[i].P50, bins[i].P99 = s.P50, s.P99
+		for _, n := range []*float64{&bins[i].Due, &bins[i].Logins, &bins[i].Limited, &bins[i].Busy, &bins[i].Failed} {
+			*n = math.Round(*n*100) / 100
+		}
 		if i > 0 {
 			bins[i].Granted += bins[i-1].Granted
 		}
@@ -251,6 +254,9 @@ func judge(p Play) []Check {
 			detail = fmt.Sprintf(bad, args...)
 		}
 		checks = append(checks, Check{Name: name, OK: ok, Breaks: true, Detail: detail})
+	}
+	if p.Outcome.Hash == "" {
+		return []Check{{Name: "log", Detail: "the campaign's log could not be read: who was first was not checked"}}
 	}
 	places, slots := int64(len(p.Outcome.Position)), p.Outcome.Slots
 	add("slots", p.Outcome.Granted == min(slots, places),
@@ -346,7 +352,15 @@ func measured(p Play) []Check {
 		}
 		return Check{Name: name, Detail: fmt.Sprintf(bad, args...)}
 	}
+	limited := 0
+	for _, a := range p.Seen.Answers {
+		if a.Status == http.StatusTooManyRequests {
+			limited++
+		}
+	}
 	return []Check{
+		check("limits", limited == 0, "no limit by address held a user up",
+			"%d answers were 429, of a limit by address: a launch, with its many addresses, goes faster", limited),
 		check("users", unfinished == 0, "every user was logged in", "%d of %d users were not logged in", unfinished, len(p.Users)),
 		check("strangers", strangers == 0, "only the rehearsal's users took places",
 			"%d places went to others: the system is in use", strangers),

@@ -45,13 +45,14 @@ func size(r Report, s System) Sizing {
 	if r.Rate == 0 {
 		z.Wanted = float64(r.Users) / Queue.Seconds()
 	}
-	span := max(1, int(sustained/r.width.Seconds()))
-	for i := range r.OverTime {
+	whole := max(1, len(r.OverTime)-1) // the last one is cut off
+	span := min(whole, max(1, int(sustained/r.width.Seconds())))
+	for i := range whole - span + 1 {
 		logins := 0.0
-		for _, b := range r.OverTime[i:min(i+span, len(r.OverTime))] {
+		for _, b := range r.OverTime[i : i+span] {
 			logins += b.Logins
 		}
-		z.Best = max(z.Best, logins/float64(min(span, len(r.OverTime))))
+		z.Best = max(z.Best, math.Round(10*logins/float64(span))/10)
 	}
 	z.Saturated = r.Busy > 0 || r.Login.P99 >= waits.Seconds()
 	if !z.Saturated || z.Best == 0 {
