@@ -38,8 +38,8 @@ type Report struct {
 	Rate      float64   `json:"rate"` // users a second; 0: all came at one moment
 	Addresses string    `json:"addresses"`
 
-	Done     int            `json:"done"` // users whose login was answered with 200
-	Told     map[string]int `json:"told"` // users by what they were told in the end, or why they were not
+	Done     int            `json:"logins"` // users whose login was answered with 200
+	Told     map[string]int `json:"told"`   // users by what they were told in the end, or why they were not
 	Lasted   float64        `json:"lasted"`
 	Login    Spread         `json:"login"` // of the answers of 200
 	User     Spread         `json:"user"`  // from when a user was due until they were logged in, waits included
