@@ -46,6 +46,15 @@ func changed(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// rehearsing starts a rehearsal of two slots.
+func rehearsing(ts *testscript.TestScript, _ bool, _ []string) {
+	admin := campaign.NewAdmin(campaign.AdminConfig{Store: openStore(ts), Mirror: mirror.New(mirror.Config{Redis: openRedis(ts)}), By: "test"})
+	_, err := admin.Read(context.Background())
+	ts.Check(err)
+	_, err = admin.Commit(context.Background(), campaign.Start(campaign.Settings{Name: "Probe", Slots: 2, Waitlist: 9, Rehearsal: true}))
+	ts.Check(err)
+}
+
 // logins records that users have logged in just now, perhaps from an address:
 // logins ALICE BOB@192.0.2.1.
 func logins(ts *testscript.TestScript, _ bool, ids []string) {

@@ -195,8 +195,12 @@ func writeReport(c *cli.Context, f output.Format, r auditReport) error {
 	case output.Table:
 	}
 	at := r.fold.At()
-	_, err := fmt.Fprintf(c.App.Writer, "Campaign %d %q: %s, %d of %s granted, %d waiting.\nIts log has %s; the last has the hash\n  %s\nRedis is %s.\n",
-		r.fold.Campaign(), r.fold.Settings().Name, count(r.fold.Last(), "place"), r.fold.Granted(), count(r.fold.Settings().Slots, "slot"), r.fold.Waiting(),
+	name := fmt.Sprintf("%q", r.fold.Settings().Name)
+	if r.fold.Settings().Rehearsal {
+		name += ", a rehearsal"
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "Campaign %d %s: %s, %d of %s granted, %d waiting.\nIts log has %s; the last has the hash\n  %s\nRedis is %s.\n",
+		r.fold.Campaign(), name, count(r.fold.Last(), "place"), r.fold.Granted(), count(r.fold.Settings().Slots, "slot"), r.fold.Waiting(),
 		count(at.Seq+1, "entry"), r.fold.Hash(), r.mirror)
 	if err != nil {
 		return err
@@ -235,16 +239,17 @@ func writeReportJSON(c *cli.Context, r auditReport) error {
 	encoder := json.NewEncoder(c.App.Writer)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(struct {
-		Campaign string    `json:"campaign"`
-		OK       bool      `json:"ok"`
-		Entries  int64     `json:"entries"`
-		Hash     string    `json:"hash"`
-		Places   int64     `json:"places"`
-		Granted  int64     `json:"granted"`
-		Waiting  int64     `json:"waiting"`
-		Redis    string    `json:"redis"`
-		Findings []finding `json:"findings"`
+		Campaign  string    `json:"campaign"`
+		Rehearsal bool      `json:"rehearsal,omitempty"`
+		OK        bool      `json:"ok"`
+		Entries   int64     `json:"entries"`
+		Hash      string    `json:"hash"`
+		Places    int64     `json:"places"`
+		Granted   int64     `json:"granted"`
+		Waiting   int64     `json:"waiting"`
+		Redis     string    `json:"redis"`
+		Findings  []finding `json:"findings"`
 	}{
-		campaignID(r.fold), well, r.fold.At().Seq + 1, r.fold.Hash().String(), r.fold.Last(), r.fold.Granted(), r.fold.Waiting(), r.mirror, found,
+		campaignID(r.fold), r.fold.Settings().Rehearsal, well, r.fold.At().Seq + 1, r.fold.Hash().String(), r.fold.Last(), r.fold.Granted(), r.fold.Waiting(), r.mirror, found,
 	})
 }

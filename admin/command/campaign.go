@@ -3,6 +3,7 @@ package command
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,6 +105,9 @@ func changeFlags(more ...cli.Flag) []cli.Flag { return readFlags(append(more, ye
 // statusColumns are what `campaign status` shows.
 var statusColumns = columns("id name discount slots granted remaining waiting status starts_at ends_at")
 
+// rehearsalColumn says whether a campaign is a rehearsal.
+var rehearsalColumn = output.Column{Name: "rehearsal"}
+
 func columns(names string) []output.Column {
 	var all []output.Column
 	for name := range strings.FieldsSeq(names) {
@@ -120,8 +124,13 @@ func statusRow(fold *campaign.Fold) []any {
 	}
 }
 
+// showStatus adds to a rehearsal, and to no other campaign, that it is one.
 func showStatus(c *cli.Context, f output.Format, fold *campaign.Fold) error {
-	return output.One(c.App.Writer, f, statusColumns, statusRow(fold)...)
+	shown, row := statusColumns, statusRow(fold)
+	if fold.Settings().Rehearsal {
+		shown, row = append(slices.Clone(shown), rehearsalColumn), append(row, true)
+	}
+	return output.One(c.App.Writer, f, shown, row...)
 }
 
 func campaignID(f *campaign.Fold) string { return strconv.FormatInt(f.Campaign(), 10) }
@@ -137,9 +146,12 @@ func statusOf(f *campaign.Fold) string {
 
 // describe names a campaign and says how it stands.
 func describe(f *campaign.Fold) string {
-	s := f.Settings()
-	return fmt.Sprintf("campaign %d %q (%s, %d of %d granted, %d waiting)",
-		f.Campaign(), s.Name, statusOf(f), f.Granted(), s.Slots, f.Waiting())
+	s, what := f.Settings(), ""
+	if s.Rehearsal {
+		what = "a rehearsal, "
+	}
+	return fmt.Sprintf("campaign %d %q (%s%s, %d of %d granted, %d waiting)",
+		f.Campaign(), s.Name, what, statusOf(f), f.Granted(), s.Slots, f.Waiting())
 }
 
 // number reads a flag that holds a decimal number.

@@ -66,7 +66,7 @@ func announcement(l *campaign.Log, s campaign.Settings) string {
 	}
 	what := fmt.Sprintf("This starts campaign %d %q: the first %s to log in %s %d %% off, from %s until %s.",
 		number, s.Name, first(s.Slots), verb(s.Slots, "gets", "get"), s.Discount, from, until)
-	if f := l.InForce(); f != nil && f.Granted() > 0 {
+	if f := l.InForce(); f != nil && f.Granted() > 0 && !f.Settings().Rehearsal {
 		what += fmt.Sprintf("\nFrom then on the %s of campaign %d %q no longer %s the discount of %d %%; the log keeps who they are.",
 			count(f.Granted(), "winner"), f.Campaign(), f.Settings().Name, verb(f.Granted(), "has", "have"), f.Settings().Discount)
 	}

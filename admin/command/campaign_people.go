@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -148,10 +149,10 @@ func campaignList(c *cli.Context) error {
 		return err
 	}
 	return withStores(c, func(s *stores) error {
-		list := output.List(c.App.Writer, f, statusColumns...)
+		list := output.List(c.App.Writer, f, append(slices.Clone(statusColumns), rehearsalColumn)...)
 		for fold, err := range s.folds(c.Context) {
 			if fold != nil {
-				if err := list.Row(statusRow(fold)...); err != nil {
+				if err := list.Row(append(statusRow(fold), fold.Settings().Rehearsal)...); err != nil {
 					return err
 				}
 			}

@@ -203,6 +203,9 @@ func writePeople(c *cli.Context, list output.Writer, choose choice) error {
 		if fold == nil {
 			return damage
 		}
+		if fold.Settings().Rehearsal {
+			say(c.App.ErrWriter, "Campaign %d was a rehearsal: nobody here is a winner.\n", fold.Campaign())
+		}
 		people, row, err := choose(c.Context, s, fold)
 		if err != nil {
 			return err

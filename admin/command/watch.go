@@ -99,7 +99,7 @@ func (s *stores) sampler(w io.Writer) func(context.Context) (watch.Sample, error
 			Progress: watch.Progress{
 				ID: campaignID(f), Name: settings.Name, Discount: settings.Discount, Slots: settings.Slots,
 				Granted: f.Granted(), Remaining: settings.Slots - f.Granted(), Waiting: f.Waiting(),
-				Status: statusOf(f), StartsAt: settings.StartsAt, EndsAt: settings.EndsAt,
+				Status: statusOf(f), StartsAt: settings.StartsAt, EndsAt: settings.EndsAt, Rehearsal: settings.Rehearsal,
 			},
 			Lag:      s.lag(ctx, log, summary, mirrorErr),
 			OpenedAt: f.OpenedAt(), Since: f.Since(), FullAt: f.FullAt(), Arrivals: f.Arrivals(),

@@ -45,8 +45,12 @@ const (
 // picture is what a terminal shows, no line wider than 80.
 func picture(s Sample) []string {
 	p := s.Progress
+	offer := fmt.Sprintf("%d %% off", p.Discount)
+	if p.Rehearsal {
+		offer = "a rehearsal"
+	}
 	lines := []string{
-		fmt.Sprintf("Campaign %s  %s  %s  %d %% off", p.ID, brief(p.Name), p.Status, p.Discount),
+		fmt.Sprintf("Campaign %s  %s  %s  %s", p.ID, brief(p.Name), p.Status, offer),
 		fmt.Sprintf("%s %3d %%", bar(p), percent(p)),
 		fmt.Sprintf("%d of %d granted   %d remaining   %d waiting   %.1f logins/s", p.Granted, p.Slots, p.Remaining, p.Waiting, s.Rate),
 		s.Lag.line(),
@@ -165,7 +169,7 @@ func NewLog(w io.Writer, f output.Format) *Log {
 
 func logColumns() []output.Column {
 	var all []output.Column
-	for name := range strings.FieldsSeq("at id name discount slots granted remaining waiting status starts_at ends_at rate lag beat_age problem") {
+	for name := range strings.FieldsSeq("at id name discount slots granted remaining waiting status starts_at ends_at rate lag beat_age problem rehearsal") {
 		all = append(all, output.Column{Name: name})
 	}
 	return all
@@ -195,7 +199,7 @@ func (s Sample) values(f output.Format) []any {
 	p := s.Progress
 	values := []any{
 		s.At, p.ID, p.Name, p.Discount, p.Slots, p.Granted, p.Remaining, p.Waiting,
-		p.Status, p.StartsAt, p.EndsAt, math.Round(s.Rate*10) / 10, s.Lag.Entries, s.Lag.age(), s.Note(),
+		p.Status, p.StartsAt, p.EndsAt, math.Round(s.Rate*10) / 10, s.Lag.Entries, s.Lag.age(), s.Note(), p.Rehearsal,
 	}
 	if f != output.JSON {
 		return values
@@ -217,8 +221,12 @@ func (l Lag) age() any {
 
 func sentence(s Sample) string {
 	p := s.Progress
+	id := p.ID
+	if p.Rehearsal {
+		id += " (rehearsal)"
+	}
 	line := fmt.Sprintf("%s campaign %s %s: %d of %d granted, %d remaining, %d waiting, %.1f logins/s",
-		s.At.UTC().Format(time.RFC3339), p.ID, p.Status, p.Granted, p.Slots, p.Remaining, p.Waiting, s.Rate)
+		s.At.UTC().Format(time.RFC3339), id, p.Status, p.Granted, p.Slots, p.Remaining, p.Waiting, s.Rate)
 	if len(s.Latest) > 0 {
 		line += fmt.Sprintf(", latest #%d %s", s.Latest[0].Rank, brief(s.Latest[0].name()))
 	}

@@ -28,6 +28,7 @@ type Progress struct {
 	Status    string
 	StartsAt  time.Time
 	EndsAt    time.Time // zero: when it is ended by hand
+	Rehearsal bool
 }
 
 // Lag is how far Redis, which the gateways read, is behind the log.

@@ -151,6 +151,24 @@ func TestScreen(t *testing.T) {
 	}
 }
 
+// TestRehearsal: a rehearsal is shown as one in every form.
+func TestRehearsal(t *testing.T) {
+	s := sample(1, 0)
+	s.Progress.Rehearsal = true
+	for name, want := range map[string]string{
+		"screen": "Campaign 1  Launch  active  a rehearsal", "table": "campaign 1 (rehearsal) active:", "csv": ",true\n", "json": `"rehearsal":true`,
+	} {
+		var out bytes.Buffer
+		var view View = NewLog(&out, output.Format(name))
+		if name == "screen" {
+			view = &Screen{W: &out}
+		}
+		if err := view.Show(s); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v, no %q in\n%s", name, err, want, &out)
+		}
+	}
+}
+
 func TestLog(t *testing.T) {
 	foreign := sample(1, 0)
 	foreign.Lag = Lag{Problem: "it belongs to another database", Beat: -1}
@@ -165,14 +183,14 @@ func TestLog(t *testing.T) {
 2026-11-22T12:00:00Z campaign 1 active: 1 of 100 granted, 99 remaining, 0 waiting, 2.5 logins/s, latest #1 ada
 2026-11-22T12:00:00Z campaign 1 active: 1 of 100 granted, 99 remaining, 0 waiting, 2.5 logins/s, latest #1 ada (Redis: it belongs to another database)
 `},
-		{output.CSV, `at,id,name,discount,slots,granted,remaining,waiting,status,starts_at,ends_at,rate,lag,beat_age,problem
-2026-11-22T12:00:00Z,1,Launch,30,100,0,100,0,active,,,2.5,0,0,
-2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,0,0,
-2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,0,,Redis: it belongs to another database
+		{output.CSV, `at,id,name,discount,slots,granted,remaining,waiting,status,starts_at,ends_at,rate,lag,beat_age,problem,rehearsal
+2026-11-22T12:00:00Z,1,Launch,30,100,0,100,0,active,,,2.5,0,0,,false
+2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,0,0,,false
+2026-11-22T12:00:00Z,1,Launch,30,100,1,99,0,active,,,2.5,0,,Redis: it belongs to another database,false
 `},
-		{output.JSON, `{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":0,"remaining":100,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":0,"problem":"","latest":[]}
-{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":0,"problem":"","latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
-{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":null,"problem":"Redis: it belongs to another database","latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
+		{output.JSON, `{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":0,"remaining":100,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":0,"problem":"","rehearsal":false,"latest":[]}
+{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":0,"problem":"","rehearsal":false,"latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
+{"at":"2026-11-22T12:00:00Z","id":"1","name":"Launch","discount":30,"slots":100,"granted":1,"remaining":99,"waiting":0,"status":"active","starts_at":null,"ends_at":null,"rate":2.5,"lag":0,"beat_age":null,"problem":"Redis: it belongs to another database","rehearsal":false,"latest":[{"rank":1,"user_id":"U1","username":"ada"}]}
 `},
 	} {
 		t.Run(string(tt.format), func(t *testing.T) {

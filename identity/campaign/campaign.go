@@ -75,6 +75,7 @@ type Settings struct {
 	Waitlist    int64     // how many more users keep a place in line
 	StartsAt    time.Time // earlier logins do not count
 	EndsAt      time.Time // logins from then on do not count; zero: open until an operator ends it
+	Rehearsal   bool      // its winners are test accounts; it never changes
 }
 
 // DiscountOf is the discount in percent of the user with a rank. It is the one

@@ -137,6 +137,9 @@ func (e Entry) members() map[string]any {
 		if !s.EndsAt.IsZero() {
 			m["ends_at"] = s.EndsAt.UTC().Format(timeLayout)
 		}
+		if s.Rehearsal { // only where it is set: logs from before it existed keep their hashes
+			m["rehearsal"] = true
+		}
 	}
 	if e.User != "" {
 		m["user"] = e.User
@@ -155,6 +158,8 @@ func appendCanonical(b []byte, value any) []byte {
 	switch v := value.(type) {
 	case string:
 		return appendString(b, v)
+	case bool:
+		return strconv.AppendBool(b, v)
 	case int64:
 		return strconv.AppendInt(b, v, 10)
 	case []string:
@@ -233,6 +238,7 @@ type entryJSON struct {
 	Waitlist    int64     `json:"waitlist"`
 	StartsAt    time.Time `json:"starts_at"`
 	EndsAt      time.Time `json:"ends_at"`
+	Rehearsal   bool      `json:"rehearsal"`
 	Users       []string  `json:"users"`
 	First       int64     `json:"first"`
 	User        string    `json:"user"`
@@ -264,7 +270,7 @@ func (e *Entry) UnmarshalJSON(data []byte) error {
 	if j.Name != nil {
 		read.Settings = &Settings{
 			Name: *j.Name, Description: j.Description, Discount: j.Discount, Slots: j.Slots, Waitlist: j.Waitlist,
-			StartsAt: j.StartsAt.UTC(), EndsAt: j.EndsAt,
+			StartsAt: j.StartsAt.UTC(), EndsAt: j.EndsAt, Rehearsal: j.Rehearsal,
 		}
 	}
 	if j.Lost != nil {

@@ -50,10 +50,32 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// TestChainOfARehearsal holds the hash of a rehearsal's first entry, computed in
+// the same way.
+func TestChainOfARehearsal(t *testing.T) {
+	at := time.Date(2026, 11, 22, 9, 0, 0, 5e6, time.UTC)
+	start := Entry{
+		Campaign: 1, Kind: KindStart, At: at, ID: "A", Limit: 2, By: "anna", Origin: "O", Epoch: epochs,
+		Settings: &Settings{Name: "Probe", Slots: 2, Waitlist: 1, StartsAt: at, Rehearsal: true},
+	}
+	start.seal(Hash{})
+	const (
+		startJSON = `{"_id":"1:0000000000","at":"2026-11-22T09:00:00.005Z","by":"anna","description":"","discount":0,"epoch":1048576,` +
+			`"id":"A","kind":"start","limit":2,"name":"Probe","origin":"O","rehearsal":true,"slots":2,"starts_at":"2026-11-22T09:00:00.005Z","waitlist":1}`
+		hash = "3f940cd030297d6c769d4b37e23d1882009c098fe8af2a4e6fae30854c42cd9e"
+	)
+	if got := string(canonical(start.members())); got != startJSON {
+		t.Errorf("start is\n%s, want\n%s", got, startJSON)
+	}
+	if got := start.Hash.String(); got != hash {
+		t.Errorf("it has hash %s, want %s", got, hash)
+	}
+}
+
 // TestEntryJSON reads back what is written, for every kind.
 func TestEntryJSON(t *testing.T) {
 	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	settings := &Settings{Name: "N", Description: "D\u2028", Discount: 30, Slots: 2, StartsAt: at, EndsAt: at.Add(time.Hour)}
+	settings := &Settings{Name: "N", Description: "D\u2028", Discount: 30, Slots: 2, StartsAt: at, EndsAt: at.Add(time.Hour), Rehearsal: true}
 	for _, e := range []Entry{
 		{Kind: KindStart, Origin: "O", Epoch: epochs, Settings: settings, Limit: 2, By: "x"},
 		{Kind: KindOpen, Limit: 2, By: "clock"},

@@ -409,6 +409,8 @@ func (f *Fold) allowsSettings(s *Settings) error {
 		return fmt.Errorf("%w: a change needs settings", ErrRefused)
 	case s.Slots < f.settings.Slots:
 		return &InvalidError{Field: "slots", Reason: fmt.Sprintf("can only grow: there are %d", f.settings.Slots)}
+	case s.Rehearsal != f.settings.Rehearsal:
+		return fmt.Errorf("%w: whether a campaign is a rehearsal is decided at its start", ErrRefused)
 	}
 	return s.Validate()
 }

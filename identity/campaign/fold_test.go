@@ -169,6 +169,12 @@ func TestFollows(t *testing.T) {
 			e.Kind, e.Settings, e.Limit = KindChange, &s, 1
 			e.seal(f.Hash())
 		}, "only grow"},
+		{"made a rehearsal", func(f *Fold, e *Entry) {
+			s := f.settings
+			s.Rehearsal = true
+			e.Kind, e.Settings, e.Limit = KindChange, &s, f.limit
+			e.seal(f.Hash())
+		}, "decided at its start"},
 		{"resumed while open", func(f *Fold, e *Entry) { e.Kind = KindResume; *e = f.finish(*e) }, "only a paused"},
 		{"opened twice", func(f *Fold, e *Entry) { e.Kind = KindOpen; *e = f.finish(*e) }, "opened or ended"},
 		{"a void of nobody", func(f *Fold, e *Entry) { e.Kind, e.User = KindVoid, "x"; *e = f.finish(*e) }, "holds no place"},

@@ -62,6 +62,7 @@ type logSettings struct {
 	Waitlist    int64     `bson:"waitlist"`
 	StartsAt    time.Time `bson:"starts_at"`
 	EndsAt      time.Time `bson:"ends_at,omitempty"`
+	Rehearsal   bool      `bson:"rehearsal,omitempty"`
 }
 
 type logLost struct {

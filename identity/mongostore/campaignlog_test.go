@@ -68,6 +68,7 @@ func TestLogDocument(t *testing.T) {
 	hash := strings.Repeat("0", 64)
 	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	settings := campaign.Settings{Name: "Spring", Slots: 100, Waitlist: 10, Discount: 20, StartsAt: day}
+	rehearsal := campaign.Settings{Name: "Probe", Slots: 1, StartsAt: day, Rehearsal: true}
 	for _, test := range []struct {
 		name  string
 		entry campaign.Entry
@@ -77,6 +78,10 @@ func TestLogDocument(t *testing.T) {
 			"limit":{"$numberLong":"100"},"by":"ann","name":"Spring","description":"","discount":{"$numberLong":"20"},
 			"slots":{"$numberLong":"100"},"waitlist":{"$numberLong":"10"},"starts_at":{"$date":{"$numberLong":"1772323200000"}},
 			"origin":"O","epoch":{"$numberLong":"1048576"}`},
+		{"change", campaign.Entry{Kind: campaign.KindChange, Limit: 1, By: "ann", Settings: &rehearsal}, `
+			"limit":{"$numberLong":"1"},"by":"ann","name":"Probe","description":"","discount":{"$numberLong":"0"},
+			"slots":{"$numberLong":"1"},"waitlist":{"$numberLong":"0"},"starts_at":{"$date":{"$numberLong":"1772323200000"}},
+			"rehearsal":true`},
 		{"arrive", campaign.Entry{Kind: campaign.KindArrive, Users: []string{"u1", "u2"}, First: 7}, `
 			"users":["u1","u2"],"first":{"$numberLong":"7"}`},
 		{"void", campaign.Entry{Kind: campaign.KindVoid, Limit: 101, By: "ann", User: "u1"}, `

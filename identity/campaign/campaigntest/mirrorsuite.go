@@ -46,7 +46,7 @@ func NewHistory(origin string, number, slots int64) *History {
 		Kind: campaign.KindStart, Limit: slots, Origin: origin, Epoch: h.Epoch,
 		Settings: &campaign.Settings{
 			Name: fmt.Sprint("campaign ", number), Description: `with "quotes" and <tags>`, Discount: 30,
-			Slots: slots, Waitlist: 10_000, StartsAt: time.UnixMilli(firstBeat).UTC(),
+			Slots: slots, Waitlist: 10_000, StartsAt: time.UnixMilli(firstBeat).UTC(), Rehearsal: true,
 		},
 	})
 	h.Add(campaign.Entry{Kind: campaign.KindOpen, Limit: slots})

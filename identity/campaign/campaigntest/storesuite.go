@@ -84,10 +84,10 @@ func entriesOf() []campaign.Entry {
 	const number = 1
 	settings := campaign.Settings{
 		Name: text, Description: text, Discount: 20, Slots: 400_000, Waitlist: 100_000,
-		StartsAt: at.Add(time.Hour), EndsAt: at.Add(48*time.Hour + time.Millisecond),
+		StartsAt: at.Add(time.Hour), EndsAt: at.Add(48*time.Hour + time.Millisecond), Rehearsal: true,
 	}
 	endless := settings
-	endless.Description, endless.Discount, endless.Waitlist, endless.EndsAt = "", 0, 0, time.Time{}
+	endless.Description, endless.Discount, endless.Waitlist, endless.EndsAt, endless.Rehearsal = "", 0, 0, time.Time{}, false
 	many := make([]string, 500)
 	for i := range many {
 		many[i] = fmt.Sprintf("01JDXH3T%018d", i)

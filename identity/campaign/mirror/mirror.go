@@ -380,6 +380,7 @@ type settingsJSON struct {
 	Waitlist    int64     `json:"waitlist"`
 	StartsAt    time.Time `json:"starts_at"`
 	EndsAt      time.Time `json:"ends_at,omitzero"`
+	Rehearsal   bool      `json:"rehearsal,omitempty"`
 }
 
 func formatSettings(s campaign.Settings) string {
