@@ -91,12 +91,17 @@ const (
 // once is how often a command is tried again, and how often a dial is made.
 const once = 1
 
+// quietly leaves out CLIENT SETINFO at the start of each connection: Redis 7.2 and
+// later, and Valkey, deny it to a user with the documented rights and log that.
+const quietly = true
+
 // clusterLook is how often a client that is in use asks which server of a
 // cluster has which slots. A primary that is gone cannot tell who follows it.
 const clusterLook = time.Second
 
 func singleOptions(opt *redis.Options) *redis.Options {
 	opt.ContextTimeoutEnabled = true
+	opt.DisableIdentity = quietly
 	opt.MaxRetries = once
 	opt.ReadBufferSize, opt.WriteBufferSize = bufferSize, bufferSize
 	opt.PipelinePoolSize = pipelinePoolSize
@@ -109,7 +114,7 @@ func singleOptions(opt *redis.Options) *redis.Options {
 func failoverOptions(opt *redis.Options, t target) *redis.FailoverOptions {
 	return &redis.FailoverOptions{
 		MasterName: t.master, SentinelAddrs: t.addrs, Username: opt.Username, Password: opt.Password, DB: opt.DB,
-		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true,
+		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true, DisableIdentity: quietly,
 		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize, PipelinePoolSize: pipelinePoolSize,
 		MaxRetries: once, DialerRetries: once,
 		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout,
@@ -119,7 +124,7 @@ func failoverOptions(opt *redis.Options, t target) *redis.FailoverOptions {
 func clusterOptions(opt *redis.Options, t target) *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs: t.addrs, Username: opt.Username, Password: opt.Password,
-		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true,
+		TLSConfig: anyName(opt.TLSConfig), PoolSize: opt.PoolSize, ContextTimeoutEnabled: true, DisableIdentity: quietly,
 		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize, PipelinePoolSize: pipelinePoolSize,
 		MaxRetries: once, DialerRetries: once, ClusterStateReloadInterval: clusterLook,
 		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout,

@@ -78,8 +78,8 @@ func TestConnectForms(t *testing.T) {
 		if opt.Addr != "h:6379" || opt.DB != 2 || opt.Username != "me" || opt.Password != "from file" || opt.TLSConfig.ServerName != "h" {
 			t.Errorf("options %+v", opt)
 		}
-		if !opt.ContextTimeoutEnabled {
-			t.Error("commands do not obey their deadline")
+		if !opt.ContextTimeoutEnabled || !opt.DisableIdentity {
+			t.Error("commands do not obey their deadline, or CLIENT SETINFO is sent")
 		}
 		if opt.ReadBufferSize != 8<<10 || opt.WriteBufferSize != 8<<10 || opt.PipelinePoolSize != 4 {
 			t.Errorf("buffers of %d and %d bytes, %d connections for pipelines", opt.ReadBufferSize, opt.WriteBufferSize, opt.PipelinePoolSize)
@@ -90,8 +90,8 @@ func TestConnectForms(t *testing.T) {
 		if opt.Addr != "FailoverClient" || opt.DB != 2 || opt.Username != "me" || opt.Password != "p@ss" || opt.TLSConfig.ServerName != "" {
 			t.Errorf("options %+v", opt)
 		}
-		if !opt.ContextTimeoutEnabled {
-			t.Error("commands do not obey their deadline")
+		if !opt.ContextTimeoutEnabled || !opt.DisableIdentity {
+			t.Error("commands do not obey their deadline, or CLIENT SETINFO is sent")
 		}
 		if opt.ReadBufferSize != 8<<10 || opt.WriteBufferSize != 8<<10 || opt.PipelinePoolSize != 4 {
 			t.Errorf("buffers of %d and %d bytes, %d connections for pipelines", opt.ReadBufferSize, opt.WriteBufferSize, opt.PipelinePoolSize)
@@ -102,8 +102,8 @@ func TestConnectForms(t *testing.T) {
 		if !slices.Equal(opt.Addrs, []string{"h1:6379", "[::1]:7", "h3:6379"}) || opt.Password != "from file" || opt.TLSConfig != nil {
 			t.Errorf("options %+v", opt)
 		}
-		if !opt.ContextTimeoutEnabled {
-			t.Error("commands do not obey their deadline")
+		if !opt.ContextTimeoutEnabled || !opt.DisableIdentity {
+			t.Error("commands do not obey their deadline, or CLIENT SETINFO is sent")
 		}
 		if opt.ReadBufferSize != 8<<10 || opt.WriteBufferSize != 8<<10 || opt.PipelinePoolSize != 4 {
 			t.Errorf("buffers of %d and %d bytes, %d connections for pipelines", opt.ReadBufferSize, opt.WriteBufferSize, opt.PipelinePoolSize)

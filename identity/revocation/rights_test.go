@@ -33,4 +33,8 @@ func TestRights(t *testing.T) {
 	if denied, err := admin.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) > 0 {
 		t.Errorf("denied: %v, %v", denied, err)
 	}
+	// Which server knows a command, and then denies it, depends on its version.
+	if errs, err := admin.Info(t.Context(), "errorstats").Result(); err != nil || strings.Contains(errs, "errorstat_ERR:") {
+		t.Errorf("commands that fail: %s, %v", errs, err)
+	}
 }

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/earlybird/earlybird/identity/token"
+)
 
 // metrics are the counters that all checkers of the process share.
 type metrics struct {
@@ -21,6 +25,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earlybird_auth_refused_total", Help: "Requests answered with an error, by reason.",
 		}, []string{"reason"}),
+	}
+	for _, r := range token.Refusals() {
+		m.refused.WithLabelValues(r.Reason) // so that a first one is seen to rise from 0
 	}
 	if registry != nil {
 		registry.MustRegister(lookups, m.unknown, m.refused)

@@ -46,6 +46,12 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 	p.logins = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "earlybird_tag_logins_total", Help: "Logins, by the status in the Earlybird header.",
 	}, []string{"status"})
+	for _, status := range []campaign.Status{
+		campaign.StatusGranted, campaign.StatusFull, campaign.StatusNone, campaign.StatusPaused,
+		campaign.StatusEnded, campaign.StatusPending, campaign.StatusRetry,
+	} {
+		p.logins.WithLabelValues(string(status)) // so that a first one is seen to rise from 0
+	}
 	process.Metrics.MustRegister(p.logins)
 	return p.start, nil
 }
