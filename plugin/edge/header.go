@@ -10,11 +10,12 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
+	"github.com/earlybird/earlybird/plugin/earlybird"
 )
 
 // Header is the one header's name, upstream and downstream. Its value is a
 // structured-field dictionary (RFC 9651).
-const Header = "Earlybird"
+const Header = earlybird.Header
 
 // Retry is the downstream header of a login that may not have counted.
 const Retry = "status=retry"
