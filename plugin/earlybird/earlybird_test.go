@@ -143,7 +143,7 @@ func Example() {
 			return
 		}
 		const list = 100_00 // cents
-		fmt.Fprintln(w, user.ID, "pays", list-list*grant.Discount/100, "cents")
+		_, _ = fmt.Fprintln(w, user.ID, "pays", list-list*grant.Discount/100, "cents")
 	}
 	http.HandleFunc("GET /price", handler)
 }
