@@ -257,7 +257,7 @@ func startClosed(t testing.TB) *service {
 	}
 	s.health = httpapi.NewHealth(httpapi.HealthConfig{Checks: checks})
 	api, err := httpapi.New(httpapi.Config{
-		Health: s.health, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Health: s.health, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Issuer: issuer,
 		Metrics: s.metrics, Now: func() time.Time { return s.now },
 		Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 	})
