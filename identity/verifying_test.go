@@ -21,9 +21,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
+	"github.com/earlybird/earlybird/identity/redisdb"
+	"github.com/earlybird/earlybird/identity/revocation"
 )
 
-// The four functions that follow are the code of deploy/docs/verifying.md.
+// What follows to the end of checkEnded is the code of deploy/docs/verifying.md.
 
 // keysOf returns where the keys of an issuer are (RFC 8414 section 3; for an
 // issuer with a path the address is another).
@@ -61,7 +63,7 @@ func checkType(typ any) error {
 // goOIDC verifies with github.com/coreos/go-oidc/v3. It returns the user.
 func goOIDC(ctx context.Context, issuer, audience, keys string) func(raw string) (string, error) {
 	verifier := oidc.NewVerifier(issuer, oidc.NewRemoteKeySet(ctx, keys), &oidc.Config{
-		ClientID:             audience,              // go-oidc's name for the audience
+		ClientID:             audience,             // go-oidc's name for the audience
 		SupportedSigningAlgs: []string{oidc.EdDSA}, // its default is RS256
 	})
 	return func(raw string) (string, error) {
@@ -69,7 +71,7 @@ func goOIDC(ctx context.Context, issuer, audience, keys string) func(raw string)
 		if err != nil {
 			return "", err
 		}
-		signed, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.EdDSA})
+		signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.EdDSA})
 		if err != nil {
 			return "", err
 		}
@@ -77,23 +79,41 @@ func goOIDC(ctx context.Context, issuer, audience, keys string) func(raw string)
 	}
 }
 
+// accessClaims are what tells who the user is, and whether the token was ended.
+type accessClaims struct {
+	jwt.RegisteredClaims
+	Generation int64 `json:"gen"` // it grows when all of a user's tokens are ended
+}
+
 // golangJWT verifies with github.com/golang-jwt/jwt/v5 and
-// github.com/MicahParks/keyfunc/v3. It returns the user.
-func golangJWT(ctx context.Context, issuer, audience, keys string) (func(raw string) (string, error), error) {
+// github.com/MicahParks/keyfunc/v3.
+func golangJWT(ctx context.Context, issuer, audience, keys string) (func(raw string) (accessClaims, error), error) {
 	set, err := keyfunc.NewDefaultCtx(ctx, []string{keys})
 	if err != nil {
 		return nil, err
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience),
 		jwt.WithExpirationRequired(), jwt.WithLeeway(5*time.Second))
-	return func(raw string) (string, error) {
-		var claims jwt.RegisteredClaims
+	return func(raw string) (accessClaims, error) {
+		var claims accessClaims
 		token, err := parser.ParseWithClaims(raw, &claims, set.KeyfuncCtx(ctx))
 		if err != nil {
-			return "", err
+			return accessClaims{}, err
 		}
-		return claims.Subject, checkType(token.Header["typ"])
+		return claims, checkType(token.Header["typ"])
 	}, nil
+}
+
+// checkEnded refuses a token that was ended. The feed follows Redis, which
+// feed.Run(ctx) does in a goroutine.
+func checkEnded(feed *revocation.Feed, c accessClaims) error {
+	switch {
+	case !feed.Ready():
+		return errors.New("it is not known yet which tokens were ended") // answer 503
+	case feed.Revoked(c.ID, c.Subject, c.Generation):
+		return errors.New("the token was ended")
+	}
+	return nil
 }
 
 // verifiers are those of the page, for an issuer and its keys.
@@ -103,7 +123,13 @@ func verifiers(t *testing.T, issuer, audience, keys string) map[string]func(raw 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]func(string) (string, error){"go-oidc": goOIDC(t.Context(), issuer, audience, keys), "golang-jwt": byKeyfunc}
+	return map[string]func(string) (string, error){
+		"go-oidc": goOIDC(t.Context(), issuer, audience, keys),
+		"golang-jwt": func(raw string) (string, error) {
+			claims, err := byKeyfunc(raw)
+			return claims.Subject, err
+		},
+	}
 }
 
 // TestVerifyingPage: the page has the code that is tested here.
@@ -117,8 +143,8 @@ func TestVerifyingPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := strings.Split(string(page), "\n```go\n")[1:]
-	if len(blocks) != 3 {
-		t.Errorf("%d blocks of code in Go, want the search for the keys and one for each library", len(blocks))
+	if len(blocks) != 4 {
+		t.Errorf("%d blocks of code in Go, want the search for the keys, one for each library, and the feed", len(blocks))
 	}
 	for _, block := range blocks {
 		if code, _, _ := strings.Cut(block, "\n```\n"); !strings.Contains(string(tested), "\n"+code+"\n") {
@@ -174,6 +200,32 @@ func TestOtherVerifiers(t *testing.T) {
 		t.Fatalf("POST /logout: %d", status)
 	}
 	i.dies(t, "/users/me", good)
+	byKeyfunc, err := golangJWT(t.Context(), issuer, "bank", keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := byKeyfunc(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := redisdb.Connect(redisdb.Config{URL: redis.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	feed := revocation.NewFeed(revocation.FeedConfig{Redis: client})
+	if err := checkEnded(feed, claims); err == nil || !strings.Contains(err.Error(), "not known yet") {
+		t.Errorf("before the feed has read: %v", err)
+	}
+	go func() { _ = feed.Run(t.Context()) }()
+	eventually(t, "the feed knows that the token was ended", func() bool {
+		err := checkEnded(feed, claims)
+		return err != nil && err.Error() == "the token was ended"
+	})
+	claims.ID = "another"
+	if err := checkEnded(feed, claims); err != nil {
+		t.Errorf("another token of the user: %v", err)
+	}
 	for name, verify := range verifiers(t, issuer, "bank", keys) {
 		if _, err := verify(good); err != nil {
 			t.Errorf("%s: refuses a token that was ended, so the page is wrong: %v", name, err)
@@ -190,6 +242,7 @@ func TestOtherVerifiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	limited := i.login(t, string(body))
+	eventually(t, "the feed knows that the user's earlier tokens were ended", func() bool { return checkEnded(feed, claims) != nil })
 	for name, verify := range verifiers(t, issuer, "bank", keys) {
 		if _, err := verify(limited); err == nil {
 			t.Errorf("%s: takes the token of a one-time password", name)
