@@ -125,7 +125,7 @@ func TestComposeStartOrder(t *testing.T) {
 func TestComposeNetworks(t *testing.T) {
 	project := compose(t)
 	want := map[string][]string{
-		"kong": {"edge", "mirror", "service"}, "identity": {"claims", "data", "service"}, "mongodb": {"data"},
+		"kong": {"edge", "mirror", "service", "shop"}, "shop": {"shop"}, "identity": {"claims", "data", "service"}, "mongodb": {"data"},
 		"mongodb-init": {"data"}, "redis": {"claims", "mirror"}, "earlybird": {"claims", "data", "service"},
 	}
 	on := map[string][]string{}
@@ -138,6 +138,7 @@ func TestComposeNetworks(t *testing.T) {
 	for _, talk := range []struct{ from, to, by string }{
 		{"kong", "identity", "service"},
 		{"kong", "redis", "mirror"},
+		{"kong", "shop", "shop"},
 		{"identity", "redis", "claims"},
 		{"identity", "mongodb", "data"},
 		{"mongodb-init", "mongodb", "data"},

@@ -56,6 +56,7 @@ func TestImports(t *testing.T) {
 		{"./identity/revocation", []string{driver, goPDK, "identity/mongostore", "identity/account", "identity/campaign", "plugin/"}},
 		{"./identity/httpapi", []string{driver, "identity/mongostore"}},
 		{"./identity/mongostore", []string{"identity/httpapi", goPDK}},
+		{"./plugin/earlybird", []string{driver, redis, goPDK, "github.com/go-jose", "net/http", "identity", "admin", "kong", "deploy"}}, // for services of other people
 	}
 	for _, c := range cases {
 		t.Run(c.pkg, func(t *testing.T) {

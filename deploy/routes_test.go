@@ -113,6 +113,10 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/promotion", "other-methods"},
 		{"GET", "/.well-known/jwks.json", "public"},
 		{"GET", "/xwell-known/jwks.json", ""},
+		{"GET", "/.well-known/oauth-authorization-server", "public"},
+		{"GET", "/.well-known/oauth-authorization-server/bank/login", "public"},
+		{"GET", "/.well-known/oauth-authorization-servers", ""},
+		{"GET", "/.well-known/openid-configuration", ""},
 		{"GET", "/openapi.json", "public"},
 		{"GET", "/docs", "public"},
 		{"GET", "/docs/", "public"},
@@ -219,7 +223,7 @@ func TestRoutesMatchTheAPI(t *testing.T) {
 // by identity itself, as 405 and a problem.
 func checkRefusals(t *testing.T, f kongFile, api http.Handler) {
 	t.Helper()
-	for _, request := range []string{"GET /login", "PUT /users", "DELETE /users/abc", "POST /promotion", "GET /logout", "POST /users/abc/password", "POST /openapi.json", "PATCH /docs"} {
+	for _, request := range []string{"GET /login", "PUT /users", "DELETE /users/abc", "POST /promotion", "GET /logout", "POST /users/abc/password", "POST /openapi.json", "PUT /.well-known/jwks.json", "PATCH /docs"} {
 		method, path, _ := strings.Cut(request, " ")
 		if f.route(method, path) == nil {
 			t.Errorf("%s has no route", request)

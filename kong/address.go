@@ -13,33 +13,34 @@ import (
 	"unicode/utf8"
 )
 
-// address is an identity URL, taken apart. base is scheme, host, and the port if
-// one was given.
+// address is the URL of a server, taken apart. base is scheme, host, and the port
+// if one was given.
 type address struct{ scheme, host, port, base string }
 
 func (a address) hostPort() string { return net.JoinHostPort(a.host, a.port) }
 
-// parseIdentity takes an identity URL apart.
-func parseIdentity(raw string) (address, error) {
+// parseServer takes the URL of a server apart that Kong proxies to. Errors say
+// what it is the URL of, and show the example.
+func parseServer(what, example, raw string) (address, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
-		return address{}, errors.New("identity URL: not a URL; give one such as http://identity:8081")
+		return address{}, fmt.Errorf("%s: not a URL; give one such as %s", what, example)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return address{}, fmt.Errorf("identity URL: the scheme is %q; use http or https, as in http://identity:8081", u.Scheme)
+		return address{}, fmt.Errorf("%s: the scheme is %q; use http or https, as in %s", what, u.Scheme, example)
 	case u.Hostname() == "":
-		return address{}, errors.New("identity URL: there is no host in it; give one such as http://identity:8081")
+		return address{}, fmt.Errorf("%s: there is no host in it; give one such as %s", what, example)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
-		return address{}, errors.New("identity URL: only scheme, host and port are allowed, as in http://identity:8081")
+		return address{}, fmt.Errorf("%s: only scheme, host and port are allowed, as in %s", what, example)
 	case u.Scheme == "https" && net.ParseIP(u.Hostname()) != nil:
-		return address{}, errors.New("identity URL: with https give a host name, as in https://identity:8443: Kong holds the certificate against a name, not against an address")
+		return address{}, fmt.Errorf("%s: with https give a host name: Kong holds the certificate against a name, not against an address", what)
 	}
 	a := address{u.Scheme, u.Hostname(), u.Port(), u.Scheme + "://" + strings.TrimSuffix(u.Host, ":")}
 	if a.port == "" {
 		a.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	if err := errors.Join(checkHost(u), checkPort(a.port)); err != nil {
-		return address{}, fmt.Errorf("identity URL: %w", err)
+		return address{}, fmt.Errorf("%s: %w", what, err)
 	}
 	return a, nil
 }

@@ -40,14 +40,20 @@ type Options struct {
 	Issuer, Audience string
 }
 
-// Render returns kong.yml for the given installation, comments and all. The
-// error lists every option that is wrong and never holds a Redis password.
-func Render(o Options) ([]byte, error) {
+// Render returns kong.yml for the given installation, comments and all, with
+// services of one's own at the end of its services. The error lists every option
+// that is wrong and never holds a Redis password.
+func Render(o Options, own ...Service) ([]byte, error) {
 	changes, err := o.changes(declarative)
 	if err != nil {
 		return nil, err
 	}
 	out, err := apply(declarative, changes)
+	for _, s := range own {
+		if err == nil {
+			out, err = s.add(out)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +105,7 @@ func (o Options) changes(text []byte) ([]change, error) {
 		}
 	}
 	if o.IdentityURL != "" {
-		at, err := parseIdentity(o.IdentityURL)
+		at, err := parseServer("identity URL", "http://identity:8081", o.IdentityURL)
 		errs = append(errs, err)
 		service, upstream := named(get(doc, "services"), serviceName), named(get(doc, "upstreams"), upstreamName)
 		protocol := change{node: get(service, "protocol"), value: at.scheme}

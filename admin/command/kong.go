@@ -18,14 +18,34 @@ func kongCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			leaf("render", "print kong.yml for an identity service and a Redis that live elsewhere",
 				"earlybird kong render --identity http://10.0.0.5:8081 --redis redis://10.0.0.6:6379/0 > kong.yml",
-				kongRender,
-				&cli.StringFlag{Name: "identity", Usage: "`URL` at which Kong and the plugins reach the identity service; without it, kong.yml as docker-compose.yml uses it"},
-				&cli.StringFlag{Name: "redis", Usage: "`URL` at which the plugins reach Redis, or a reference such as {vault://env/earlybird-redis-url} that keeps the password out of the file (the default)"},
-				&cli.StringFlag{Name: "issuer", Usage: "`URL` that identity's --issuer says, if it is another"},
-				&cli.StringFlag{Name: "audience", Usage: "`NAME` that identity's --audience says, if it is another"},
-			),
+				kongRender, kongFlags()...),
+			leaf("route", "print what kong.yml needs for a service of your own: every request to it needs a token",
+				"earlybird kong route --name shop --upstream http://shop:8080 --path /shop",
+				kongRoute, append([]cli.Flag{
+					&cli.StringFlag{Name: "name", Usage: "`NAME` of the service and its route in kong.yml, such as shop"},
+					&cli.StringFlag{Name: "upstream", Usage: "`URL` at which Kong reaches the service, such as http://shop:8080"},
+					&cli.StringFlag{Name: "path", Usage: "`PATH` that its requests begin with, such as /shop; the service sees it too"},
+				}, kongFlags()...)...),
 			kongValidateCommand(),
 		},
+	}
+}
+
+// kongFlags are the addresses and names of an installation; each command gets
+// flags of its own.
+func kongFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "identity", Usage: "`URL` at which Kong and the plugins reach the identity service; without it, kong.yml as docker-compose.yml uses it"},
+		&cli.StringFlag{Name: "redis", Usage: "`URL` at which the plugins reach Redis, or a reference such as {vault://env/earlybird-redis-url} that keeps the password out of the file (the default)"},
+		&cli.StringFlag{Name: "issuer", Usage: "`URL` that identity's --issuer says, if it is another"},
+		&cli.StringFlag{Name: "audience", Usage: "`NAME` that identity's --audience says, if it is another"},
+	}
+}
+
+func kongOptions(c *cli.Context) kong.Options {
+	return kong.Options{
+		IdentityURL: c.String("identity"), RedisURL: c.String("redis"),
+		Issuer: c.String("issuer"), Audience: c.String("audience"),
 	}
 }
 
@@ -40,15 +60,27 @@ func kongRender(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	out, err := kong.Render(kong.Options{
-		IdentityURL: c.String("identity"), RedisURL: c.String("redis"),
-		Issuer: c.String("issuer"), Audience: c.String("audience"),
-	})
+	out, err := kong.Render(kongOptions(c))
 	if err != nil {
 		return &usageError{err}
 	}
 	_, err = c.App.Writer.Write(out)
 	return err
+}
+
+func kongRoute(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	out, err := kong.Block(kongOptions(c), kong.Service{Name: c.String("name"), URL: c.String("upstream"), Path: c.String("path")})
+	if err != nil {
+		return &usageError{err}
+	}
+	if _, err := c.App.Writer.Write(out); err != nil {
+		return err
+	}
+	say(c.App.ErrWriter, "Append this to the list services of kong.yml, and run: earlybird kong validate kong.yml\n")
+	return nil
 }
 
 // kongValidate lists every fault of a file. A faulty file is a usage error,

@@ -258,6 +258,25 @@ func (s *stack) restart(t *testing.T) {
 	s.check(t, people, s.settled(t, 40))
 }
 
+// pays insists that a service behind the gateway tells the person this price,
+// within the second that news of the campaign takes to the edge.
+func (s *stack) pays(p *person, want string) error {
+	for deadline := time.Now().Add(time.Second); ; {
+		started := time.Now()
+		a, err := s.do(http.MethodGet, "/shop/price", bearer(p.token), nil)
+		if err != nil {
+			return err
+		}
+		if a.status == http.StatusOK && strings.TrimSpace(string(a.body)) == want {
+			return nil
+		}
+		if started.After(deadline) {
+			return fmt.Errorf("%s is told %v, want %s", p.name, a, want)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
 // settled waits until the ledger holds n winners and returns their ranks by
 // user id, which must be 1 to n.
 func (s *stack) settled(t *testing.T, n int) map[string]int64 {
@@ -324,7 +343,13 @@ func (s *stack) check(t *testing.T, people []*person, winners map[string]int64) 
 		if !won && a.status != http.StatusNotFound {
 			return fmt.Errorf("%s holds no grant, /promotion says %v", p.name, a)
 		}
-		return nil
+		if !s.own { // where the example shop need not be
+			return nil
+		}
+		if won {
+			return s.pays(p, `{"list":100.00,"discount":30,"price":70.00}`)
+		}
+		return s.pays(p, `{"list":100.00,"discount":0,"price":100.00}`)
 	})
 	if err != nil {
 		t.Error(err)

@@ -64,6 +64,7 @@ func flags() []cli.Flag {
 		address("identity", "EARLYBIRD_IDENTITY", stack.DefaultIdentity, "the identity service"),
 		address("mongo", "EARLYBIRD_MONGO", stack.DefaultMongo, "the embedded MongoDB"),
 		address("redis", "EARLYBIRD_REDIS", stack.DefaultRedis, "Redis"),
+		address("shop", "EARLYBIRD_SHOP", "", "the example shop behind the gateway; without it, a free port"),
 		&cli.StringFlag{Name: "data", EnvVars: []string{"EARLYBIRD_DATA"}, Value: "var", Usage: "`FOLDER` of the state"},
 		&cli.BoolFlag{Name: "no-gateway", EnvVars: []string{"EARLYBIRD_NO_GATEWAY"}, Usage: "run everything else, for a real Kong in the gateway's place"},
 		&cli.BoolFlag{Name: "miniredis", EnvVars: []string{"EARLYBIRD_MINIREDIS"}, Usage: "use the embedded Redis, also when redis-server is there"},
@@ -77,7 +78,7 @@ func runStack(c *cli.Context, stdout, stderr io.Writer) error {
 		return fmt.Errorf("find this program's folder: %w", err)
 	}
 	cfg := stack.Config{
-		Gateway: c.String("gateway"), Identity: c.String("identity"), Mongo: c.String("mongo"), Redis: c.String("redis"),
+		Gateway: c.String("gateway"), Identity: c.String("identity"), Mongo: c.String("mongo"), Redis: c.String("redis"), Shop: c.String("shop"),
 		Data: c.String("data"), Programs: filepath.Dir(program), Miniredis: c.Bool("miniredis"),
 		Stdout: stdout, Stderr: stderr,
 	}

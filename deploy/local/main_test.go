@@ -74,7 +74,7 @@ func newLocal(t *testing.T, more ...string) *local {
 		t.Fatal(err)
 	}
 	l := &local{args: append([]string{filepath.Join(folder, "earlybird-local"), "--data", t.TempDir()}, more...)}
-	for _, flag := range []string{"--gateway", "--identity", "--mongo", "--redis"} {
+	for _, flag := range []string{"--gateway", "--identity", "--mongo", "--redis", "--shop"} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -161,8 +161,9 @@ func (w *waiter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// request asks the gateway and returns status, header and body.
-func (l *local) request(t *testing.T, method, path, token, body string) (int, http.Header, string) {
+// request asks the gateway and returns status, header and body. more are names
+// and values of headers.
+func (l *local) request(t *testing.T, method, path, token, body string, more ...string) (int, http.Header, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+l.flag("--gateway")+path, strings.NewReader(body))
 	if err != nil {
@@ -171,6 +172,9 @@ func (l *local) request(t *testing.T, method, path, token, body string) (int, ht
 	request.Header.Set("Content-Type", "application/json")
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(more); i += 2 {
+		request.Header.Set(more[i], more[i+1])
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -234,6 +238,92 @@ func TestJourneyAndRestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestShop: what a service behind the gateway makes of the header, and that
+// nobody but the plugin writes it.
+func TestShop(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv("EARLYBIRD_REQUIRE_REAL") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	l := newLocal(t)
+	l.start(t)
+	l.request(t, "POST", "/users", "", ada)
+	token := l.login(t)
+	price := func(token string, header ...string) (int, string, string) {
+		t.Helper()
+		status, answer, body := l.request(t, "GET", "/shop/price", token, "", header...)
+		return status, answer.Get("Retry-After"), strings.TrimSpace(body)
+	}
+	const less, forged = `{"list":100.00,"discount":30,"price":70.00}`, `user="EVE", token="x", campaign="1", rank=1, discount=100`
+	for name, tt := range map[string]struct {
+		token  string
+		header []string
+		status int
+		body   string
+	}{
+		"a grant":                   {token, nil, 200, less},
+		"a forged header":           {token, []string{"Earlybird", forged}, 200, less},
+		"no token":                  {"", nil, 401, ""},
+		"no token, a forged header": {"", []string{"Earlybird", forged}, 401, ""},
+		"the header removed":        {token, []string{"Connection", "earlybird"}, 401, ""},
+	} {
+		if status, _, body := price(tt.token, tt.header...); status != tt.status || tt.body != "" && body != tt.body {
+			t.Errorf("%s: %d %s, want %d %s", name, status, body, tt.status, tt.body)
+		}
+	}
+
+	// Whoever the edge has never seen is unknown to it while Redis does not answer.
+	bob := strings.Replace(ada, "ada", "bob", 1)
+	l.request(t, "POST", "/users", "", bob)
+	_, _, body := l.request(t, "POST", "/login", "", bob)
+	var answer struct{ Token string }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatal(err)
+	}
+	redis := l.redis(t)
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(redis.Signal(syscall.SIGSTOP))
+	t.Cleanup(func() { _ = redis.Signal(syscall.SIGCONT) })
+	if status, retry, body := price(answer.Token); status != http.StatusServiceUnavailable || retry == "" || !strings.Contains(body, "Your discount") {
+		t.Errorf("while Redis is stopped: %d, Retry-After %q, %s", status, retry, body)
+	}
+	if status, _, body := price(token); status != http.StatusOK || body != less {
+		t.Errorf("a known grant while Redis is stopped: %d %s", status, body)
+	}
+	must(redis.Signal(syscall.SIGCONT))
+	eventually(t, "the price is told again", func() bool {
+		status, _, body := price(answer.Token)
+		return status == http.StatusOK && body == less
+	})
+	l.end(t, os.Interrupt)
+}
+
+// redis returns the process of this stack's redis-server.
+func (l *local) redis(t *testing.T) *os.Process {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(l.flag("--redis"))
+	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, entry := range entries {
+		text, _ := os.ReadFile(entry)
+		if line := string(text); strings.Contains(line, "redis-server") && strings.Contains(line, ":"+port) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
+			process, err := os.FindProcess(pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return process
+		}
+	}
+	t.Skip("finds redis-server by /proc, which is not here")
+	return nil
 }
 
 // TestNoGateway: everything else runs, its port is left to a real Kong, and
@@ -382,6 +472,8 @@ func TestWrongCommandLines(t *testing.T) {
 		"a URL":               {[]string{"--gateway", "http://127.0.0.1:8000"}, "--gateway"},
 		"no gateway":          {[]string{"--gateway", ""}, "--no-gateway"},
 		"no address":          {[]string{"--redis", ""}, "--redis"},
+		"the shop's address":  {[]string{"--shop", "8080"}, `--shop "8080": must be host:port`},
+		"the shop's twice":    {[]string{"--shop", "127.0.0.1:8000"}, "--gateway and --shop are both 127.0.0.1:8000"},
 		"one address twice":   {[]string{"--identity", "127.0.0.1:6479"}, "--identity and --redis are both 127.0.0.1:6479"},
 		"one port twice":      {[]string{"--identity", ":6479"}, "--identity and --redis are both"},
 		"no folder":           {[]string{"--data", ""}, "--data"},

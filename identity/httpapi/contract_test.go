@@ -325,7 +325,7 @@ func testContract(t *testing.T, s *service) {
 		"post /users 201", "post /users 400", "post /users 413", "post /users 415", "post /users 422", "post /login 200", "post /login 401",
 		"get /users/{id} 200", "get /users/{id} 304", "get /users/{id} 401", "get /users/{id} 404", "get /users/{id} 414", "get /users/{id} 431",
 		"get /users/{id} 400", "get /promotion 200", "post /logout 204", "put /users/{id}/password 204", "put /users/{id}/password 422",
-		"get /.well-known/jwks.json 200", "get /livez 200", "get /readyz 200", "get /servingz 200", "get /docs 200",
+		"get /.well-known/jwks.json 200", "get /.well-known/oauth-authorization-server 200", "get /livez 200", "get /readyz 200", "get /servingz 200", "get /docs 200",
 	} {
 		if c.seen[want] == 0 {
 			t.Errorf("no answer was %s", want)

@@ -281,7 +281,7 @@ func startAPI(t testing.TB, codes bool) *service {
 	}
 	s.health = httpapi.NewHealth(httpapi.HealthConfig{Checks: checks})
 	api, err := httpapi.New(httpapi.Config{
-		Health: s.health, Codes: codes, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Health: s.health, Codes: codes, Issuer: issuer, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Metrics: s.metrics, Now: func() time.Time { return s.now },
 		Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 	})

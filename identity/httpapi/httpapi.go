@@ -89,6 +89,7 @@ type Config struct {
 	Health         *Health               // nil: always ready
 	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed
 	Codes          bool                  // registrations take an enrolment code
+	Issuer         string                // iss of the tokens, whose metadata is served (RFC 8414); empty: none is
 	Version        string                // of the program, shown in openapi.json; empty: "dev"
 	Metrics        prometheus.Registerer // nil: metrics are kept nowhere
 	Now            func() time.Time      // nil: time.Now
@@ -113,19 +114,22 @@ func New(c Config) (*API, error) {
 	}
 	mux := http.NewServeMux()
 	for pattern, operation := range map[string]operation{
-		"POST /users":                a.register,
-		"POST /login":                a.login,
-		"POST /logout":               a.logout,
-		"GET /users/{id}":            a.user,
-		"PUT /users/{id}/password":   a.changePassword,
-		"GET /promotion":             a.promotion,
-		"GET /.well-known/jwks.json": a.keys,
+		"POST /users":              a.register,
+		"POST /login":              a.login,
+		"POST /logout":             a.logout,
+		"GET /users/{id}":          a.user,
+		"PUT /users/{id}/password": a.changePassword,
+		"GET /promotion":           a.promotion,
+		"GET " + keySetPath:        a.keys,
 	} {
 		mux.HandleFunc(pattern, a.opened(operation))
 	}
 	mux.HandleFunc("GET /livez", a.live)
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("GET /servingz", a.serving)
+	if err := a.addMetadata(mux); err != nil {
+		return nil, err
+	}
 	a.addDocs(mux)
 	a.handler = Linger(a.identify(a.observe(limitHead(route(mux)))))
 	return a, nil

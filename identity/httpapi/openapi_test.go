@@ -87,7 +87,7 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 	}{
 		"/users": {"post", false}, "/login": {"post", false}, "/users/{id}": {"get", true}, "/promotion": {"get", true},
 		"/logout": {"post", true}, "/users/{id}/password": {"put", true},
-		"/.well-known/jwks.json": {"get", false}, "/livez": {"get", false}, "/readyz": {"get", false}, "/servingz": {"get", false},
+		"/.well-known/jwks.json": {"get", false}, "/.well-known/oauth-authorization-server": {"get", false}, "/livez": {"get", false}, "/readyz": {"get", false}, "/servingz": {"get", false},
 		"/openapi.json": {"get", false}, "/docs": {"get", false},
 	} {
 		op, ok := d.Paths[path][want.method]
@@ -157,6 +157,7 @@ func TestAnswersAreDescribed(t *testing.T) {
 		"password, pending":    {"PUT", "/users/ID/password", "/users/{id}/password", change, func(s *service) { s.revoked.down = true }, false, 503},
 		"keys":                 {"GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "", nil, true, 200},
 		"keys, none":           {"GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "", func(s *service) { s.keys.none = true }, true, 503},
+		"metadata":             {"GET", "/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server", "", nil, true, 200},
 		"live":                 {"GET", "/livez", "/livez", "", nil, true, 200},
 		"ready":                {"GET", "/readyz", "/readyz", "", nil, true, 200},
 		"serving":              {"GET", "/servingz", "/servingz", "", nil, true, 200},

@@ -36,6 +36,7 @@ func TestRouting(t *testing.T) {
 		"post promotion":       {"POST", "/promotion", 405, "GET, HEAD, OPTIONS"},
 		"made-up method":       {"BREW", "/login", 405, "POST, OPTIONS"},
 		"post keys":            {"POST", "/.well-known/jwks.json", 405, "GET, HEAD, OPTIONS"},
+		"post metadata":        {"POST", "/.well-known/oauth-authorization-server", 405, "GET, HEAD, OPTIONS"},
 		"options":              {"OPTIONS", "/login", 204, "POST, OPTIONS"},
 		"options, of a reader": {"OPTIONS", "/promotion", 204, "GET, HEAD, OPTIONS"},
 		"options, unknown":     {"OPTIONS", "/nope", 404, ""},

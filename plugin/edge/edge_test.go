@@ -13,6 +13,7 @@ import (
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/token"
+	"github.com/earlybird/earlybird/plugin/earlybird"
 	"github.com/earlybird/earlybird/plugin/edge"
 )
 
@@ -39,25 +40,19 @@ func TestUpstream(t *testing.T) {
 			if tt.want == "" {
 				return
 			}
-			d, err := httpsfv.UnmarshalDictionary([]string{got})
-			if err != nil {
-				t.Fatal(err)
+			user, err := earlybird.Parse([]string{got}) // as the services behind Kong do
+			if err != nil || user.ID != tt.user || user.TokenID != "j" {
+				t.Errorf("%q reads back as %+v, %v", got, user, err)
 			}
-			if user := member(t, d, "user"); user != tt.user {
-				t.Errorf("user reads back as %v", user)
+			held, err := user.Grant()
+			if isUnknown := errors.Is(err, earlybird.ErrUnknown); isUnknown != tt.standing.Unknown {
+				t.Errorf("%q: the grant reads back as unknown: %t", got, isUnknown)
+			}
+			if g := tt.standing.Grant; err == nil && (held.Rank != g.Rank || held.Discount != g.Discount || (held.Campaign == "1") != (g.Campaign == 1)) {
+				t.Errorf("%q: the grant reads back as %+v", got, held)
 			}
 		})
 	}
-}
-
-func member(t *testing.T, d *httpsfv.Dictionary, name string) any {
-	t.Helper()
-	m, _ := d.Get(name)
-	item, ok := m.(httpsfv.Item)
-	if !ok {
-		t.Fatalf("no item %s", name)
-	}
-	return item.Value
 }
 
 func TestDownstream(t *testing.T) {

@@ -10,11 +10,12 @@ import (
 
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
+	"github.com/earlybird/earlybird/plugin/earlybird"
 )
 
 // Header is the one header's name, upstream and downstream. Its value is a
 // structured-field dictionary (RFC 9651).
-const Header = "Earlybird"
+const Header = earlybird.Header
 
 // Retry is the downstream header of a login that may not have counted.
 const Retry = "status=retry"
@@ -27,7 +28,9 @@ type Standing struct {
 
 // Upstream is the header for the services behind Kong: who the user is, by
 // which token, and the grant. It is an error when a value has a
-// character that the header cannot carry (RFC 9651 section 3.3.3).
+// character that the header cannot carry (RFC 9651 section 3.3.3). No member is
+// ever a Date: structured-headers 2.1.0, which services in Node use, fails on one
+// that is not at the end.
 func Upstream(user, tokenID string, s Standing) (string, error) {
 	d := httpsfv.NewDictionary()
 	d.Add("user", httpsfv.NewItem(user))

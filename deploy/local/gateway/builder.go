@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -77,8 +80,12 @@ func (b *builder) service(entity serviceEntity, global []handler) {
 			s.upstream = u
 		}
 	}
-	if s.upstream == nil {
-		b.fault("service '%s' in 'host': the stand-in wants the name of an upstream in the file", entity.Name)
+	if s.upstream == nil { // then the host is one address, which nobody checks
+		s.upstream = newUpstream(upstreamEntity{Name: entity.Host}, b.gateway.log)
+		s.upstream.add(net.JoinHostPort(entity.Host, strconv.Itoa(cmp.Or(entity.Port, 80))))
+	}
+	if entity.Host == "" {
+		b.fault("service '%s' in 'host': required field missing", entity.Name)
 	}
 	own := merge(global, b.plugins("service '"+entity.Name+"' ", entity.Plugins))
 	for _, r := range entity.Routes {

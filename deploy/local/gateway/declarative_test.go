@@ -45,13 +45,13 @@ services:
 // silence.
 func TestWhatTheStandInDoesNotKnowIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
-		"an unknown field":              {"services: [{name: a, hostt: b}]", "field hostt not found"},
-		"a field of Kong's":             {"upstreams: [{name: a, slots: 100}]", "field slots not found"},
-		"a wrong type":                  {"services: {}", "cannot unmarshal"},
-		"not YAML":                      {"{", "read kong.yml"},
-		"a service over https":          {"services: [{name: a, host: b, protocol: https}]", "the stand-in speaks http to services"},
-		"a service without an upstream": {"services: [{name: a, host: b}]", "the name of an upstream"},
-		"a merge key that Kong takes":   {"upstreams: [&a {name: a}, {<<: *a, slots: 1}]", "field slots not found"},
+		"an unknown field":            {"services: [{name: a, hostt: b}]", "field hostt not found"},
+		"a field of Kong's":           {"upstreams: [{name: a, slots: 100}]", "field slots not found"},
+		"a wrong type":                {"services: {}", "cannot unmarshal"},
+		"not YAML":                    {"{", "read kong.yml"},
+		"a service over https":        {"services: [{name: a, host: b, protocol: https}]", "the stand-in speaks http to services"},
+		"a service without a host":    {"services: [{name: a}]", "service 'a' in 'host'"},
+		"a merge key that Kong takes": {"upstreams: [&a {name: a}, {<<: *a, slots: 1}]", "field slots not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := gateway.New(gateway.Config{Declarative: []byte(c.file)})

@@ -25,6 +25,7 @@ type Config struct {
 	Identity  string
 	Mongo     string
 	Redis     string
+	Shop      string // empty: a free port of this machine
 	Data      string // folder of the state
 	Programs  string // folder of the project's programs
 	Miniredis bool   // use the embedded Redis, also when redis-server is there
@@ -42,12 +43,16 @@ func (c Config) endpoints() []endpoint {
 		{"the identity service", "--identity", c.Identity, "127.0.0.1:8091"},
 		{"MongoDB", "--mongo", c.Mongo, "127.0.0.1:27127"},
 		{"Redis", "--redis", c.Redis, "127.0.0.1:6489"},
+		{"the shop", "--shop", c.Shop, "127.0.0.1:8092"},
 	}
 }
 
-// used are the endpoints that this stack listens on.
+// used are the endpoints that this stack listens on, at addresses that were
+// chosen.
 func (c Config) used() []endpoint {
-	return slices.DeleteFunc(c.endpoints(), func(e endpoint) bool { return e.address == "" && e.flag == "--gateway" })
+	return slices.DeleteFunc(c.endpoints(), func(e endpoint) bool {
+		return e.address == "" && (e.flag == "--gateway" || e.flag == "--shop")
+	})
 }
 
 // Validate reports everything that is wrong with the settings themselves,

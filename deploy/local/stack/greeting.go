@@ -17,6 +17,7 @@ func (s *stack) greet() {
 	fmt.Fprintf(&b, "  identity   %s\n", s.cfg.identityURL())
 	fmt.Fprintf(&b, "  MongoDB    %s   FerretDB on SQLite, embedded\n", s.cfg.mongoURL())
 	fmt.Fprintf(&b, "  Redis      %s   %s\n", s.cfg.redisURL(), s.redis)
+	fmt.Fprintf(&b, "  shop       %s   a service behind the gateway, as an example\n", s.shop.URL)
 	fmt.Fprintf(&b, "  state      %s\n", s.cfg.Data)
 	if len(s.notes) > 0 {
 		fmt.Fprintf(&b, "\nIn kong.yml, and without effect here: %s.\n", strings.Join(s.notes, "; "))
@@ -26,16 +27,19 @@ func (s *stack) greet() {
 	}
 	fmt.Fprintf(&b, "\nTry it in a browser: %s/docs\n", front)
 	b.WriteString("\nType next, in another terminal:\n\n")
+	price := fmt.Sprintf("  curl -i %s/shop/price -H \"Authorization: Bearer <the token>\"\n", front)
 	if s.cfg.Gateway == "" {
+		price = ""
 		fmt.Fprintf(&b, "  bin/earlybird kong render --identity %s --redis %s   prints kong.yml for a Kong of your own\n", s.cfg.identityURL(), s.cfg.redisURL())
+		fmt.Fprintf(&b, "  bin/earlybird kong route --identity %s --redis %s --name shop --upstream %s --path /shop   prints what it needs for the shop\n", s.cfg.identityURL(), s.cfg.redisURL(), s.shop.URL)
 	}
 	fmt.Fprintf(&b, `  curl -i %[1]s/users -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
   curl -i %[1]s/login -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
   curl -i %[1]s/promotion -H "Authorization: Bearer <the token>"
-  %[2]s campaign status
+%[3]s  %[2]s campaign status
 
 Ctrl-C stops everything.
-`, front, s.adminCommand())
+`, front, s.adminCommand(), price)
 	_, _ = fmt.Fprintln(s.cfg.Stdout, b.String())
 }
 

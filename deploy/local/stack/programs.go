@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/earlybird/earlybird/deploy/examples/shop"
 	"github.com/earlybird/earlybird/deploy/kongwire"
 	"github.com/earlybird/earlybird/deploy/local/gateway"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
@@ -156,11 +158,22 @@ func (s *stack) startPlugin(ctx context.Context, name, prefix string) (gateway.E
 	}, err
 }
 
-// startGateway serves kong.yml for these addresses.
+// startShop serves the example of a service behind Kong.
+func (s *stack) startShop(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cmp.Or(s.cfg.Shop, "127.0.0.1:0"))
+	if err != nil {
+		return fmt.Errorf("shop: %w", err)
+	}
+	s.shop = kong.Service{Name: "shop", URL: "http://" + reachable(listener.Addr().String()), Path: "/shop"}
+	s.start(ctx, func(ctx context.Context) error { return serve(ctx, "shop", shop.Handler(), listener) })
+	return nil
+}
+
+// startGateway serves kong.yml for these addresses, with the shop in it.
 func (s *stack) startGateway(ctx context.Context, external map[string]gateway.External) error {
 	declarative, err := kong.Render(kong.Options{
 		IdentityURL: s.cfg.identityURL(), Issuer: os.Getenv("EARLYBIRD_ISSUER"), Audience: os.Getenv("EARLYBIRD_AUDIENCE"), // identity's own settings
-	})
+	}, s.shop)
 	if err != nil {
 		return err
 	}
@@ -176,7 +189,10 @@ func (s *stack) startGateway(ctx context.Context, external map[string]gateway.Ex
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
-	s.start(ctx, func(ctx context.Context) error { return serve(ctx, g, listener) })
+	s.start(ctx, func(ctx context.Context) error {
+		go g.Run(ctx)
+		return serve(ctx, "gateway", httpapi.Linger(g), listener)
+	})
 	return nil
 }
 
@@ -189,22 +205,19 @@ func (s *stack) kongEnvironment(name string) string {
 	return os.Getenv(name)
 }
 
-// gatewayGrace bounds the wait for requests in flight when the gateway stops.
-const gatewayGrace = 10 * time.Second
+// serveGrace bounds the wait for requests in flight when a server stops.
+const serveGrace = 10 * time.Second
 
-func serve(ctx context.Context, g *gateway.Gateway, listener net.Listener) error {
-	server := &http.Server{
-		Handler: httpapi.Linger(g), ReadHeaderTimeout: 60 * time.Second, IdleTimeout: 65 * time.Second, // Kong's own
-	}
+func serve(ctx context.Context, what string, handler http.Handler, listener net.Listener) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 60 * time.Second, IdleTimeout: 65 * time.Second} // Kong's own
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	go g.Run(ctx)
 	select {
 	case err := <-failed:
-		return fmt.Errorf("gateway: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatewayGrace)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), serveGrace)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
 		return server.Close()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/earlybird/earlybird/deploy/filelock"
 	"github.com/earlybird/earlybird/deploy/local/supervise"
+	"github.com/earlybird/earlybird/kong"
 )
 
 // The project's programs that run as children.
@@ -33,6 +34,7 @@ type stack struct {
 	redis string                  // what Redis it is, for people
 	seed  string                  // what was done about the first campaign
 	notes []string                // what the gateway does not do
+	shop  kong.Service            // the example, once it listens
 }
 
 // part is something that runs until it is told to stop.
@@ -76,7 +78,7 @@ func (s *stack) run(ctx context.Context) error {
 	ctx, s.fail = context.WithCancelCause(ctx)
 	defer s.fail(nil)
 	defer s.stopAll()
-	steps := []func(context.Context) error{s.startMongo, s.startRedis, s.startIdentity, s.firstCampaign}
+	steps := []func(context.Context) error{s.startMongo, s.startRedis, s.startIdentity, s.firstCampaign, s.startShop}
 	if s.cfg.Gateway != "" {
 		steps = append(steps, s.startPlugins)
 	}
