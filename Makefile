@@ -8,7 +8,7 @@ RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && [ "$$($(GO) env
 
 # The local stack is a module of its own, so that its embedded servers never enter the product;
 # so is the generator of assembly, for its library.
-MODULES := . deploy/local deploy/browser identity/password/argon2id/gen
+MODULES := . deploy/local deploy/browser deploy/helm identity/password/argon2id/gen
 
 GOBUILD := CGO_ENABLED=0 $(GO)
 

@@ -9,7 +9,7 @@
   (list "trustedProxies" .Values.trustedProxies "the networks of Kong's pods, such as [10.244.0.0/16]; without them all clients share one limit")
   (list "mongo.url" .Values.mongo.url "where MongoDB is, such as mongodb://mongo-0.mongo.data:27017/earlybird?replicaSet=rs0")
   (list "redis.url" .Values.redis.url "where Redis is, such as rediss://redis.data:6379/0")
-  (list "keySecret.name" .Values.keySecret.name "the Secret with what seals the signing keys: kubectl create secret generic earlybird-keys --from-literal=key_secret=$(openssl rand -hex 32)")
+  (list "keySecret.name" .Values.keySecret.name "the Secret with what seals the signing keys: openssl rand -hex 32 > key_secret, then kubectl create secret generic earlybird-keys --from-file=key_secret")
 -}}
 {{- if not (index $given 1) -}}
 {{- $faults = append $faults (printf "%s must be given: %s" (index $given 0) (index $given 2)) -}}

@@ -133,10 +133,14 @@ EARLYBIRD_AUDIT_RETENTION: {{ . | quote }}
   {{- end }}
 {{- end -}}
 
+{{- define "earlybird.kongLabels" -}}
+{{- .Values.kong.podLabels | default (dict "app.kubernetes.io/name" "kong") | toYaml -}}
+{{- end -}}
+
 {{/* Kong's pods, as a peer. */}}
 {{- define "earlybird.kong" -}}
 - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .Values.kong.namespace | default .Release.Namespace }}}}
   podSelector:
     matchLabels:
-      {{- toYaml .Values.kong.podLabels | nindent 6 }}
+      {{- include "earlybird.kongLabels" . | nindent 6 }}
 {{- end -}}
