@@ -105,7 +105,7 @@ func TestPolicies(t *testing.T) {
 		"kong identity": {8081}, "doctor identity": {8081}, "prometheus identity": {9541},
 		"identity mongodb": {27017}, "identity redis": {6379}, "identity collector": {4318},
 		"doctor mongodb": {27017}, "doctor redis": {6379}, "doctor kong": {8000, 8443},
-		"kong redis": {6379},
+		"kong redis":      {6379},
 		"prometheus kong": {8000, 8443, 8100, 9542, 9543}, "grafana kong": {8000, 8443, 8100, 9542, 9543}, "collector kong": {8000, 8443, 8100, 9542, 9543},
 		"somebody kong": {8000, 8443}, "another kong kong": {8000, 8443}, "mongodb kong": {8000, 8443}, "redis kong": {8000, 8443}, "dns kong": {8000, 8443},
 	}
