@@ -7,8 +7,8 @@ GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
 
 # The local stack is a module of its own, so that its embedded servers never enter the product;
-# so are the generator of assembly, for its library, and the tests of the dashboards, for Prometheus.
-MODULES := . deploy/local deploy/browser deploy/dashboards identity/password/argon2id/gen
+# so are the generator of assembly and the tests of page, dashboards and chart, for their libraries.
+MODULES := . deploy/local deploy/browser deploy/dashboards deploy/helm identity/password/argon2id/gen
 
 GOBUILD := CGO_ENABLED=0 $(GO)
 
