@@ -3,7 +3,6 @@
 package plugintest
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -24,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/schema"
@@ -182,7 +182,7 @@ func (id *Identity) OldToken(t testing.TB, user string, age time.Duration) strin
 // Kong is a gateway with one plugin.
 type Kong struct {
 	Plugin *kongwire.Plugin
-	Log    *Log
+	Log    *testserver.Output
 	Socket string
 
 	schema   schema.Schema
@@ -190,31 +190,11 @@ type Kong struct {
 	sequence atomic.Int64
 }
 
-// Log is the plugin's log.
-type Log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write appends to the log.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String is what was logged so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // Serve serves a plugin on a socket until the test ends. process may have a
 // RedisURL.
 func Serve(t testing.TB, d pluginserver.Definition, process pluginserver.Process) *Kong {
 	t.Helper()
-	k := &Kong{Log: &Log{}, schema: d.Schema, phase: d.Phase}
+	k := &Kong{Log: &testserver.Output{}, schema: d.Schema, phase: d.Phase}
 	process.Log = slog.New(slog.NewJSONHandler(k.Log, nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	server, err := pluginserver.New(ctx, pluginserver.Config{Plugin: d, Process: process})

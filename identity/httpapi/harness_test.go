@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/memstore"
 	"github.com/earlybird/earlybird/identity/campaign"
@@ -170,24 +170,6 @@ func (k *keys) PublicKey(id string) (ed25519.PublicKey, error) {
 	return k.set.PublicKey(id)
 }
 
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // auditedStore is an account.Store that tells what was recorded.
 type auditedStore interface {
 	account.Store
@@ -209,7 +191,7 @@ type service struct {
 	keys       *keys
 	issuer     *token.Issuer
 	now        time.Time
-	logs       *logBuffer
+	logs       *testserver.Output
 	store      auditedStore
 	metrics    *prometheus.Registry
 }
@@ -245,7 +227,7 @@ func startClosed(t testing.TB) *service {
 	s := &service{
 		now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{},
 		promotions: &promotions{placement: campaign.Placement{Status: campaign.StatusNone}}, revoked: newRevocations(),
-		logs: &logBuffer{}, store: newStore(t), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
+		logs: &testserver.Output{}, store: newStore(t), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
 	}
 	var checks []httpapi.Check
 	for _, name := range []string{"mongodb", "keys", "redis"} {
