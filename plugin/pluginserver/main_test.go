@@ -43,7 +43,7 @@ func definition() pluginserver.Definition {
 		return func(context.Context, []byte) (pluginserver.Instance, error) {
 			return stub{handle: func(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
 				url, err := p.RedisURL()
-				if err != nil || e.Kong.ServiceRequest.SetHeader("URL", url) != nil {
+				if err != nil || e.SetServiceHeader("URL", url) != nil {
 					return pluginserver.Undecided
 				}
 				return pluginserver.Continue
