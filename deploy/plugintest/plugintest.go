@@ -55,7 +55,7 @@ func NewIdentity(t testing.TB) *Identity {
 	t.Helper()
 	id := &Identity{keys: map[string]ed25519.PublicKey{}}
 	id.Rotate(t)
-	id.issuer = id.signer(t, Audience, time.Now)
+	id.issuer = id.signer(Audience, time.Now)
 	id.server = httptest.NewServer(http.HandlerFunc(id.serve))
 	t.Cleanup(func() { id.server.Close() })
 	id.URL = id.server.URL + "/.well-known/jwks.json"
@@ -95,9 +95,8 @@ func (id *Identity) Withdraw() {
 	maps.DeleteFunc(id.keys, func(kid string, _ ed25519.PublicKey) bool { return kid != id.kid })
 }
 
-func (id *Identity) signer(t testing.TB, audience string, now func() time.Time) *token.Issuer {
-	t.Helper()
-	issuer, err := token.NewIssuer(token.IssuerConfig{
+func (id *Identity) signer(audience string, now func() time.Time) *token.Issuer {
+	return token.NewIssuer(token.IssuerConfig{
 		Issuer: Issuer, Audience: audience, ClientID: "earlybird", Now: now,
 		Key: func() (string, ed25519.PrivateKey, error) {
 			id.mu.Lock()
@@ -105,10 +104,6 @@ func (id *Identity) signer(t testing.TB, audience string, now func() time.Time) 
 			return id.kid, id.key, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return issuer
 }
 
 // Answer makes the address of the keys answer otherwise; nil: with the keys.
@@ -162,7 +157,7 @@ func (id *Identity) TokenOf(t testing.TB, user string, generation int64) (raw st
 // TokenFor issues a token for the user and another audience.
 func (id *Identity) TokenFor(t testing.TB, audience, user string) (raw string, claims token.Claims) {
 	t.Helper()
-	raw, claims, err := id.signer(t, audience, time.Now).Issue(user, 0)
+	raw, claims, err := id.signer(audience, time.Now).Issue(user, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +167,7 @@ func (id *Identity) TokenFor(t testing.TB, audience, user string) (raw string, c
 // OldToken issues a token for the user that was issued age ago.
 func (id *Identity) OldToken(t testing.TB, user string, age time.Duration) string {
 	t.Helper()
-	raw, _, err := id.signer(t, Audience, func() time.Time { return time.Now().Add(-age) }).Issue(user, 0)
+	raw, _, err := id.signer(Audience, func() time.Time { return time.Now().Add(-age) }).Issue(user, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -203,11 +203,10 @@ func start(t testing.TB) *service {
 	public, private, err := ed25519.GenerateKey(nil)
 	must(t, err)
 	s.keys = &keys{set: token.NewKeySet(map[string]ed25519.PublicKey{kid: public})}
-	s.issuer, err = token.NewIssuer(token.IssuerConfig{
+	s.issuer = token.NewIssuer(token.IssuerConfig{
 		Issuer: issuer, Audience: audience, ClientID: "earlybird", Now: clock,
 		Key: func() (string, ed25519.PrivateKey, error) { return kid, private, nil },
 	})
-	must(t, err)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: issuer, Keys: s.keys, Now: clock})
 	must(t, err)
 	accounts, err := account.NewService(account.ServiceConfig{
