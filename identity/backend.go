@@ -188,10 +188,10 @@ func (b *backend) services() (httpapi.Backend, error) {
 		Limiter: b.limiter(), MinPasswordScore: b.config.MinPasswordScore,
 		MinPasswordLength: b.config.MinPasswordLength, Unrecorded: b.metrics.Unaudited, Log: b.log,
 	})
-	issuer, issuerErr := token.NewIssuer(token.IssuerConfig{
+	issuer := token.NewIssuer(token.IssuerConfig{
 		Issuer: b.config.Issuer, Audience: b.config.Audience, ClientID: b.config.ClientID, Key: ring.Signer, Now: time.Now,
 	})
-	passwordIssuer, passwordErr := token.NewIssuer(token.IssuerConfig{
+	passwordIssuer := token.NewIssuer(token.IssuerConfig{
 		Issuer: b.config.Issuer, Audience: token.PasswordAudience(b.config.Audience), ClientID: b.config.ClientID,
 		Key: ring.Signer, Now: time.Now,
 	})
@@ -210,7 +210,7 @@ func (b *backend) services() (httpapi.Backend, error) {
 	return httpapi.Backend{
 		Accounts: accounts{service, b.users, b.metrics}, Issuer: issuer, Audience: b.config.Audience, Verifier: tokens, Revocations: revocations{b.revoked, writer},
 		PasswordIssuer: passwordIssuer, Promotions: b.campaign.Load(), Keys: publicKeys{ring},
-	}, errors.Join(cacheErr, accountErr, issuerErr, passwordErr, verifierErr, tokensErr)
+	}, errors.Join(cacheErr, accountErr, verifierErr, tokensErr)
 }
 
 // accounts is the service as httpapi asks for it: its logins counted, its users

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -224,24 +223,7 @@ type instance struct {
 	addr string
 	stop context.CancelFunc
 	done chan error
-	logs *logs
-}
-
-type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	logs *testserver.Output
 }
 
 // begin runs the service on a free port until the test ends.
@@ -253,7 +235,7 @@ func begin(t *testing.T, given map[string]string) *instance {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	i := &instance{stop: stop, done: make(chan error, 1), logs: &logs{}}
+	i := &instance{stop: stop, done: make(chan error, 1), logs: &testserver.Output{}}
 	listening := make(chan string, 1)
 	go func() { i.done <- run(ctx, c, i.logs, func(a net.Addr) { listening <- a.String() }) }()
 	select {

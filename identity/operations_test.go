@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,24 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	v1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/password/argon2id"
 )
-
-// freeAddress returns an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func read(t *testing.T, url string) (int, string) {
 	t.Helper()
@@ -54,7 +42,7 @@ func read(t *testing.T, url string) (int, string) {
 
 func TestMetrics(t *testing.T) {
 	redis := testserver.Redis(t)
-	operations, mongo := freeAddress(t), testserver.Mongo(t)
+	operations, mongo := testserver.FreeAddresses(t, 1)[0], testserver.Mongo(t)
 	i := begin(t, map[string]string{"mongo-url": mongo, "redis-url": redis.URL(), "metrics-listen": operations})
 	i.until(t, "/readyz", 200)
 	newConsole(t, mongo, redis.URL()).start(t, 100, 0)
@@ -71,7 +59,7 @@ func TestMetrics(t *testing.T) {
 	if want := `"argon2id_form":"` + argon2id.Forms()[0] + `"`; !strings.Contains(i.logs.String(), want) {
 		t.Errorf("the log is without %s", want)
 	}
-	eventually(t, "Redis has the place", func() bool { // it is filled after the answer
+	testserver.Eventually(t, "Redis has the place", func() bool { // it is filled after the answer
 		_, text := read(t, "http://"+operations+"/metrics")
 		return strings.Contains(text, "\nearlybird_mirror_lag_entries 0")
 	})
@@ -132,7 +120,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	redis.Stop()
-	eventually(t, "the metric says that Redis is down", func() bool {
+	testserver.Eventually(t, "the metric says that Redis is down", func() bool {
 		_, text := read(t, "http://"+operations+"/metrics")
 		return strings.Contains(text, "\nearlybird_mirror_up 0")
 	})
@@ -272,7 +260,7 @@ func TestTraceIDWithoutTraces(t *testing.T) {
 // A collector that is not there costs nobody anything.
 func TestCollectorIsDown(t *testing.T) {
 	redis := testserver.Redis(t)
-	i := begin(t, map[string]string{"mongo-url": testserver.Mongo(t), "redis-url": redis.URL(), "otlp-endpoint": "http://" + freeAddress(t)})
+	i := begin(t, map[string]string{"mongo-url": testserver.Mongo(t), "redis-url": redis.URL(), "otlp-endpoint": "http://" + testserver.FreeAddresses(t, 1)[0]})
 	i.until(t, "/readyz", 200)
 	i.do(t, "POST", "/users", alice, "")
 	i.tracedLogin(t)

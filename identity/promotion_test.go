@@ -145,16 +145,6 @@ func names(prefix string, n int) []string {
 	return all
 }
 
-// eventually polls until it holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 20 s", what)
-		}
-	}
-}
-
 // A login is placed before it is answered: whoever looks into MongoDB then finds
 // the user in the log, at or before the place that the answer names, and both
 // replicas tell the same rank at once. Ranks go by the order of logins, wherever
@@ -298,10 +288,10 @@ func TestPlacedWithoutRedis(t *testing.T) {
 			t.Logf("login %d took %s", n, took)
 		}
 	}
-	eventually(t, "readyz says degraded", func() bool { return i.until(t, "/readyz", 200)["status"] == "degraded" })
+	testserver.Eventually(t, "readyz says degraded", func() bool { return i.until(t, "/readyz", 200)["status"] == "degraded" })
 	at := operator.log(t).At()
 	redis.Start()
-	eventually(t, "the mirror is filled", func() bool {
+	testserver.Eventually(t, "the mirror is filled", func() bool {
 		s, err := operator.mirror.State(t.Context())
 		return err == nil && s.Intact && s.Place == at && s.Last == 3 && !s.Beat.IsZero()
 	})
@@ -338,7 +328,7 @@ func TestMongoTakesNoEntries(t *testing.T) {
 		t.Errorf("%d places in the log, want 1", operator.log(t).Last())
 	}
 	gate.set(nil, nil)
-	eventually(t, "logins count again", func() bool { return i.told(t, "p-6").status == "pending" })
+	testserver.Eventually(t, "logins count again", func() bool { return i.told(t, "p-6").status == "pending" })
 	if rank, standing := i.rank(t, i.told(t, "p-6").token); rank != 2 {
 		t.Errorf("after the outage: rank %d %s, want 2", rank, standing)
 	}
@@ -351,7 +341,7 @@ func TestKilledAfterTheInsert(t *testing.T) {
 	redis, mongo := testserver.Redis(t), testserver.Mongo(t)
 	flags := []string{"--redis-url", redis.URL(), "--mongo-url", mongo, "--address-limit", "off"}
 	url, pid := process(t, flags...)
-	dying := &instance{url: url, logs: &logs{}}
+	dying := &instance{url: url, logs: &testserver.Output{}}
 	dying.until(t, "/readyz", 200)
 	operator := newConsole(t, mongo, redis.URL())
 	operator.start(t, 1000, 0)
@@ -425,7 +415,7 @@ func TestMongoFromAnOlderBackup(t *testing.T) {
 	if err := entries.FindOneAndDelete(t.Context(), bson.D{{Key: "_id", Value: campaign.EntryID(1, second.place.Seq)}}).Decode(&lost); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "readyz says degraded, and not unready as all replicas would", func() bool {
+	testserver.Eventually(t, "readyz says degraded, and not unready as all replicas would", func() bool {
 		said := i.until(t, "/readyz", 200)
 		checks, _ := said["checks"].(map[string]any)
 		return said["status"] == "degraded" && checks["places"] == "down" && checks["campaign"] == "up"
@@ -449,7 +439,7 @@ func TestMongoFromAnOlderBackup(t *testing.T) {
 	if _, err := entries.InsertOne(t.Context(), lost); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "readyz says ready", func() bool { return i.until(t, "/readyz", 200)["status"] == "ready" })
+	testserver.Eventually(t, "readyz says ready", func() bool { return i.until(t, "/readyz", 200)["status"] == "ready" })
 	if rank, standing := i.rank(t, i.told(t, "p-2").token); rank != 3 {
 		t.Errorf("afterwards: rank %d %s, want 3", rank, standing)
 	}
@@ -460,7 +450,7 @@ func TestMongoFromAnOlderBackup(t *testing.T) {
 func TestClocksApart(t *testing.T) {
 	redis, mongo := testserver.Redis(t), testserver.Mongo(t)
 	gate, through := newGate(t, mongo)
-	operations := freeAddress(t)
+	operations := testserver.FreeAddresses(t, 1)[0]
 	i := begin(t, map[string]string{"redis-url": redis.URL(), "mongo-url": through, "metrics-listen": operations})
 	i.until(t, "/readyz", 200)
 	i.register(t, names("p", 2)...)
@@ -524,7 +514,7 @@ func TestStateOfBeforeIsIgnored(t *testing.T) {
 			t.Errorf("%s: %s, rank %d %s", name, got.status, rank, standing)
 		}
 	}
-	eventually(t, "the mirror is filled", func() bool {
+	testserver.Eventually(t, "the mirror is filled", func() bool {
 		s, err := operator.mirror.State(t.Context())
 		return err == nil && s.Intact && s.Last == 2
 	})
@@ -606,7 +596,7 @@ func countEarlierDesign(t *testing.T, mongoURL string) []int64 {
 // whose it is, and a metric raises an alarm.
 func TestForeignRedis(t *testing.T) {
 	redis, mongo := testserver.Redis(t), testserver.Mongo(t)
-	operations := freeAddress(t)
+	operations := testserver.FreeAddresses(t, 1)[0]
 	operator := newConsole(t, mongo, redis.URL())
 	operator.start(t, 100, 0)
 	if err := operator.redis.HSet(t.Context(), mirror.KeyCampaign, "origin", "SOMEBODY-ELSE").Err(); err != nil {
@@ -619,7 +609,7 @@ func TestForeignRedis(t *testing.T) {
 	if rank, standing := i.rank(t, got.token); got.status != "pending" || rank != 1 {
 		t.Errorf("login: %s, rank %d %s", got.status, rank, standing)
 	}
-	eventually(t, "the metric says foreign", func() bool {
+	testserver.Eventually(t, "the metric says foreign", func() bool {
 		_, metrics := read(t, "http://"+operations+"/metrics")
 		return strings.Contains(metrics, "\nearlybird_mirror_foreign 1")
 	})

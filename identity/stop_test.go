@@ -37,10 +37,10 @@ func subject(t *testing.T, token string) string {
 }
 
 // startProgram builds the program and runs it as a process of its own.
-func startProgram(t *testing.T, address string, args ...string) (*exec.Cmd, *logs) {
+func startProgram(t *testing.T, address string, args ...string) (*exec.Cmd, *testserver.Output) {
 	t.Helper()
 	file := filepath.Join(testserver.Programs(t, "earlybird-identity"), "earlybird-identity")
-	said := &logs{}
+	said := &testserver.Output{}
 	program := exec.Command(file, append([]string{"--listen", address, "--key-secret-file", secretFile(t)}, args...)...)
 	program.Stderr = said
 	if err := program.Start(); err != nil {
@@ -55,7 +55,7 @@ func startProgram(t *testing.T, address string, args ...string) (*exec.Cmd, *log
 // makes them: every request sent until then is answered, and what was answered
 // is stored.
 func TestTerminatedUnderLoad(t *testing.T) {
-	redis, mongo, address := testserver.Redis(t), testserver.Mongo(t), freeAddress(t)
+	redis, mongo, address := testserver.Redis(t), testserver.Mongo(t), testserver.FreeAddresses(t, 1)[0]
 	program, said := startProgram(t, address, "--mongo-url", mongo, "--redis-url", redis.URL(),
 		"--hash-concurrency", "1", "--shutdown-delay", "300ms", "--address-limit", "off")
 	i := &instance{url: "http://" + address, addr: address, logs: said}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -40,7 +41,8 @@ func parse(name string, data []byte) (*yaml.Node, error) {
 // parseYAML reads YAML as libyaml 0.2.5 does, which Kong has. The reader here
 // comes from an older one: what it refuses is read again with what has been added
 // since, the escape \/, %YAML 1.2, and question marks in plain scalars between
-// brackets.
+// brackets; and with a placeholder for the halves of a character that JSON escapes
+// as two.
 func parseYAML(data []byte) (*yaml.Node, error) {
 	top, err := firstDocument(data)
 	if err == nil {
@@ -48,6 +50,7 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	}
 	const mark = "\uE000" // a question mark, meanwhile
 	older := bytes.ReplaceAll(data, []byte(`\/`), []byte(`\x2F`))
+	older = surrogate.ReplaceAll(older, []byte(`\uFFFD`))
 	older = yaml12.ReplaceAll(older, []byte("%YAML 1.1"))
 	older = question.ReplaceAll(older, []byte("${1}"+mark))
 	top, again := firstDocument(older)
@@ -59,8 +62,9 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 }
 
 var (
-	yaml12   = regexp.MustCompile(`(?m)^%YAML 1\.2\b`)
-	question = regexp.MustCompile(`([^\s?])\?`)
+	surrogate = regexp.MustCompile(`\\u[dD][89a-fA-F][0-9a-fA-F]{2}`)
+	yaml12    = regexp.MustCompile(`(?m)^%YAML 1\.2\b`)
+	question  = regexp.MustCompile(`([^\s?])\?`)
 )
 
 func restore(n *yaml.Node, mark, by string) {
@@ -93,53 +97,27 @@ func firstDocument(data []byte) (*yaml.Node, error) {
 	}
 }
 
-// parseJSON returns JSON as the YAML nodes that mean the same, with the lines
-// they are on.
+// parseJSON reads JSON, which is YAML too but for characters that YAML has no
+// place for.
 func parseJSON(data []byte) (*yaml.Node, error) {
 	var syntax *json.SyntaxError
-	if err := json.Unmarshal(data, new(json.RawMessage)); errors.As(err, &syntax) {
-		return nil, fmt.Errorf("json: line %d: %w", lineAt(data, syntax.Offset), err)
-	} else if err != nil {
+	err := json.Unmarshal(data, new(json.RawMessage))
+	if errors.As(err, &syntax) {
+		before := data[:min(syntax.Offset, int64(len(data)))]
+		return nil, fmt.Errorf("json: line %d: %w", 1+bytes.Count(before, []byte("\n")), err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("json: %w", err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	return jsonNode(decoder, data)
-}
-
-func lineAt(data []byte, offset int64) int {
-	return 1 + bytes.Count(data[:min(offset, int64(len(data)))], []byte("\n"))
-}
-
-func jsonNode(decoder *json.Decoder, data []byte) (*yaml.Node, error) {
-	token, err := decoder.Token()
-	if err != nil {
-		return nil, err // cannot happen: the whole is valid
-	}
-	n := &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(token), Line: lineAt(data, decoder.InputOffset())}
-	switch token {
-	case json.Delim('{'):
-		n.Kind = yaml.MappingNode
-	case json.Delim('['):
-		n.Kind = yaml.SequenceNode
-	case nil:
-		n.Value = "null"
-	}
-	if _, isText := token.(string); isText {
-		n.Style = yaml.DoubleQuotedStyle
-	}
-	if n.Kind == yaml.ScalarNode {
-		return n, nil
-	}
-	for decoder.More() {
-		member, err := jsonNode(decoder, data)
-		if err != nil {
-			return nil, err
+	return parseYAML(bytes.Map(func(r rune) rune {
+		switch {
+		case r == '\t': // never in a string
+			return ' '
+		case unicode.IsPrint(r), unicode.IsSpace(r):
+			return r
 		}
-		n.Content = append(n.Content, member)
-	}
-	_, err = decoder.Token() // the bracket that closes it
-	return n, err
+		return unicode.ReplacementChar
+	}, data))
 }
 
 // settle makes of each mapping what Kong's YAML reader, lyaml, makes of it: merge

@@ -1,7 +1,6 @@
 package kong
 
 import (
-	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -51,76 +50,46 @@ func tagFits(n *yaml.Node) bool {
 	return ok
 }
 
-// words are the plain scalars with a meaning: those of YAML 1.1.
-var words = map[string]any{
-	"": nil, "~": nil, "null": nil, "Null": nil, "NULL": nil,
+// booleans are those of YAML 1.1, which Kong's reader has.
+var booleans = map[string]bool{
 	"true": true, "True": true, "TRUE": true, "yes": true, "Yes": true, "YES": true, "on": true, "On": true, "ON": true,
 	"false": false, "False": false, "FALSE": false, "no": false, "No": false, "NO": false, "off": false, "Off": false, "OFF": false,
-	".inf": math.Inf(1), ".Inf": math.Inf(1), ".INF": math.Inf(1),
-	"+.inf": math.Inf(1), "+.Inf": math.Inf(1), "+.INF": math.Inf(1),
-	"-.inf": math.Inf(-1), "-.Inf": math.Inf(-1), "-.INF": math.Inf(-1),
-	".nan": math.NaN(), ".NaN": math.NaN(), ".NAN": math.NaN(),
 }
 
+// sexagesimal is a number of YAML 1.1 such as 1:30, which is 90.
+var sexagesimal = regexp.MustCompile(`^[-+]?[0-9]+(:[0-9]+)+(\.[0-9]+)?$`)
+
+// plain returns the value of a scalar that has no quotes and no tag.
 func plain(s string) any {
-	if v, known := words[s]; known {
-		return v
+	if b, known := booleans[s]; known {
+		return b
 	}
-	if n, ok := number(s); ok {
-		return n
-	}
-	return s
-}
-
-// The numbers of YAML 1.1, the sign apart; underscores anywhere are ignored.
-var (
-	octal       = regexp.MustCompile(`^0_*[0-7][0-7_]*$`)
-	decimal     = regexp.MustCompile(`^_*[0-9][0-9_]*$`)
-	hexadecimal = regexp.MustCompile(`^0x_*[0-9a-fA-F][0-9a-fA-F_]*$`)
-	binary      = regexp.MustCompile(`^0b_*[01][01_]+$`)
-	float       = regexp.MustCompile(`^[0-9_]*\.?[0-9_]*([eE][-+]?[0-9_]+)?$`)
-	sexagesimal = regexp.MustCompile(`^[0-9]+:[0-5]?[0-9][:0-9]*(\.[0-9]+)?$`)
-)
-
-func number(s string) (n float64, ok bool) {
-	digits, negative := strings.CutPrefix(s, "-")
-	if !negative {
-		digits = strings.TrimPrefix(s, "+")
-	}
-	bare := strings.ReplaceAll(digits, "_", "")
-	switch {
-	case octal.MatchString(digits):
-		n, ok = integer(bare[1:], 8)
-	case decimal.MatchString(digits):
-		n, ok = integer(bare, 10)
-	case hexadecimal.MatchString(digits):
-		n, ok = integer(bare[2:], 16)
-	case binary.MatchString(digits):
-		n, ok = integer(bare[2:], 2)
-	case float.MatchString(digits):
-		var err error
-		n, err = strconv.ParseFloat(bare, 64)
-		ok = err == nil || math.IsInf(n, 0)
-	case sexagesimal.MatchString(digits):
-		for part := range strings.SplitSeq(strings.Trim(digits, ":"), ":") {
+	if sexagesimal.MatchString(s) {
+		var n float64
+		for part := range strings.SplitSeq(strings.TrimLeft(s, "+-"), ":") {
 			unit, _ := strconv.ParseFloat(part, 64)
 			n = n*60 + unit
 		}
-		ok = true
-	}
-	if negative {
-		n = -n
-	}
-	return n, ok
-}
-
-func integer(digits string, base float64) (n float64, ok bool) {
-	for _, c := range digits {
-		digit, err := strconv.ParseInt(string(c), 16, 64)
-		if err != nil {
-			return 0, false
+		if s[0] == '-' {
+			n = -n
 		}
-		n = n*base + float64(digit)
+		return n
 	}
-	return n, digits != ""
+	var value any
+	if err := (&yaml.Node{Kind: yaml.ScalarNode, Value: s}).Decode(&value); err != nil {
+		return s
+	}
+	switch v := value.(type) {
+	case nil:
+		return nil
+	case int:
+		return float64(v)
+	case int64:
+		return float64(v)
+	case uint64:
+		return float64(v)
+	case float64:
+		return v
+	}
+	return s // a date is text to Kong
 }

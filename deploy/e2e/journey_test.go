@@ -17,7 +17,7 @@ import (
 // TestJourney is the whole of it, in the order in which people live it.
 func TestJourney(t *testing.T) {
 	s := newStack(t)
-	if s.own {
+	if s.own != nil {
 		t.Run("somebody else's campaign", s.guest)
 	} else {
 		s.newCampaign(t, 100, 30) // before anybody is created who could take a place of another one
@@ -33,7 +33,7 @@ func TestJourney(t *testing.T) {
 	t.Run("sessions", s.sessions)
 	t.Run("bad input", s.badInput)
 	t.Run("150 at once", s.rush)
-	if s.own {
+	if s.own != nil {
 		t.Run("restart in the middle", s.restart)
 	}
 }
@@ -250,8 +250,8 @@ func (s *stack) restart(t *testing.T) {
 		}
 		return nil
 	})
-	s.stop(t)
-	s.start(t)
+	s.own.Stop()
+	s.own.Start()
 	if err := <-finished; err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (s *stack) typed(t *testing.T, text string) (string, error) {
 	text = strings.NewReplacer("http://127.0.0.1:8000", s.url, "bin/", s.bin+string(filepath.Separator)).Replace(text)
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", text)
 	cmd.Env = append(os.Environ(), "EARLYBIRD_MONGO_URL="+s.mongoURL, "EARLYBIRD_REDIS_URL="+s.redisURL,
-		"EARLYBIRD_IDENTITY_URL=http://"+s.args[3], "EARLYBIRD_GATEWAY_URL="+s.url)
+		"EARLYBIRD_IDENTITY_URL="+s.own.Identity, "EARLYBIRD_GATEWAY_URL="+s.url)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

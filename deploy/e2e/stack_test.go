@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,16 +21,11 @@ import (
 // else's gateway.
 type stack struct {
 	*gateway
-	bin      string // folder of the built programs
-	own      bool   // started by this test, so it may be restarted and reset
-	mongoURL string // empty: what the environment says, else the defaults
+	bin      string            // folder of the built programs
+	own      *testserver.Stack // started by this test, so it may be restarted and reset; or nil
+	mongoURL string            // empty: what the environment says, else the defaults
 	redisURL string
 	campaign string // the journey's own, once it has started one
-
-	args []string // of earlybird-local
-	env  []string
-	cmd  *exec.Cmd
-	log  *bytes.Buffer
 }
 
 // newStack gives a running stack: the gateway that GATEWAY_URL names, or a
@@ -42,72 +35,8 @@ func newStack(t *testing.T) *stack {
 	if url := os.Getenv("GATEWAY_URL"); url != "" {
 		return &stack{bin: testserver.Programs(t, "earlybird"), gateway: newGateway(url)}
 	}
-	s := &stack{own: true, bin: testserver.Programs(t, "earlybird", "earlybird-identity", "earlybird-auth", "earlybird-tag", "earlybird-local")}
-	ports := freePorts(t, 4)
-	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
-	s.gateway = newGateway("http://" + address(0))
-	s.mongoURL = "mongodb://" + address(2) + "/earlybird"
-	s.redisURL = "redis://" + address(3) + "/0"
-	s.args = []string{"--gateway", address(0), "--identity", address(1), "--mongo", address(2), "--redis", address(3)}
-	s.env = append(os.Environ(), "EARLYBIRD_DATA="+t.TempDir())
-	s.start(t)
-	t.Cleanup(func() { s.stop(t) })
-	return s
-}
-
-// freePorts asks the kernel for n ports that nobody uses.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all at once at the end, so that no port is given twice
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports
-}
-
-// start runs the local stack and waits until a request passes gateway, plugin
-// and identity.
-func (s *stack) start(t *testing.T) {
-	t.Helper()
-	s.log = new(bytes.Buffer)
-	s.cmd = exec.Command(filepath.Join(s.bin, "earlybird-local"), s.args...)
-	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env, s.log, s.log
-	s.cmd.WaitDelay = 5 * time.Second
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, time.Minute, "the gateway answers", func() error {
-		a, err := s.once(http.MethodGet, "/promotion", nil, nil)
-		if err == nil && a.status != http.StatusUnauthorized {
-			err = fmt.Errorf("GET /promotion without a token: %v", a)
-		}
-		return err
-	})
-}
-
-// stop ends the local stack as Ctrl-C does, and insists that it ends well.
-func (s *stack) stop(t *testing.T) {
-	t.Helper()
-	if s.cmd == nil {
-		return
-	}
-	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Errorf("interrupt the local stack: %v", err)
-	}
-	timer := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() }) // then Wait reports it
-	defer timer.Stop()
-	if err := s.cmd.Wait(); err != nil {
-		t.Errorf("the local stack did not stop cleanly: %v", err)
-	}
-	s.cmd = nil
-	if t.Failed() {
-		t.Logf("the local stack said:\n%s", s.log)
-	}
+	own := testserver.NewStack(t)
+	return &stack{own: own, bin: testserver.Programs(t, "earlybird"), gateway: newGateway(own.Gateway), mongoURL: own.Mongo, redisURL: own.Redis}
 }
 
 // admin runs the command line against the stack's stores.
@@ -187,7 +116,7 @@ func (s *stack) running(t *testing.T) (string, error) {
 	if st.Status == "ended" {
 		return "", nil
 	}
-	if !s.own && st.ID != s.campaign && os.Getenv("E2E_RESET") != "1" {
+	if s.own == nil && st.ID != s.campaign && os.Getenv("E2E_RESET") != "1" {
 		return "", fmt.Errorf("campaign %s is %s there; set E2E_RESET=1 to end it", st.ID, st.Status)
 	}
 	return st.ID, nil

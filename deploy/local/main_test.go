@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
 )
 
 // programs builds all programs once and returns their folder.
@@ -57,7 +59,7 @@ var built bool
 type local struct {
 	args    []string
 	command *exec.Cmd
-	output  transcript
+	output  testserver.Output
 	waits   string // for this on standard output; empty: the end of the greeting
 	exited  chan error
 }
@@ -364,13 +366,13 @@ func TestDeadChildrenAreStartedAgainAndNoneIsLeftBehind(t *testing.T) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	l.login(t)
-	eventually(t, "the auth plugin runs again", func() bool {
+	testserver.Eventually(t, "the auth plugin runs again", func() bool {
 		status, _, _ := l.request(t, "GET", "/promotion", "", "")
 		return status == http.StatusUnauthorized
 	})
 	l.end(t, os.Kill)
 	for _, name := range []string{"earlybird-tag", "earlybird-auth", "earlybird-identity"} {
-		eventually(t, name+" is gone", func() bool { return l.child(name) == 0 })
+		testserver.Eventually(t, name+" is gone", func() bool { return l.child(name) == 0 })
 	}
 }
 
@@ -389,15 +391,6 @@ func (l *local) child(name string) int {
 		}
 	}
 	return 0
-}
-
-func eventually(t *testing.T, what string, check func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !check(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-	}
 }
 
 func TestWhatCannotStartSaysWhy(t *testing.T) {
@@ -421,30 +414,6 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 		t.Errorf("key secret: %v, %v; want mode 0600", info, err)
 	}
 	l.end(t, os.Interrupt)
-}
-
-// transcript is what a running program has said so far.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *transcript) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *transcript) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func (o *transcript) Reset() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text.Reset()
 }
 
 // run runs the stack to its end and returns its output and exit status.

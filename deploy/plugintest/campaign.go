@@ -4,11 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/campaigntest"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
@@ -50,22 +52,17 @@ func NewCampaignOf(t testing.TB, url string, database *campaigntest.Cluster) *Ca
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	stopped := false
-	c.Stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	c.Stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	}
+	})
 	t.Cleanup(func() {
 		c.Stop()
 		_ = client.Close()
 	})
-	Eventually(t, "the log is read", func() bool { return c.Ready() == nil })
+	testserver.Eventually(t, "the log is read", func() bool { return c.Ready() == nil })
 	return c
 }
 
@@ -131,27 +128,11 @@ func (c *Campaign) Placed(t testing.TB, users ...string) {
 // Filled waits until the mirror holds all of the log.
 func (c *Campaign) Filled(t testing.TB) {
 	t.Helper()
-	Eventually(t, "the mirror is filled", func() bool {
+	testserver.Eventually(t, "the mirror is filled", func() bool {
 		s, err := c.Mirror.State(t.Context())
 		log := c.Database.Committed(s.Epoch >> 20)
 		return err == nil && s.Origin != "" && s.Intact && s.Seq == int64(len(log))-1 && len(c.Database.Committed(s.Epoch>>20+1)) == 0
 	})
-}
-
-// Eventually waits until the condition comes true, and returns how long that
-// took; see Promptly. The test fails when it takes so long that no machine can be
-// that busy.
-func Eventually(t testing.TB, what string, condition func() bool) time.Duration {
-	t.Helper()
-	const limit = 20 * time.Second
-	began := time.Now()
-	for !condition() {
-		if time.Since(began) > limit {
-			t.Fatalf("after %v: %s", limit, what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return time.Since(began)
 }
 
 // Promptly fails the test unless most of the changes were seen within a second,

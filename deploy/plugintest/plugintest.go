@@ -3,7 +3,6 @@
 package plugintest
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -24,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/token"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 	"github.com/earlybird/earlybird/plugin/schema"
@@ -55,7 +55,7 @@ func NewIdentity(t testing.TB) *Identity {
 	t.Helper()
 	id := &Identity{keys: map[string]ed25519.PublicKey{}}
 	id.Rotate(t)
-	id.issuer = id.signer(t, Audience, time.Now)
+	id.issuer = id.signer(Audience, time.Now)
 	id.server = httptest.NewServer(http.HandlerFunc(id.serve))
 	t.Cleanup(func() { id.server.Close() })
 	id.URL = id.server.URL + "/.well-known/jwks.json"
@@ -95,9 +95,8 @@ func (id *Identity) Withdraw() {
 	maps.DeleteFunc(id.keys, func(kid string, _ ed25519.PublicKey) bool { return kid != id.kid })
 }
 
-func (id *Identity) signer(t testing.TB, audience string, now func() time.Time) *token.Issuer {
-	t.Helper()
-	issuer, err := token.NewIssuer(token.IssuerConfig{
+func (id *Identity) signer(audience string, now func() time.Time) *token.Issuer {
+	return token.NewIssuer(token.IssuerConfig{
 		Issuer: Issuer, Audience: audience, ClientID: "earlybird", Now: now,
 		Key: func() (string, ed25519.PrivateKey, error) {
 			id.mu.Lock()
@@ -105,10 +104,6 @@ func (id *Identity) signer(t testing.TB, audience string, now func() time.Time) 
 			return id.kid, id.key, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return issuer
 }
 
 // Answer makes the address of the keys answer otherwise; nil: with the keys.
@@ -162,7 +157,7 @@ func (id *Identity) TokenOf(t testing.TB, user string, generation int64) (raw st
 // TokenFor issues a token for the user and another audience.
 func (id *Identity) TokenFor(t testing.TB, audience, user string) (raw string, claims token.Claims) {
 	t.Helper()
-	raw, claims, err := id.signer(t, audience, time.Now).Issue(user, 0)
+	raw, claims, err := id.signer(audience, time.Now).Issue(user, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +167,7 @@ func (id *Identity) TokenFor(t testing.TB, audience, user string) (raw string, c
 // OldToken issues a token for the user that was issued age ago.
 func (id *Identity) OldToken(t testing.TB, user string, age time.Duration) string {
 	t.Helper()
-	raw, _, err := id.signer(t, Audience, func() time.Time { return time.Now().Add(-age) }).Issue(user, 0)
+	raw, _, err := id.signer(Audience, func() time.Time { return time.Now().Add(-age) }).Issue(user, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +177,7 @@ func (id *Identity) OldToken(t testing.TB, user string, age time.Duration) strin
 // Kong is a gateway with one plugin.
 type Kong struct {
 	Plugin *kongwire.Plugin
-	Log    *Log
+	Log    *testserver.Output
 	Socket string
 
 	schema   schema.Schema
@@ -190,31 +185,11 @@ type Kong struct {
 	sequence atomic.Int64
 }
 
-// Log is the plugin's log.
-type Log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write appends to the log.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String is what was logged so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // Serve serves a plugin on a socket until the test ends. process may have a
 // RedisURL.
 func Serve(t testing.TB, d pluginserver.Definition, process pluginserver.Process) *Kong {
 	t.Helper()
-	k := &Kong{Log: &Log{}, schema: d.Schema, phase: d.Phase}
+	k := &Kong{Log: &testserver.Output{}, schema: d.Schema, phase: d.Phase}
 	process.Log = slog.New(slog.NewJSONHandler(k.Log, nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	server, err := pluginserver.New(ctx, pluginserver.Config{Plugin: d, Process: process})

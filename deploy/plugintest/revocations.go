@@ -3,6 +3,7 @@ package plugintest
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,19 +44,14 @@ func NewRevocationsOf(t testing.TB, url string, store *revocationtest.Memory) *R
 	go func() { done <- feed.Run(ctx) }()
 	go func() { done <- publisher.Run(ctx) }()
 	r := &Revocations{Store: store, Writer: revocation.NewWriter(revocation.WriterConfig{Store: store, Redis: client, Feed: feed})}
-	stopped := false
-	r.Stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	r.Stop = sync.OnceFunc(func() {
 		cancel()
 		for range 2 {
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
 		}
-	}
+	})
 	t.Cleanup(func() {
 		r.Stop()
 		_ = client.Close()

@@ -51,8 +51,8 @@ func (w *world) service(program, secret string) *service {
 	w.t.Helper()
 	s := &service{w: w, program: program}
 	var mongoURL, redisURL string
-	s.mongo, mongoURL = testserver.NewProxy(w.t, w.mongoURL)
-	s.redis, redisURL = testserver.NewProxy(w.t, w.redisURL)
+	s.mongo, mongoURL = testserver.NewProxy(w.t, w.mongoURL, nil)
+	s.redis, redisURL = testserver.NewProxy(w.t, w.redisURL, nil)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)

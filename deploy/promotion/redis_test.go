@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -124,12 +122,9 @@ func TestRedisFaults(t *testing.T) {
 func TestRedisRights(t *testing.T) {
 	server := testserver.Redis(t)
 	w := newWorld(t, server.URL())
-	if err := w.client.Do(t.Context(), "ACL", "SETUSER", "identity", "reset", "on", ">secret", "~earlybird:*", "&*",
-		"+@read", "+@write", "+@scripting", "+@connection", "-@dangerous", "-info", "-wait").Err(); err != nil {
-		t.Fatal(err)
-	}
 	w.start(10, 10)
-	url := fmt.Sprintf("redis://identity:secret@127.0.0.1:%d/0", server.Port())
+	url := server.User("identity", "~earlybird:*", "&*",
+		"+@read", "+@write", "+@scripting", "+@connection", "-@dangerous", "-info", "-wait")
 	w.replica(replicaConfig{redisURL: url})
 	w.replica(replicaConfig{redisURL: url})
 	w.crowd(0, 30, 8)
@@ -198,7 +193,7 @@ func TestForeignRedis(t *testing.T) {
 // are given on both sides.
 func TestRedisSplit(t *testing.T) {
 	one := testserver.Redis(t)
-	two := testserver.Redis(t, testserver.WithRedisArgs("--replicaof", fmt.Sprintf("127.0.0.1 %d", one.Port()), "--repl-diskless-sync-delay", "0"))
+	two := testserver.Redis(t, "--replicaof", fmt.Sprintf("127.0.0.1 %d", one.Port()), "--repl-diskless-sync-delay", "0")
 	w := newWorld(t, one.URL())
 	w.start(40, 2000)
 	w.replica(replicaConfig{})
@@ -256,8 +251,8 @@ func TestRedisSplit(t *testing.T) {
 // It failed with commands sent to the address of the first primary.
 func TestSentinelFailover(t *testing.T) {
 	primary := testserver.Redis(t)
-	copied := testserver.Redis(t, testserver.WithRedisArgs("--replicaof", fmt.Sprintf("127.0.0.1 %d", primary.Port()), "--repl-diskless-sync-delay", "0"))
-	address := sentinel(t, primary.Port())
+	copied := testserver.Redis(t, "--replicaof", fmt.Sprintf("127.0.0.1 %d", primary.Port()), "--repl-diskless-sync-delay", "0")
+	address := primary.Sentinel()
 	asked := redis.NewSentinelClient(&redis.Options{Addr: address})
 	defer func() { _ = asked.Close() }()
 	url := "redis+sentinel://" + address + "?master=m"
@@ -313,32 +308,4 @@ func TestCluster(t *testing.T) {
 		gateway.grant(user(n))
 	}
 	w.verdict()
-}
-
-// sentinel starts a redis-sentinel that watches a primary on this port, and returns
-// its address.
-func sentinel(t *testing.T, primary int) string {
-	t.Helper()
-	program, err := exec.LookPath("redis-server") // the same program is the sentinel
-	if err != nil {
-		t.Skip("no redis-server") // testserver.Redis has failed already where one is required
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
-	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	config := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor m 127.0.0.1 %d 1\n"+
-		"sentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 3000\n", port, filepath.Dir(file), primary)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, file, "--sentinel")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return "127.0.0.1:" + strconv.Itoa(port)
 }

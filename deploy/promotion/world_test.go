@@ -92,7 +92,7 @@ type replicaConfig struct {
 func (w *world) replica(c replicaConfig) *replica {
 	w.t.Helper()
 	r := &replica{}
-	proxy, mongoURL := testserver.NewProxy(w.t, w.mongoURL)
+	proxy, mongoURL := testserver.NewProxy(w.t, w.mongoURL, nil)
 	proxy.SetDelay(c.delay)
 	r.mongo = proxy
 	redisURL := w.redisURL
@@ -100,7 +100,7 @@ func (w *world) replica(c replicaConfig) *replica {
 		redisURL = c.redisURL
 	}
 	if redisURL[:8] == "redis://" {
-		r.redis, redisURL = testserver.NewProxy(w.t, redisURL)
+		r.redis, redisURL = testserver.NewProxy(w.t, redisURL, nil)
 	}
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
@@ -135,7 +135,7 @@ func (w *world) admin(delay time.Duration) *campaign.Admin {
 	w.t.Helper()
 	store := w.store
 	if delay > 0 {
-		proxy, url := testserver.NewProxy(w.t, w.mongoURL)
+		proxy, url := testserver.NewProxy(w.t, w.mongoURL, nil)
 		store = w.open(url)
 		proxy.SetDelay(delay)
 	}
@@ -214,7 +214,7 @@ func (w *world) edge(redisURL string) *edge {
 	w.t.Helper()
 	e := &edge{w: w}
 	if redisURL[:8] == "redis://" {
-		e.redis, redisURL = testserver.NewProxy(w.t, redisURL)
+		e.redis, redisURL = testserver.NewProxy(w.t, redisURL, nil)
 	}
 	client := w.connect(redisURL)
 	e.mirror = mirror.New(mirror.Config{Redis: client})

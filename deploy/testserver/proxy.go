@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Proxy stands before a server, to delay, lose and cut what a network does. It
-// knows no protocol: it forwards bytes as they come.
+// Proxy stands before a server, to delay, lose and cut what a network does.
 type Proxy struct {
 	listener net.Listener
 	server   string
+	carry    func(client, server net.Conn)
 
 	mu    sync.Mutex
 	delay time.Duration
@@ -32,18 +32,26 @@ type fault struct {
 }
 
 // NewProxy returns a proxy before the server of a URL, and the URL through it.
-// Both end with the test.
-func NewProxy(t testing.TB, target string) (*Proxy, string) {
+// Both end with the test. forward carries what one client and the server say to
+// each other, until either ends; nil carries bytes as they come, with the delays
+// and losses of Proxy's methods.
+func NewProxy(t testing.TB, target string, forward func(client, server net.Conn)) (*Proxy, string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ProxyOn(t, listener, target, forward)
+}
+
+// ProxyOn is NewProxy that listens there.
+func ProxyOn(t testing.TB, listener net.Listener, target string, forward func(client, server net.Conn)) (*Proxy, string) {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Proxy{listener: listener, server: u.Host, conns: map[net.Conn]bool{}}
+	p := &Proxy{listener: listener, server: u.Host, conns: map[net.Conn]bool{}, carry: forward}
 	t.Cleanup(func() {
 		_ = listener.Close()
 		p.SetDown(true)
@@ -113,6 +121,10 @@ func (p *Proxy) accept() {
 			continue
 		}
 		if !p.keep(client, server) {
+			continue
+		}
+		if p.carry != nil {
+			go p.carry(client, server)
 			continue
 		}
 		caught := make(chan *fault, 1) // the request that was forwarded last is one whose answer is lost

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,32 +30,20 @@ type RedisServer struct {
 	exited  chan struct{} // closed when command has ended
 }
 
-// RedisOption changes how the server is started.
-type RedisOption func(*RedisServer)
-
-// WithRedisArgs adds arguments to redis-server's command line, such as
-// "--replicaof", "127.0.0.1 6379".
-func WithRedisArgs(args ...string) RedisOption {
-	return func(s *RedisServer) { s.args = append(s.args, args...) }
-}
-
-// Redis starts a redis-server that ends with the test.
-func Redis(t testing.TB, options ...RedisOption) *RedisServer {
+// Redis starts a redis-server that ends with the test, with more arguments such
+// as "--replicaof", "127.0.0.1 6379".
+func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
 		unavailable(t, "redis-server", err)
 	}
-	s := &RedisServer{t: t, program: program, dir: t.TempDir()}
-	for _, option := range options {
-		option(s)
-	}
+	s := &RedisServer{t: t, program: program, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Kill)
 	const attempts = 5 // another process may take the free port first
 	for range attempts {
-		if s.port, err = freePort(); err != nil {
-			continue
-		}
+		_, port, _ := net.SplitHostPort(FreeAddresses(t, 1)[0])
+		s.port, _ = strconv.Atoi(port)
 		if err = s.start(); err == nil {
 			return s
 		}
@@ -67,7 +57,7 @@ func Redis(t testing.TB, options ...RedisOption) *RedisServer {
 // together must be of one slot.
 func RedisCluster(t testing.TB) string {
 	t.Helper()
-	s := Redis(t, WithRedisArgs("--cluster-enabled", "yes"))
+	s := Redis(t, "--cluster-enabled", "yes")
 	address := "127.0.0.1:" + strconv.Itoa(s.port)
 	client := redis.NewClient(&redis.Options{Addr: address})
 	defer func() { _ = client.Close() }()
@@ -132,7 +122,7 @@ func (s *RedisServer) start() error {
 		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
 	}, s.args...)
 	command := exec.Command(s.program, args...) //nolint:gosec // redis-server from PATH
-	var output lockedBuffer
+	var output Output
 	command.Stdout, command.Stderr = &output, &output
 	dieWithParent(command)
 	if err := command.Start(); err != nil {
@@ -153,7 +143,7 @@ func (s *RedisServer) start() error {
 
 // waitForRedis returns once the server says that it has loaded its data and
 // listens. A ping would not tell it from another server on the same port.
-func waitForRedis(output *lockedBuffer, exited <-chan struct{}) error {
+func waitForRedis(output *Output, exited <-chan struct{}) error {
 	deadline := time.After(redisReady)
 	for !strings.Contains(output.String(), "Ready to accept connections") {
 		select {
@@ -167,11 +157,39 @@ func waitForRedis(output *lockedBuffer, exited <-chan struct{}) error {
 	return nil
 }
 
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// User makes a user with a password and these rights, and returns the server's
+// URL with both. A server forgets its users when it ends.
+func (s *RedisServer) User(name string, rights ...string) string {
+	s.t.Helper()
+	args := []any{"ACL", "SETUSER", name, "reset", "on", ">secret"}
+	for _, right := range rights {
+		args = append(args, right)
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port, nil
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(s.port)})
+	defer func() { _ = client.Close() }()
+	if err := client.Do(s.t.Context(), args...).Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.Replace(s.URL(), "redis://", "redis://"+name+":secret@", 1)
+}
+
+// Sentinel starts a redis-sentinel that watches the server under the name m, and
+// returns its address. It takes a server that is silent for a second for down.
+func (s *RedisServer) Sentinel() string {
+	s.t.Helper()
+	address := FreeAddresses(s.t, 1)[0]
+	_, port, _ := net.SplitHostPort(address)
+	file := filepath.Join(s.t.TempDir(), "sentinel.conf")
+	config := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor m 127.0.0.1 %d 1\n"+
+		"sentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 3000\n", port, filepath.Dir(file), s.port)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	command := exec.Command(s.program, file, "--sentinel") //nolint:gosec // redis-server from PATH is the sentinel too
+	dieWithParent(command)
+	if err := command.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
+	return address
 }

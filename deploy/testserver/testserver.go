@@ -5,11 +5,15 @@
 package testserver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 )
 
 // unavailable skips the test, or fails it where real servers are required.
@@ -39,4 +43,61 @@ func localModule() (string, error) {
 		}
 		dir = parent
 	}
+}
+
+// FreeAddresses returns n addresses of this machine that nothing listens on.
+func FreeAddresses(t testing.TB, n int) []string {
+	t.Helper()
+	var all []string
+	for range n {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = listener.Close() }() // all at the end, so that none is given twice
+		all = append(all, listener.Addr().String())
+	}
+	return all
+}
+
+// Eventually waits until a condition holds, and returns how long that took. The
+// test fails when it takes so long that no machine can be that busy.
+func Eventually(t testing.TB, what string, holds func() bool) time.Duration {
+	t.Helper()
+	const limit = 30 * time.Second
+	began := time.Now()
+	for !holds() {
+		if time.Since(began) > limit {
+			t.Fatalf("not within %s: %s", limit, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+// Output is a buffer that a test reads while something else writes.
+type Output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write appends to it.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String is what was written since the start or Reset.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// Reset forgets what was written.
+func (o *Output) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
 }

@@ -65,7 +65,7 @@ func TestRedisKeepsItsDataThroughKill(t *testing.T) {
 }
 
 func TestRedisTakesArguments(t *testing.T) {
-	server := testserver.Redis(t, testserver.WithRedisArgs("--requirepass", "secret"))
+	server := testserver.Redis(t, "--requirepass", "secret")
 	options, err := redis.ParseURL(server.URL())
 	if err != nil {
 		t.Fatal(err)

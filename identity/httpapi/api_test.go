@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
@@ -567,7 +568,7 @@ func TestStrangersAreWarnedOf(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			log, now := &logBuffer{}, time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+			log, now := &testserver.Output{}, time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 			api, err := httpapi.New(httpapi.Config{
 				TrustedProxies: tt.proxies, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(log, nil)),
 			})

@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/identity/account"
 	"github.com/earlybird/earlybird/identity/account/enrolment"
 	"github.com/earlybird/earlybird/identity/account/memstore"
@@ -172,24 +172,6 @@ func (k *keys) PublicKey(id string) (ed25519.PublicKey, error) {
 	return k.set.PublicKey(id)
 }
 
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // auditedStore is an account.Store that tells what was recorded.
 type auditedStore interface {
 	account.Store
@@ -211,7 +193,7 @@ type service struct {
 	keys       *keys
 	issuer     *token.Issuer
 	now        time.Time
-	logs       *logBuffer
+	logs       *testserver.Output
 	store      auditedStore
 	codes      bool // registrations take an enrolment code
 	metrics    *prometheus.Registry
@@ -235,11 +217,10 @@ func open(t testing.TB, s *service) *service {
 	public, private, err := ed25519.GenerateKey(nil)
 	must(t, err)
 	s.keys = &keys{set: token.NewKeySet(map[string]ed25519.PublicKey{kid: public})}
-	s.issuer, err = token.NewIssuer(token.IssuerConfig{
+	s.issuer = token.NewIssuer(token.IssuerConfig{
 		Issuer: issuer, Audience: audience, ClientID: "earlybird", Now: clock,
 		Key: func() (string, ed25519.PrivateKey, error) { return kid, private, nil },
 	})
-	must(t, err)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: issuer, Keys: s.keys, Now: clock})
 	must(t, err)
 	var codes account.Enrolment
@@ -269,7 +250,7 @@ func startAPI(t testing.TB, codes bool) *service {
 		codes: codes,
 		now:   time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{},
 		promotions: &promotions{placement: campaign.Placement{Status: campaign.StatusNone}}, revoked: newRevocations(),
-		logs: &logBuffer{}, store: newStore(t), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
+		logs: &testserver.Output{}, store: newStore(t), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
 	}
 	var checks []httpapi.Check
 	for _, name := range []string{"mongodb", "keys", "redis"} {

@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -66,7 +65,7 @@ func TestLongRun(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		s.logs.reset()
+		s.logs.Reset()
 		s.promotions.forget()
 	}
 	logins(5_000)
@@ -106,12 +105,6 @@ func (s *service) loginOnce(t *testing.T, name string, n int) {
 	if w.Code != want {
 		t.Errorf("login: %d %s, want %d", w.Code, w.Body, want)
 	}
-}
-
-func (b *logBuffer) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text = bytes.Buffer{}
 }
 
 func (p *promotions) forget() {

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -67,31 +68,11 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 }
 
 func newRing(cfg Config) (*Ring, error) {
-	var err error
-	if cfg.Store == nil {
-		err = errors.Join(err, errors.New("store is required"))
-	}
 	if cfg.Secret == [SecretSize]byte{} {
-		err = errors.Join(err, errors.New("secret is required"))
+		return nil, errors.New("a secret of zeros")
 	}
-	if cfg.Now == nil {
-		err = errors.Join(err, errors.New("clock Now is required"))
-	}
-	if cfg.Log == nil {
-		err = errors.Join(err, errors.New("logger Log is required"))
-	}
-	if cfg.Lead == 0 {
-		cfg.Lead = 10 * time.Minute
-	}
-	if cfg.Refresh == 0 {
-		cfg.Refresh = 30 * time.Second
-	}
-	if cfg.Refresh < 0 || cfg.Lead <= cfg.Refresh {
-		err = errors.Join(err, fmt.Errorf("lead %v must be longer than refresh %v", cfg.Lead, cfg.Refresh))
-	}
-	if err != nil {
-		return nil, err
-	}
+	cfg.Lead = cmp.Or(cfg.Lead, 10*time.Minute)
+	cfg.Refresh = cmp.Or(cfg.Refresh, 30*time.Second)
 	if cfg.MaxAge < 0 || cfg.MaxAge > 0 && cfg.MaxAge <= cfg.Lead {
 		return nil, fmt.Errorf("maximum age %v must be longer than lead %v", cfg.MaxAge, cfg.Lead)
 	}

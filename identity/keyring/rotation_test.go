@@ -53,10 +53,7 @@ func TestRotation(t *testing.T) {
 func TestTokensSurviveRotation(t *testing.T) {
 	store, clock := &keyringtest.Store{}, newClock()
 	ring := open(t, store, clock.Now)
-	issuer, err := token.NewIssuer(token.IssuerConfig{Issuer: "i", Audience: "a", ClientID: "c", Key: ring.Signer, Now: clock.Now})
-	if err != nil {
-		t.Fatalf("NewIssuer: %v", err)
-	}
+	issuer := token.NewIssuer(token.IssuerConfig{Issuer: "i", Audience: "a", ClientID: "c", Key: ring.Signer, Now: clock.Now})
 	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: "i", Keys: ring, Now: clock.Now})
 	if err != nil {
 		t.Fatalf("NewVerifier: %v", err)

@@ -14,15 +14,9 @@ import (
 // them away.
 func TestRights(t *testing.T) {
 	server := testserver.Redis(t)
-	args := []any{"ACL", "SETUSER", "limits", "reset", "on", ">secret", "~earlybird:*", "-@all"}
-	for right := range strings.FieldsSeq("eval evalsha time get set del expire zscore zadd zremrangebyrank") {
-		args = append(args, "+"+right)
-	}
-	if err := connect(t, server.URL()).Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
 	var log strings.Builder
-	client := connect(t, strings.Replace(server.URL(), "redis://", "redis://limits:secret@", 1))
+	client := connect(t, server.User("limits", strings.Fields(
+		"~earlybird:* -@all +eval +evalsha +time +get +set +del +expire +zscore +zadd +zremrangebyrank")...))
 	l := limit.New(limit.Config{
 		Redis: client, Account: three, Both: two, Address: many,
 		Timeout: 10 * time.Second, Log: slog.New(slog.NewTextHandler(&log, nil)),

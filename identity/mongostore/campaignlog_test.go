@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,7 +238,7 @@ func TestAppendIsSentOnce(t *testing.T) {
 		{"not authorized", failed(13), "outage"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p, url := newProxy(t, testserver.Mongo(t))
+			p, through := newProxy(t, testserver.Mongo(t))
 			var inserts atomic.Int64
 			p.change = func(request, answer []byte) []byte {
 				switch {
@@ -245,7 +246,7 @@ func TestAppendIsSentOnce(t *testing.T) {
 					inserts.Add(1)
 					return withDocument(t, answer, func(bson.D) bson.D { return test.answer })
 				case bytes.Contains(request, []byte("hello")): // also as helloOk, beside isMaster
-					return withDocument(t, answer, func(hello bson.D) bson.D { return append(hello, replicaSet(p)...) })
+					return withDocument(t, answer, func(hello bson.D) bson.D { return append(hello, replicaSet(t, through)...) })
 				default:
 					return answer
 				}
@@ -255,7 +256,7 @@ func TestAppendIsSentOnce(t *testing.T) {
 					inserts.Add(1)
 				}
 			}
-			s := open(t, Config{URL: with(t, url, "replicaSet=rs", "retryWrites=true"), Timeout: 5 * time.Second})
+			s := open(t, Config{URL: with(t, through, "replicaSet=rs", "retryWrites=true"), Timeout: 5 * time.Second})
 			if test.answer == nil {
 				p.loseAnswer("insert\x00", campaignLog)
 			}
@@ -285,8 +286,13 @@ func isAppend(request []byte) bool {
 
 // replicaSet is what a primary says of itself beyond what a server that is alone
 // says.
-func replicaSet(p *proxy) bson.D {
-	address := p.listener.Addr().String()
+func replicaSet(t *testing.T, through string) bson.D {
+	parsed, err := url.Parse(through)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	address := parsed.Host
 	return bson.D{
 		{Key: "setName", Value: "rs"},
 		{Key: "hosts", Value: bson.A{address}},
@@ -350,7 +356,7 @@ func TestAppendThatIsDeliveredLate(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			target := testserver.Mongo(t)
-			p, url := newProxy(t, target)
+			p, through := newProxy(t, target)
 			release, arrived := make(chan struct{}), make(chan struct{})
 			p.before = func(request []byte) {
 				if isAppend(request) {
@@ -364,7 +370,7 @@ func TestAppendThatIsDeliveredLate(t *testing.T) {
 				return answer
 			}
 			direct := open(t, Config{URL: target})
-			late := open(t, Config{URL: url})
+			late := open(t, Config{URL: through})
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			if err := late.Append(ctx, paused(0, "late")); !unavailable.Is(err) {

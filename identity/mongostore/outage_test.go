@@ -102,7 +102,7 @@ func TestOutage(t *testing.T) {
 		name string
 		set  func(p *proxy, out bool)
 	}{
-		{"server is down", (*proxy).setDown},
+		{"server is down", (*proxy).SetDown},
 		{"server hangs", (*proxy).setHung},
 	} {
 		t.Run(test.name, func(t *testing.T) {

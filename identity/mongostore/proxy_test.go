@@ -4,21 +4,20 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"net/url"
 	"sync"
 	"testing"
+
+	"github.com/earlybird/earlybird/deploy/testserver"
 )
 
-// proxy stands between a store and its server, to lose what a network loses.
+// proxy stands between a store and its server, to lose and change what they say,
+// message by message.
 type proxy struct {
-	listener net.Listener
-	server   string
+	*testserver.Proxy
 
-	mu    sync.Mutex
-	down  bool     // refuses connections
-	hung  bool     // takes requests and forwards nothing
-	lose  [][]byte // the answer to the next request that holds all of these is lost
-	conns map[net.Conn]bool
+	mu   sync.Mutex
+	hung bool     // takes requests and forwards nothing
+	lose [][]byte // the answer to the next request that holds all of these is lost
 
 	// Set before the first connection, or nil.
 	before func(request []byte)                // runs before a request is forwarded
@@ -28,64 +27,10 @@ type proxy struct {
 // newProxy returns a proxy before the server of a URL, and the URL through it.
 func newProxy(t *testing.T, target string) (*proxy, string) {
 	t.Helper()
-	u, err := url.Parse(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{listener: listener, server: u.Host, conns: map[net.Conn]bool{}}
-	t.Cleanup(func() {
-		_ = listener.Close()
-		p.setDown(true)
-	})
-	go p.accept()
-	u.Host = listener.Addr().String()
-	return p, u.String()
-}
-
-func (p *proxy) accept() {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		if !p.keep(client) {
-			client.Close()
-			continue
-		}
-		server, err := net.Dial("tcp", p.server)
-		if err != nil || !p.keep(server) {
-			client.Close()
-			continue
-		}
-		go p.serve(client, server)
-	}
-}
-
-func (p *proxy) keep(c net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.down {
-		p.conns[c] = true
-	}
-	return !p.down
-}
-
-// setDown refuses connections and cuts those there are, or accepts them again.
-func (p *proxy) setDown(down bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = down
-	if !down {
-		return
-	}
-	for c := range p.conns {
-		c.Close()
-		delete(p.conns, c)
-	}
+	p := &proxy{}
+	var through string
+	p.Proxy, through = testserver.NewProxy(t, target, p.serve)
+	return p, through
 }
 
 func (p *proxy) setHung(hung bool) {

@@ -2,8 +2,6 @@ package mongostore
 
 import (
 	"crypto/tls"
-	"net"
-	"net/url"
 	"testing"
 
 	"github.com/earlybird/earlybird/deploy/testserver"
@@ -16,22 +14,12 @@ import (
 func TestTLS(t *testing.T) {
 	server, right := certificate(t)
 	_, wrong := certificate(t)
-	target, err := url.Parse(testserver.Mongo(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{server}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: listener, server: target.Host, conns: map[net.Conn]bool{}}
-	t.Cleanup(func() {
-		_ = listener.Close()
-		p.setDown(true)
-	})
-	go p.accept()
-	target.Host = listener.Addr().String()
-	patient := with(t, target.String(), "directConnection=true")
+	_, through := testserver.ProxyOn(t, listener, testserver.Mongo(t), nil)
+	patient := with(t, through, "directConnection=true")
 	plain := with(t, patient, "serverSelectionTimeoutMS=500")
 
 	for _, c := range []struct {

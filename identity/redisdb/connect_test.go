@@ -50,7 +50,7 @@ func TestConnectRefuses(t *testing.T) {
 }
 
 func TestConnectWithPasswordFile(t *testing.T) {
-	server := testserver.Redis(t, testserver.WithRedisArgs("--requirepass", "s3cret"))
+	server := testserver.Redis(t, "--requirepass", "s3cret")
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)

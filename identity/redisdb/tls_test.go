@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -26,10 +25,10 @@ func TestConnectWithTLS(t *testing.T) {
 	dir := t.TempDir()
 	certificate(t, dir, "server")
 	certificate(t, dir, "other")
-	port := freePort(t)
-	testserver.Redis(t, testserver.WithRedisArgs("--requirepass", "s3cret", "--tls-port", port, "--tls-auth-clients", "no",
+	_, port, _ := net.SplitHostPort(testserver.FreeAddresses(t, 1)[0])
+	testserver.Redis(t, "--requirepass", "s3cret", "--tls-port", port, "--tls-auth-clients", "no",
 		"--tls-cert-file", filepath.Join(dir, "server.crt"), "--tls-key-file", filepath.Join(dir, "server.key"),
-		"--tls-ca-cert-file", filepath.Join(dir, "server.crt")))
+		"--tls-ca-cert-file", filepath.Join(dir, "server.crt"))
 	password := filepath.Join(dir, "password")
 	if err := os.WriteFile(password, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -58,16 +57,6 @@ func TestConnectWithTLS(t *testing.T) {
 			}
 		})
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }
 
 // certificate writes name.crt, its own authority, for 127.0.0.1, and name.key.

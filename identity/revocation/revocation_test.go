@@ -441,8 +441,8 @@ func TestRolledBack(t *testing.T) {
 // has lost what it took meanwhile.
 func TestFailBack(t *testing.T) {
 	t.Parallel()
-	atOnce := testserver.WithRedisArgs("--repl-diskless-sync-delay", "0")
-	one, two := testserver.Redis(t, atOnce), testserver.Redis(t, atOnce)
+	atOnce := []string{"--repl-diskless-sync-delay", "0"}
+	one, two := testserver.Redis(t, atOnce...), testserver.Redis(t, atOnce...)
 	first, second, store := connect(t, one.URL()), connect(t, two.URL()), revocationtest.NewMemory()
 	takeOver := func(to redis.UniversalClient, of *testserver.RedisServer) {
 		t.Helper()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"time"
 
@@ -48,15 +47,8 @@ type Entry[V any] struct {
 	until    time.Time         // when it is refused from
 }
 
-// NewCache returns an empty Cache, or an error that names every wrong field.
+// NewCache returns an empty Cache. It fails when the size is not positive.
 func NewCache[V any](cfg CacheConfig[V]) (*Cache[V], error) {
-	err := errors.Join(required("Verifier", cfg.Verifier != nil))
-	if cfg.Size < 1 {
-		err = errors.Join(err, fmt.Errorf("size %d is not positive", cfg.Size))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("token cache: %w", err)
-	}
 	if cfg.Hold == nil {
 		cfg.Hold = func(Claims) (none V) { return none }
 	}
@@ -67,6 +59,7 @@ func NewCache[V any](cfg CacheConfig[V]) (*Cache[V], error) {
 		cfg.Observe = func(bool) {}
 	}
 	c := &Cache[V]{cfg: cfg}
+	var err error
 	c.entries, err = lru.NewWithEvict(cfg.Size, func(_ [sha256.Size]byte, e *Entry[V]) { cfg.Release(e.Value) })
 	if err != nil {
 		return nil, fmt.Errorf("token cache: %w", err)

@@ -201,13 +201,6 @@ func TestCacheHitAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestNewCacheNamesWhatIsMissing(t *testing.T) {
-	_, err := token.NewCache(token.CacheConfig[int]{})
-	if err == nil || !strings.Contains(err.Error(), "Verifier") || !strings.Contains(err.Error(), "size") {
-		t.Errorf("NewCache = %v", err)
-	}
-}
-
 func BenchmarkCacheHit(b *testing.B) {
 	r := newRemembering(b, 100)
 	raw := withClaims(nil)

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -47,39 +48,21 @@ type JWKS struct {
 	once   sync.Once     // closes ready
 }
 
-// NewJWKS returns a JWKS that has no keys until Run has fetched some, or an
-// error that names every wrong field.
+// NewJWKS returns a JWKS that has no keys until Run has fetched some. It fails
+// when the URL cannot be asked.
 func NewJWKS(cfg JWKSConfig) (*JWKS, error) {
-	err := errors.Join(
-		checkURL(cfg.URL),
-		required("Client", cfg.Client != nil),
-		required("Now", cfg.Now != nil),
-		required("Log", cfg.Log != nil),
-	)
-	for name, d := range map[string]*time.Duration{"refresh": &cfg.Refresh, "timeout": &cfg.Timeout, "throttle": &cfg.Throttle} {
-		if *d < 0 {
-			err = errors.Join(err, fmt.Errorf("%s %v is negative", name, *d))
-		}
-	}
-	if err != nil {
+	if err := checkURL(cfg.URL); err != nil {
 		return nil, fmt.Errorf("jwks client: %w", err)
 	}
-	cfg.Refresh = orDefault(cfg.Refresh, 5*time.Minute)
-	cfg.Timeout = orDefault(cfg.Timeout, 5*time.Second)
-	cfg.Throttle = orDefault(cfg.Throttle, 10*time.Second)
+	cfg.Refresh = cmp.Or(cfg.Refresh, 5*time.Minute)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
+	cfg.Throttle = cmp.Or(cfg.Throttle, 10*time.Second)
 	return &JWKS{
 		cfg:    cfg,
 		client: sameHostOnly(cfg.Client),
 		wanted: make(chan struct{}, 1),
 		ready:  make(chan struct{}),
 	}, nil
-}
-
-func orDefault(d, standard time.Duration) time.Duration {
-	if d == 0 {
-		return standard
-	}
-	return d
 }
 
 func checkURL(raw string) error {

@@ -189,7 +189,7 @@ func TestSilentRedis(t *testing.T) {
 	if held := fastest(told(winner, first)); held > readTimeout {
 		t.Errorf("a grant that is known: held up for %v", held)
 	}
-	plugintest.Eventually(t, "the silence is noticed", func() bool { return strings.Contains(b.kong.Log.String(), "log is not followed") })
+	testserver.Eventually(t, "the silence is noticed", func() bool { return strings.Contains(b.kong.Log.String(), "log is not followed") })
 	if took := time.Since(silent); took > 3*time.Second {
 		t.Errorf("noticed after %v", took)
 	}
@@ -247,7 +247,7 @@ func TestConfigurationThatGoesReleasesItsWatches(t *testing.T) {
 			b.header(t, raw)
 		}
 	}
-	plugintest.Eventually(t, "the users of the last configuration are left", func() bool { return metric(t, registry, "earlybird_auth_users") == 6 })
+	testserver.Eventually(t, "the users of the last configuration are left", func() bool { return metric(t, registry, "earlybird_auth_users") == 6 })
 	b.config = stays
 	b.header(t, raw)
 	if hits := metric(t, registry, "earlybird_auth_token_lookups_total{hit}"); hits != 1 {

@@ -76,7 +76,7 @@ func (b *bench) header(t testing.TB, raw string) string {
 // and token.
 func (b *bench) says(t testing.TB, raw, suffix string) time.Duration {
 	t.Helper()
-	return plugintest.Eventually(t, "the header ends in "+suffix, func() bool { return b.suffix(t, raw) == suffix })
+	return testserver.Eventually(t, "the header ends in "+suffix, func() bool { return b.suffix(t, raw) == suffix })
 }
 
 // suffix is what the header says of the grant.
@@ -112,7 +112,7 @@ func TestAcceptedRequest(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			raw, claims := b.identity.Token(t, tt.user)
 			want := fmt.Sprintf(tt.want, claims.ID)
-			plugintest.Eventually(t, "a replica has vouched for the mirror", func() bool { return b.header(t, raw) == want })
+			testserver.Eventually(t, "a replica has vouched for the mirror", func() bool { return b.header(t, raw) == want })
 			got := b.header(t, raw)
 			if got != want {
 				t.Errorf("remembered: got %s, want %s", got, want)
@@ -358,7 +358,7 @@ func TestRedisThatLosesItsPart(t *testing.T) {
 	right := func(what string) {
 		t.Helper()
 		for user, want := range truth {
-			plugintest.Eventually(t, what+": "+user+" is told "+want, func() bool {
+			testserver.Eventually(t, what+": "+user+" is told "+want, func() bool {
 				got := b.suffix(t, tokens[user])
 				if got != want && got != unknown {
 					t.Fatalf("%s: %s is told %q", what, user, got)

@@ -34,7 +34,7 @@ func TestRevokedWithinASecond(t *testing.T) {
 		b.header(t, raw)
 	}
 	b.revoked.Logout(t, claims.ID)
-	remembered := plugintest.Eventually(t, "a token that is remembered dies", b.dead(t, one))
+	remembered := testserver.Eventually(t, "a token that is remembered dies", b.dead(t, one))
 	_, result := b.ask(t, "Bearer "+one)
 	if challenge := result.Exit.Header["WWW-Authenticate"]; len(challenge) != 1 || !strings.Contains(challenge[0], `error_description="The token was revoked"`) {
 		t.Errorf("challenge %q", challenge)
@@ -42,7 +42,7 @@ func TestRevokedWithinASecond(t *testing.T) {
 	b.header(t, two)
 
 	next := b.revoked.Raise(t, "u", 0)
-	every := plugintest.Eventually(t, "every token of the user dies", b.dead(t, two))
+	every := testserver.Eventually(t, "every token of the user dies", b.dead(t, two))
 	b.header(t, other)
 	fresh, _ := b.identity.TokenOf(t, "u", next) // of the same second
 	b.header(t, fresh)
@@ -51,7 +51,7 @@ func TestRevokedWithinASecond(t *testing.T) {
 		t.Errorf("an earlier token that is new here: %d, want 401", got)
 	}
 	b.revoked.Raise(t, "u", next)
-	again := plugintest.Eventually(t, "and every token once more", b.dead(t, fresh))
+	again := testserver.Eventually(t, "and every token once more", b.dead(t, fresh))
 	plugintest.Promptly(t, remembered, every, again)
 }
 
@@ -102,9 +102,9 @@ func TestRedisThatNobodyHasFilled(t *testing.T) {
 				t.Errorf("no Retry-After: %v", result.Exit.Header)
 			}
 			b.revoked = plugintest.NewRevocations(t, url)
-			plugintest.Eventually(t, "passes once the revocations are known", func() bool { return b.status(t, raw) == 0 })
+			testserver.Eventually(t, "passes once the revocations are known", func() bool { return b.status(t, raw) == 0 })
 			b.revoked.Logout(t, claims.ID)
-			plugintest.Eventually(t, "revoked", b.dead(t, raw))
+			testserver.Eventually(t, "revoked", b.dead(t, raw))
 		})
 	}
 }
@@ -118,14 +118,14 @@ func TestRevocationsOutliveRedis(t *testing.T) {
 	good, _ := b.identity.Token(t, "u")
 	b.header(t, good)
 	b.revoked.Logout(t, claims.ID)
-	plugintest.Eventually(t, "revoked", b.dead(t, raw))
+	testserver.Eventually(t, "revoked", b.dead(t, raw))
 
 	server.Kill()
 	if !b.dead(t, raw)() {
 		t.Error("revived without Redis")
 	}
 	b.header(t, good)
-	plugintest.Eventually(t, "the log says so", func() bool { return strings.Contains(b.kong.Log.String(), "revocations are not followed") })
+	testserver.Eventually(t, "the log says so", func() bool { return strings.Contains(b.kong.Log.String(), "revocations are not followed") })
 
 	b.revoked.Stop()
 	server.Start()
@@ -140,8 +140,8 @@ func TestRevocationsOutliveRedis(t *testing.T) {
 		t.Error("revived by an emptied Redis")
 	}
 	again := plugintest.NewRevocationsOf(t, server.URL(), b.revoked.Store)
-	plugintest.Eventually(t, "the new process knows", late.dead(t, raw))
+	testserver.Eventually(t, "the new process knows", late.dead(t, raw))
 	late.header(t, good)
 	again.Raise(t, "u", 0)
-	plugintest.Eventually(t, "both hear what is new", func() bool { return b.dead(t, good)() && late.dead(t, good)() })
+	testserver.Eventually(t, "both hear what is new", func() bool { return b.dead(t, good)() && late.dead(t, good)() })
 }

@@ -121,19 +121,18 @@ type instance struct {
 // Handle tags the response of a successful login. If the header cannot be set, the
 // response goes out without it: the login has succeeded.
 func (i *instance) Handle(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
-	response := e.Kong.ServiceResponse
-	if status, err := response.GetStatus(); err == nil && status != http.StatusOK {
+	if status, err := e.ServiceStatus(); err == nil && status != http.StatusOK {
 		return pluginserver.Continue
 	}
 	told := mirror.Outcome{Status: campaign.StatusRetry}
-	header, err := response.GetHeader(edge.Header)
+	header, err := e.ServiceHeader(edge.Header)
 	if err == nil {
-		told = i.tag(ctx, header, response.GetRawBody)
+		told = i.tag(ctx, header, e.ServiceBody)
 	} else {
 		i.process.Log.WarnContext(ctx, "login response could not be read", slog.Any("err", err))
 	}
 	i.logins.WithLabelValues(string(told.Status)).Inc()
-	if err := e.Kong.Response.SetHeader(edge.Header, edge.Downstream(told)); err != nil {
+	if err := e.SetHeader(edge.Header, edge.Downstream(told)); err != nil {
 		i.process.Log.WarnContext(ctx, "login response could not be tagged", slog.Any("err", err))
 	}
 	return pluginserver.Continue

@@ -345,7 +345,7 @@ func TestWithoutKeysIsPending(t *testing.T) {
 // heals waits until the user's logins are told rank 1.
 func (b *bench) heals(t testing.TB, user string) {
 	t.Helper()
-	plugintest.Eventually(t, "the login is told", func() bool {
+	testserver.Eventually(t, "the login is told", func() bool {
 		r := b.login(t, user)
 		b.kong.Handle(t, b.config, r)
 		return r.Downstream["Earlybird"] == first

@@ -8,30 +8,63 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// The two calls of an accepted request are made here, not by the PDK, which
-// allocates twice as much for each and reads a length by reflection.
-const (
-	methodGetHeader        = "kong.request.get_header"
-	methodSetServiceHeader = "kong.service.request.set_header"
-)
+// The functions of Kong's PDK that the plugins call. go-pdk's own allocate twice as
+// much and write a call in four parts; FuzzCalls compares what is sent.
 
-// RequestHeader is Kong.Request.GetHeader: the first value of a header of the
-// request, "" when there is none. Bytes that are not UTF-8 are an error.
+// RequestHeader returns the first value of a header of the request, "" when there
+// is none. Bytes that are not UTF-8 are an error.
 func (e *Event) RequestHeader(name string) (string, error) {
-	var value kong_plugin_protocol.String
-	if err := e.call(methodGetHeader, &kong_plugin_protocol.String{V: name}, &value); err != nil {
-		return "", err
-	}
-	return value.GetV(), nil
+	return e.header("kong.request.get_header", name)
 }
 
-// SetServiceHeader is Kong.ServiceRequest.SetHeader: it sets a header of the
-// request to the service, in place of any other of that name.
+// SetServiceHeader sets a header of the request to the service, in place of any
+// other of that name.
 func (e *Event) SetServiceHeader(name, value string) error {
-	return e.call(methodSetServiceHeader, &kong_plugin_protocol.KV{K: name, V: structpb.NewStringValue(value)}, nil)
+	return e.setHeader("kong.service.request.set_header", name, value)
 }
 
-// call makes one PDK call. The reply is read into result unless that is nil.
+// ServiceStatus returns the status of the service's response.
+func (e *Event) ServiceStatus() (int, error) {
+	var status kong_plugin_protocol.Int
+	err := e.call("kong.service.response.get_status", nil, &status)
+	return int(status.GetV()), err
+}
+
+// ServiceHeader is RequestHeader for the service's response.
+func (e *Event) ServiceHeader(name string) (string, error) {
+	return e.header("kong.service.response.get_header", name)
+}
+
+// ServiceBody returns the body of the service's response.
+func (e *Event) ServiceBody() ([]byte, error) {
+	var body kong_plugin_protocol.RawBodyResult
+	err := e.call("kong.service.response.get_raw_body", nil, &body)
+	return body.GetContent(), err
+}
+
+// SetHeader sets a header of the response to the client, in place of any other of
+// that name.
+func (e *Event) SetHeader(name, value string) error {
+	return e.setHeader(methodSetHeader, name, value)
+}
+
+// log writes a line into Kong's log. level is err or warn.
+func (e *Event) log(level, text string) error {
+	return e.call("kong.log."+level, &structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue(text)}}, nil)
+}
+
+func (e *Event) header(method, name string) (string, error) {
+	var value kong_plugin_protocol.String
+	err := e.call(method, &kong_plugin_protocol.String{V: name}, &value)
+	return value.GetV(), err
+}
+
+func (e *Event) setHeader(method, name, value string) error {
+	return e.call(method, &kong_plugin_protocol.KV{K: name, V: structpb.NewStringValue(value)}, nil)
+}
+
+// call makes one call. args may be nil. The reply is read into result unless that
+// is nil.
 func (e *Event) call(method string, args, result proto.Message) error {
 	out := appendFrame(e.wire.out[:0], []byte(method))
 	out, err := appendMessage(out, args)

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/Kong/go-pdk"
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 )
@@ -26,21 +25,19 @@ type conn struct {
 	server *Server
 	wire   *wire
 	event  Event
+	watch  *time.Timer // overrules the event that runs; nil before the first
 	ctx    context.Context
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
-	sequence int64     // of the event that runs
-	deadline time.Time // when it is overruled; zero when none runs
-	watch    *time.Timer
-	watching bool // watch is set
+	busy     bool  // an event runs
+	sequence int64 // of the event that runs or ran last
 	draining bool
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
-	w := newWire(nc, s.config.MaxFrame)
-	c := &conn{server: s, wire: w}
-	c.event = Event{Kong: pdk.Init(pdkConn{wire: w, Conn: nc}), wire: w}
+	c := &conn{server: s, wire: newWire(nc, s.config.MaxFrame)}
+	c.event.wire = c.wire
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	return c
 }
@@ -49,7 +46,6 @@ func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
 func (c *conn) serve() {
 	defer c.cancel()
 	defer c.wire.conn.Close()
-	defer c.unwatch()
 	for {
 		frame, err := c.wire.next()
 		if err != nil {
@@ -67,7 +63,6 @@ func (c *conn) serve() {
 			c.linger()
 			return
 		}
-		c.wire.shrink()
 	}
 }
 
@@ -94,12 +89,6 @@ func (c *conn) answer(frame []byte) error {
 		return c.startInstance(call.GetSequence(), m.CmdStartInstance)
 	case *kong_plugin_protocol.RpcCall_CmdCloseInstance:
 		return c.closeInstance(call.GetSequence(), m.CmdCloseInstance.GetInstanceId())
-	case *kong_plugin_protocol.RpcCall_CmdGetInstanceStatus:
-		return c.instanceStatus(call.GetSequence(), m.CmdGetInstanceStatus.GetInstanceId())
-	case *kong_plugin_protocol.RpcCall_CmdGetPluginNames:
-		return c.reply(&kong_plugin_protocol.RpcReturn{Sequence: call.GetSequence(), Return: &kong_plugin_protocol.RpcReturn_PluginNames{
-			PluginNames: &kong_plugin_protocol.PluginNames{Names: []string{c.server.plugin.Name}},
-		}})
 	default:
 		c.server.metrics.badFrames.Inc()
 		return fmt.Errorf("unknown call %T", m)
@@ -132,28 +121,15 @@ func (c *conn) closeInstance(sequence int64, id int32) error {
 	return c.replyStatus(sequence, r)
 }
 
-func (c *conn) instanceStatus(sequence int64, id int32) error {
-	r, ok := c.server.instances.find(id)
-	if !ok {
-		return fmt.Errorf("no plugin instance %d", id)
-	}
-	return c.replyStatus(sequence, r)
-}
-
-func (c *conn) replyStatus(sequence int64, r *running) error {
-	return c.reply(&kong_plugin_protocol.RpcReturn{Sequence: sequence, Return: &kong_plugin_protocol.RpcReturn_InstanceStatus{
+func (c *conn) replyStatus(sequence int64, r *running) (err error) {
+	c.wire.out, err = appendMessage(c.wire.out[:0], &kong_plugin_protocol.RpcReturn{Sequence: sequence, Return: &kong_plugin_protocol.RpcReturn_InstanceStatus{
 		InstanceStatus: &kong_plugin_protocol.InstanceStatus{
 			Name: c.server.plugin.Name, InstanceId: r.id, StartedAt: r.started.Unix(),
 		},
 	}})
-}
-
-func (c *conn) reply(m *kong_plugin_protocol.RpcReturn) error {
-	encoded, err := proto.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode reply: %w", err)
 	}
-	c.wire.out = appendFrame(c.wire.out[:0], encoded)
 	return c.wire.send()
 }
 
@@ -167,8 +143,11 @@ func (c *conn) handle(sequence int64, instance int32, phase string) error {
 	defer r.done()
 	started := c.server.config.Now()
 	r.lastUsed.Store(started.UnixNano())
-	c.begin(sequence, started)
+	c.begin(sequence)
 	verdict := c.run(r, phase == c.server.plugin.Phase)
+	if !c.watch.Stop() && verdict == Continue {
+		verdict = Undecided // overrule may be about to write, and must not hit the next event
+	}
 	err := c.finish(sequence, verdict)
 	if errors.Is(err, errEnded) {
 		verdict = Undecided // or decided too late
@@ -190,18 +169,14 @@ func (c *conn) run(r *running, known bool) (verdict Verdict) {
 		c.server.log.ErrorContext(c.ctx, "event of a phase the plugin does not handle")
 		return Undecided
 	}
-	c.server.relay.tell(c.event.Kong)
+	c.server.relay.tell(&c.event)
 	return r.Handle(c.ctx, &c.event)
 }
 
-// finish tells Kong. A handler that decides just as its time is up is overruled
-// here: overrule may be about to write, and must not hit the next event.
+// finish tells Kong.
 func (c *conn) finish(sequence int64, verdict Verdict) error {
 	c.mu.Lock()
-	if c.deadline.IsZero() && verdict == Continue {
-		verdict = Undecided
-	}
-	c.deadline = time.Time{}
+	c.busy = false
 	c.mu.Unlock()
 	switch verdict {
 	case Continue:
@@ -217,61 +192,27 @@ func (c *conn) finish(sequence int64, verdict Verdict) error {
 	}
 }
 
-// begin has an event watched. The timer is left to run from event to event: to
-// set and stop it for each would cost more than to look again once it fires.
-func (c *conn) begin(sequence int64, now time.Time) {
+func (c *conn) begin(sequence int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	limit := c.server.config.HandlerTimeout
-	c.sequence, c.deadline = sequence, now.Add(limit)
-	if !c.watching {
-		c.watching = true
-		if c.watch == nil {
-			c.watch = time.AfterFunc(limit, c.overrule)
-		} else {
-			c.watch.Reset(limit)
-		}
+	c.busy, c.sequence = true, sequence
+	if c.watch == nil {
+		c.watch = time.AfterFunc(c.server.config.HandlerTimeout, c.overrule)
+	} else {
+		c.watch.Reset(c.server.config.HandlerTimeout) // it was stopped in time, or this connection had ended
 	}
 	if c.draining {
 		_ = c.wire.conn.SetReadDeadline(time.Time{}) // it may have been closed
 	}
 }
 
-func (c *conn) unwatch() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deadline = time.Time{}
-	if c.watch != nil {
-		c.watch.Stop()
-	}
-}
-
-// late reports whether the event that runs is out of time. When it is not yet,
-// the timer is set for it.
-func (c *conn) late() (sequence int64, late bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.watching = false
-	if c.deadline.IsZero() {
-		return 0, false
-	}
-	if left := c.deadline.Sub(c.server.config.Now()); left > 0 {
-		c.watching = true
-		c.watch.Reset(left)
-		return 0, false
-	}
-	c.deadline = time.Time{}
-	return c.sequence, true
-}
-
 // overrule has the last word on an event whose handler runs too long. The
 // fallback's frames may be written while Kong still works on a call: it reads
 // them when it has replied.
 func (c *conn) overrule() {
-	sequence, late := c.late()
-	if !late {
-		return
-	}
+	c.mu.Lock()
+	sequence := c.sequence
+	c.mu.Unlock()
 	// The handler may be writing to a Kong that does not read.
 	_ = c.wire.conn.SetWriteDeadline(time.Now().Add(lingering))
 	if err := c.wire.end(c.server.plugin.Fallback.framesFor(sequence)); !errors.Is(err, errEnded) {
@@ -304,7 +245,7 @@ func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true
-	if c.deadline.IsZero() {
+	if !c.busy {
 		_ = c.wire.conn.SetReadDeadline(time.Now().Add(c.server.config.DrainIdle)) // it may have been closed
 	}
 }

@@ -56,7 +56,7 @@ func TestDrainFinishesWhatRuns(t *testing.T) {
 	s := serve(t, pluginserver.Config{DrainIdle: 10 * time.Millisecond}, handlerOf(func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
 		close(running)
 		<-release
-		if err := e.Kong.ServiceRequest.SetHeader("A", "a"); err != nil {
+		if err := e.SetServiceHeader("A", "a"); err != nil {
 			return pluginserver.Undecided
 		}
 		return pluginserver.Continue
@@ -92,8 +92,8 @@ func TestDrainFinishesWhatRuns(t *testing.T) {
 
 func TestManyConnectionsAtOnce(t *testing.T) {
 	s := serve(t, pluginserver.Config{}, handlerOf(func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-		v, err := e.Kong.Request.GetHeader("x")
-		if err != nil || e.Kong.ServiceRequest.SetHeader("X", v) != nil {
+		v, err := e.RequestHeader("x")
+		if err != nil || e.SetServiceHeader("X", v) != nil {
 			return pluginserver.Undecided
 		}
 		return pluginserver.Continue

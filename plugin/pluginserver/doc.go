@@ -1,12 +1,12 @@
 // Package pluginserver serves one Kong plugin over Kong's plugin protocol
-// "ProtoBuf:1" on a unix socket: go-pdk's messages and PDK types, with a server
-// of its own in place of go-pdk's.
+// "ProtoBuf:1" on a unix socket, with go-pdk's messages and a server of its own in
+// place of go-pdk's.
 //
-// It differs from go-pdk's server as follows. It sends each message with one write
+// It differs from go-pdk's server as follows. It sends each call with one write
 // and reads through a buffer. A handler that panics, decides nothing or runs too
-// long ends in the plugin's [Fallback], for that request alone. Instances are
-// identified by Kong's sequence number and dropped when closed. SIGTERM lets running
-// handlers finish. Frames have a maximum size.
+// long ends in the plugin's [Fallback], for that request alone. Each of Kong's
+// workers has instances of its own, which are dropped when it closes them. SIGTERM
+// lets running handlers finish. Frames have a maximum size.
 //
 // Two behaviors of Kong shape it. Kong never answers kong.response.exit, so the
 // server closes the connection after it. And when a connection closes in the middle

@@ -38,7 +38,8 @@ func TestDrainServesWhatHasJustBeenSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.instances.open(t.Context(), []byte(`{"__seq__":3}`)); err != nil {
+	r, err := s.instances.open(t.Context(), []byte(`{"__seq__":3}`))
+	if err != nil {
 		t.Fatal(err)
 	}
 	kong, plugin := net.Pipe()
@@ -49,7 +50,7 @@ func TestDrainServesWhatHasJustBeenSent(t *testing.T) {
 		c.serve()
 	}()
 	call, err := proto.Marshal(&kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
-		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: 3, EventName: "access"},
+		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: r.id, EventName: "access"},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +72,7 @@ func TestDrainServesWhatHasJustBeenSent(t *testing.T) {
 	send(frame[:headerSize])
 	c.drain()
 	send(frame[headerSize:])
-	receive(methodSetServiceHeader)
+	receive("kong.service.request.set_header")
 	receive("\x0a\x01A\x12\x03\x1a\x01a")
 	<-time.After(idle + idle/4) // Kong is slow
 	send(frames(""))

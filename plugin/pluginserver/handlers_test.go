@@ -28,11 +28,11 @@ func TestHandlersThatEndInEveryWay(t *testing.T) {
 		wantCall []string
 	}{
 		{"continues", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			v, err := e.Kong.Request.GetHeader("x")
+			v, err := e.RequestHeader("x")
 			if err != nil || v != "y" {
 				return pluginserver.Undecided
 			}
-			if e.Kong.ServiceRequest.SetHeader("A", v) != nil {
+			if e.SetServiceHeader("A", v) != nil {
 				return pluginserver.Undecided
 			}
 			return pluginserver.Continue
@@ -40,10 +40,6 @@ func TestHandlersThatEndInEveryWay(t *testing.T) {
 		{"exits", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
 			return e.Exit(pluginserver.NewResponse(401, map[string][]string{"X": {"1"}}, []byte("no")))
 		}, 401, "no", nil},
-		{"exits through the PDK", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			e.Kong.Response.Exit(403, []byte("no"), nil)
-			return pluginserver.Undecided
-		}, 403, "no", nil},
 		{"decides nothing", false, func(context.Context, *pluginserver.Event) pluginserver.Verdict {
 			return pluginserver.Undecided
 		}, 500, "failed", nil},
@@ -53,36 +49,36 @@ func TestHandlersThatEndInEveryWay(t *testing.T) {
 			return pluginserver.Continue
 		}, 500, "failed", nil},
 		{"panics with nil after a call", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			_, _ = e.Kong.Request.GetHeader("x")
+			_, _ = e.RequestHeader("x")
 			panic(nil)
 		}, 500, "failed", []string{"kong.request.get_header"}},
 		{"goes on after a call that cannot be encoded", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			if e.Kong.ServiceRequest.SetHeader("A", "\xff") == nil {
+			if e.SetServiceHeader("A", "\xff") == nil {
 				return pluginserver.Continue
 			}
-			_ = e.Kong.ServiceRequest.SetHeader("B", "b")
+			_ = e.SetServiceHeader("B", "b")
 			return pluginserver.Continue
 		}, 0, "", []string{"kong.service.request.set_header B: b"}},
 		{"ends on a call that cannot be encoded", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			_ = e.Kong.ServiceRequest.SetHeader("A", "\xff")
+			_ = e.SetServiceHeader("A", "\xff")
 			return pluginserver.Continue
 		}, 0, "", nil},
 		{"a reply that cannot be decoded", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			if _, err := e.Kong.Request.GetHeader("bytes"); err == nil {
+			if _, err := e.RequestHeader("bytes"); err == nil {
 				return pluginserver.Undecided
 			}
-			_ = e.Kong.ServiceRequest.SetHeader("B", "b")
+			_ = e.SetServiceHeader("B", "b")
 			return pluginserver.Continue
 		}, 0, "", []string{"kong.request.get_header", "kong.service.request.set_header B: b"}},
 		{"a reply over the limit", false, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			if _, err := e.Kong.Request.GetHeader("huge"); err == nil {
+			if _, err := e.RequestHeader("huge"); err == nil {
 				return pluginserver.Undecided
 			}
-			_ = e.Kong.ServiceRequest.SetHeader("B", "b")
+			_ = e.SetServiceHeader("B", "b")
 			return pluginserver.Continue
 		}, 0, "", []string{"kong.request.get_header", "kong.service.request.set_header B: b"}},
 		{"response: panics", true, func(_ context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			_, _ = e.Kong.Request.GetHeader("x")
+			_, _ = e.RequestHeader("x")
 			nilMap["x"] = 1
 			return pluginserver.Continue
 		}, 0, "", []string{"kong.request.get_header", "kong.response.set_header Earlybird: status=pending"}},
@@ -150,7 +146,7 @@ func TestHandlerThatRunsTooLongIsOverruled(t *testing.T) {
 					<-ctx.Done()
 					close(told)
 					<-release // deaf to its context
-					_ = e.Kong.ServiceRequest.SetHeader("Late", "x")
+					_ = e.SetServiceHeader("Late", "x")
 					return pluginserver.Continue
 				}))
 			k := &kong{}
@@ -178,7 +174,7 @@ func TestHandlerThatRunsTooLongIsOverruled(t *testing.T) {
 func TestHandlerIsOverruledWhileKongAnswers(t *testing.T) {
 	s := serve(t, pluginserver.Config{HandlerTimeout: 30 * time.Millisecond},
 		handlerOf(func(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
-			_, _ = e.Kong.Request.GetHeader("x")
+			_, _ = e.RequestHeader("x")
 			return pluginserver.Continue
 		}))
 	k := &kong{block: make(chan struct{})}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 )
 
@@ -42,7 +43,7 @@ func definition() pluginserver.Definition {
 		return func(context.Context, []byte) (pluginserver.Instance, error) {
 			return stub{handle: func(ctx context.Context, e *pluginserver.Event) pluginserver.Verdict {
 				url, err := p.RedisURL()
-				if err != nil || e.Kong.ServiceRequest.SetHeader("URL", url) != nil {
+				if err != nil || e.SetServiceHeader("URL", url) != nil {
 					return pluginserver.Undecided
 				}
 				return pluginserver.Continue
@@ -206,7 +207,7 @@ func TestOrphanServesAndEnds(t *testing.T) {
 		text, err := os.ReadFile(log)
 		return err == nil && strings.Contains(string(text), want)
 	}
-	until(t, "it listens", func() bool { return says("plugin server is listening") })
+	testserver.Eventually(t, "it listens", func() bool { return says("plugin server is listening") })
 	client := kongwire.NewPlugin(kongwire.Config{Name: "p", Socket: socket})
 	t.Cleanup(client.Close)
 	if _, err := client.Handle(ctxFor(t), event(&kong{}, "access")); err != nil {
@@ -220,16 +221,7 @@ func TestOrphanServesAndEnds(t *testing.T) {
 		}
 	}
 	client.Close()
-	until(t, "the orphan ends", func() bool { return says("nobody connects") && says("plugin server has drained") })
-}
-
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it is not so that %s", what)
-		}
-	}
+	testserver.Eventually(t, "the orphan ends", func() bool { return says("nobody connects") && says("plugin server has drained") })
 }
 
 // When the worker of Kong's that reads a plugin's log dies, the plugin serves on.
@@ -249,7 +241,7 @@ func TestLogWithoutReader(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	until(t, "it listens", func() bool { _, err := os.Lstat(socket); return err == nil })
+	testserver.Eventually(t, "it listens", func() bool { _, err := os.Lstat(socket); return err == nil })
 	client := kongwire.NewPlugin(kongwire.Config{Name: "p", Socket: socket})
 	t.Cleanup(client.Close)
 	for range 3 { // the start of an instance is logged
@@ -289,13 +281,13 @@ func TestMetricsAreServed(t *testing.T) {
 
 type process struct {
 	cmd  *exec.Cmd
-	log  *logBuffer
+	log  *testserver.Output
 	done chan error
 }
 
 func start(t *testing.T, args []string) *process {
 	t.Helper()
-	p := &process{cmd: plugin(args...), log: &logBuffer{}, done: make(chan error, 1)}
+	p := &process{cmd: plugin(args...), log: &testserver.Output{}, done: make(chan error, 1)}
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

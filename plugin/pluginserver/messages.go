@@ -60,25 +60,21 @@ func (f Fallback) framesFor(sequence int64) []byte {
 }
 
 func callFrames(method string, args proto.Message) []byte {
-	encoded, err := proto.Marshal(args)
+	frames, err := appendMessage(appendFrame(nil, []byte(method)), args)
 	if err != nil {
 		panic(fmt.Errorf("encode %s: %w", method, err))
 	}
-	return appendFrame(appendFrame(nil, []byte(method)), encoded)
+	return frames
 }
 
 func appendFrame(out, frame []byte) []byte {
-	return append(appendLength(out, len(frame)), frame...)
+	return append(binary.LittleEndian.AppendUint32(out, uint32(len(frame))), frame...) //nolint:gosec // G115: frames are far below 4 GiB.
 }
 
-func appendLength(out []byte, n int) []byte {
-	return binary.LittleEndian.AppendUint32(out, uint32(n)) //nolint:gosec // G115: frames are far below 4 GiB.
-}
-
-// appendMessage appends a message as a frame.
+// appendMessage appends a message as a frame; nil is an empty one.
 func appendMessage(out []byte, m proto.Message) ([]byte, error) {
 	at := len(out)
-	out, err := proto.MarshalOptions{}.MarshalAppend(appendLength(out, 0), m)
+	out, err := proto.MarshalOptions{}.MarshalAppend(appendFrame(out, nil), m)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func newMetrics(registry prometheus.Registerer, plugin string, s *Server) *metri
 	}
 	registry.MustRegister(events, m.duration,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "earlybird_plugin_instances", Help: "Plugin configurations that are running.", ConstLabels: labels,
+			Name: "earlybird_plugin_instances", Help: "Plugin configurations that run, counted in each of Kong's workers.", ConstLabels: labels,
 		}, func() float64 { return float64(s.instances.count()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "earlybird_plugin_connections", Help: "Open connections of Kong.", ConstLabels: labels,

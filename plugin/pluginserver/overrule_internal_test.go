@@ -8,35 +8,47 @@ import (
 	"time"
 )
 
+// deciding is an instance whose handler decides when decide returns.
+type deciding struct{ decide func() }
+
+func (d deciding) Handle(context.Context, *Event) Verdict {
+	d.decide()
+	return Continue
+}
+
+func (deciding) Close() {}
+
 // A handler may decide at the moment its time is up, when its fallback is about
 // to be written. It is too late then: were it let through, the fallback would
-// hit the next event of the connection.
+// hit the next event of the connection. It failed when handle did not ask whether
+// the timer had fired.
 func TestDecisionAtTheMomentTheTimeIsUp(t *testing.T) {
-	now, fallback := time.Unix(1, 0), ExitFallback(NewResponse(500, nil, []byte("failed")))
-	s, err := New(t.Context(), Config{
-		Now: func() time.Time { return now },
-		Plugin: Definition{Name: "p", Phase: "access", Fallback: fallback, New: func(context.Context, Process) (StartFunc, error) {
-			return nil, nil
-		}},
-	})
+	fallback := ExitFallback(NewResponse(500, nil, []byte("failed")))
+	kong := &scripted{late: make(chan struct{})}
+	var c *conn
+	start := func(context.Context, []byte) (Instance, error) {
+		return deciding{func() {
+			c.wire.mu.Lock() // overrule cannot write
+			defer c.wire.mu.Unlock()
+			<-kong.late // and is about to
+		}}, nil
+	}
+	s, err := New(t.Context(), Config{HandlerTimeout: time.Millisecond, Plugin: Definition{
+		Name: "p", Phase: "access", Fallback: fallback,
+		New: func(context.Context, Process) (StartFunc, error) { return start, nil },
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kong := &scripted{}
-	c := newConn(t.Context(), s, kong)
-	defer c.unwatch()
-	c.begin(7, now)
-	now = now.Add(s.config.HandlerTimeout)
-	sequence, late := c.late()
-	if sequence != 7 || !late {
-		t.Fatalf("late = %d, %v; want 7, true", sequence, late)
+	r, err := s.instances.open(t.Context(), []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := c.finish(7, Continue); !errors.Is(err, errEnded) {
-		t.Errorf("finish = %v, want the end of the connection", err)
+	c = newConn(t.Context(), s, kong)
+	if err := c.handle(7, r.id, "access"); !errors.Is(err, errEnded) {
+		t.Errorf("handle = %v, want the end of the connection", err)
 	}
-	if err := c.wire.end(fallback.framesFor(sequence)); !errors.Is(err, errEnded) {
-		t.Errorf("the fallback is written after the event has ended: %v", err)
-	}
+	<-c.ctx.Done() // overrule has written, or not
 	if sent := bytes.Join(kong.writes, nil); !bytes.Equal(sent, fallback.frames) {
 		t.Errorf("sent %q, want the fallback once", sent)
 	}

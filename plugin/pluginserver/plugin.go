@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/Kong/go-pdk"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/plugin/schema"
@@ -59,12 +58,9 @@ type Process struct {
 	RedisURL func() (string, error)
 }
 
-// Event is one request at the plugin's phase.
-type Event struct {
-	// Kong is the PDK. Every call is a round trip to Kong.
-	Kong *pdk.PDK
-	wire *wire
-}
+// Event is one request at the plugin's phase. Every call of its methods is a round
+// trip to Kong.
+type Event struct{ wire *wire }
 
 // Exit answers the client and ends the request. Kong does not acknowledge it
 // and expects no more of this connection, so the handler must return the verdict

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/Kong/go-pdk"
 )
 
 const (
@@ -67,7 +65,7 @@ func relayText(record slog.Record) string {
 
 // tell passes on what waits. A failed call is lost: the message is in the
 // plugin's own log, and the handler will notice for itself.
-func (r *relay) tell(kong *pdk.PDK) {
+func (r *relay) tell(e *Event) {
 	if r.waiting.Load() == 0 {
 		return
 	}
@@ -78,9 +76,9 @@ func (r *relay) tell(kong *pdk.PDK) {
 	r.mu.Unlock()
 	for _, m := range queue {
 		if m.level >= slog.LevelError {
-			_ = kong.Log.Err(m.text)
+			_ = e.log("err", m.text)
 		} else {
-			_ = kong.Log.Warn(m.text)
+			_ = e.log("warn", m.text)
 		}
 	}
 }

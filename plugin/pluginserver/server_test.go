@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earlybird/earlybird/deploy/kongwire"
+	"github.com/earlybird/earlybird/deploy/testserver"
 	"github.com/earlybird/earlybird/plugin/pluginserver"
 )
 
@@ -39,7 +40,7 @@ type served struct {
 	socket string
 	stop   func() // begins to drain
 	done   <-chan error
-	log    *logBuffer
+	log    *testserver.Output
 
 	metrics *prometheus.Registry
 }
@@ -60,30 +61,13 @@ func (s served) counted(t *testing.T, name string) float64 {
 	return 0
 }
 
-type logBuffer struct {
-	mu sync.Mutex
-	strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Builder.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Builder.String()
-}
-
 func serve(t testing.TB, config pluginserver.Config, start pluginserver.StartFunc) served {
 	t.Helper()
 	if config.Plugin.Phase == "" {
 		config.Plugin = accessPlugin()
 	}
 	config.Plugin.New = func(context.Context, pluginserver.Process) (pluginserver.StartFunc, error) { return start, nil }
-	log := &logBuffer{}
+	log := &testserver.Output{}
 	config.Process.Log = slog.New(slog.NewJSONHandler(log, nil))
 	metrics := prometheus.NewRegistry()
 	config.Process.Metrics = metrics

@@ -22,6 +22,7 @@ type scripted struct {
 	in     []byte
 	piece  int
 	writes [][]byte
+	late   chan struct{} // closed when a time for writes is set; may be nil
 }
 
 func (s *scripted) Read(p []byte) (int, error) {
@@ -39,7 +40,7 @@ func (s *scripted) Write(p []byte) (int, error) {
 }
 
 func (s *scripted) SetReadDeadline(time.Time) error  { return nil }
-func (s *scripted) SetWriteDeadline(time.Time) error { return nil }
+func (s *scripted) SetWriteDeadline(time.Time) error { close(s.late); return nil }
 func (s *scripted) Close() error                     { return nil }
 
 func frames(contents ...string) []byte {
@@ -83,7 +84,6 @@ func FuzzFrames(f *testing.F) {
 			if !bytes.Equal(got, want) {
 				t.Fatalf("got %d bytes, want %d", len(got), len(want))
 			}
-			w.shrink()
 		}
 	})
 }
@@ -108,33 +108,27 @@ func TestFramesAroundTheBuffersSize(t *testing.T) {
 	}
 }
 
-// The PDK's reads of replies must survive whatever Kong sends.
+// Reading replies must survive whatever Kong sends.
 func FuzzReplies(f *testing.F) {
 	f.Add(frames("\x0a\x01x", ""), 1)
 	f.Add(frames(string(make([]byte, 100))), 10)
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1}, 3)
-	f.Fuzz(func(t *testing.T, data []byte, piece int) {
-		conn := &scripted{in: data, piece: piece}
-		w := newWire(conn, 60)
-		kong := pdk.Init(pdkConn{wire: w, Conn: conn})
+	f.Fuzz(func(_ *testing.T, data []byte, piece int) {
+		e := &Event{wire: newWire(&scripted{in: data, piece: piece}, 60)}
 		for range 3 {
-			_, _ = kong.Request.GetHeader("a")
-			if w.body != 0 && len(conn.in) > 0 {
-				t.Fatalf("%d bytes of a reply were left", w.body)
-			}
-			_ = kong.ServiceRequest.SetHeader("a", "b")
+			_, _ = e.RequestHeader("a")
+			_ = e.SetServiceHeader("a", "b")
 		}
 	})
 }
 
 func TestATurnIsOneWrite(t *testing.T) {
 	conn := &scripted{in: frames("\x0a\x01x", ""), piece: 3}
-	w := newWire(conn, 1000)
-	kong := pdk.Init(pdkConn{wire: w, Conn: conn})
-	if v, err := kong.Request.GetHeader("a"); v != "x" || err != nil {
+	e := &Event{wire: newWire(conn, 1000)}
+	if v, err := e.RequestHeader("a"); v != "x" || err != nil {
 		t.Fatalf("got %q, %v", v, err)
 	}
-	if err := kong.ServiceRequest.SetHeader("a", "b"); err != nil {
+	if err := e.SetServiceHeader("a", "b"); err != nil {
 		t.Fatal(err)
 	}
 	if len(conn.writes) != 2 {
@@ -142,47 +136,74 @@ func TestATurnIsOneWrite(t *testing.T) {
 	}
 }
 
-func TestMemoryOfALargeFrameIsGivenBack(t *testing.T) {
-	conn := &scripted{in: frames(string(make([]byte, 500_000)), "next"), piece: 100_000}
-	w := newWire(conn, 1<<20)
-	if _, err := w.next(); err != nil {
-		t.Fatal(err)
+// A reply over the limit leaves the connection in step.
+func TestReplyOverTheLimit(t *testing.T) {
+	conn := &scripted{in: frames(string(make([]byte, 3*bufferSize)), "\x0a\x01x"), piece: 1000}
+	e := &Event{wire: newWire(conn, bufferSize)}
+	if _, err := e.RequestHeader("a"); !errors.Is(err, errFrameTooLarge) {
+		t.Errorf("got %v, want it refused", err)
 	}
-	w.shrink()
-	if len(w.in) > 16*bufferSize {
-		t.Errorf("%d bytes are kept", len(w.in))
-	}
-	if got, err := w.next(); err != nil || string(got) != "next" {
-		t.Errorf("got %q, %v", got, err)
+	if v, err := e.RequestHeader("a"); v != "x" || err != nil {
+		t.Errorf("the next call got %q, %v", v, err)
 	}
 }
 
-// The calls made without the PDK must be those it makes, and read the same
-// from whatever Kong answers.
+// The calls must be those that go-pdk makes, and read the same from whatever Kong
+// answers.
 func FuzzCalls(f *testing.F) {
 	f.Add("authorization", "x", []byte("\x0a\x01x"), 3)
 	f.Add("", "", []byte{}, 1)
 	f.Add("\xff", "b", []byte("\x0a\x01\xff"), 9)
 	f.Add("a", "\xff", []byte("\x10\x01\x0a\x01a\x0a\x01b"), 1)
 	f.Add("a", strings.Repeat("x", 300), bytes.Repeat([]byte{10}, 61), 1)
-	const limit = 60
 	f.Fuzz(func(t *testing.T, name, value string, reply []byte, piece int) {
-		one, two := &scripted{in: frames(string(reply), ""), piece: piece}, &scripted{in: frames(string(reply), ""), piece: piece}
-		theirs := pdk.Init(pdkConn{wire: newWire(one, limit), Conn: one})
-		ours := &Event{wire: newWire(two, limit)}
-
-		want, wantErr := theirs.Request.GetHeader(name)
-		got, err := ours.RequestHeader(name)
-		if (err != nil) != (wantErr != nil) || err == nil && got != want {
-			t.Fatalf("RequestHeader = %q, %v; the PDK's is %q, %v", got, err, want, wantErr)
-		}
-		wantErr = theirs.ServiceRequest.SetHeader(name, value)
-		err = ours.SetServiceHeader(name, value)
-		if (err != nil) != (wantErr != nil) {
-			t.Fatalf("SetServiceHeader = %v; the PDK's is %v", err, wantErr)
-		}
-		if sent, want := bytes.Join(two.writes, nil), bytes.Join(one.writes, nil); !bytes.Equal(sent, want) {
-			t.Fatalf("sent %q, the PDK sends %q", sent, want)
+		for call, c := range map[string]struct {
+			theirs, ours func(pdk *pdk.PDK, e *Event) (any, error)
+		}{
+			"request header": {
+				func(k *pdk.PDK, _ *Event) (any, error) { return k.Request.GetHeader(name) },
+				func(_ *pdk.PDK, e *Event) (any, error) { return e.RequestHeader(name) },
+			},
+			"set service header": {
+				func(k *pdk.PDK, _ *Event) (any, error) { return nil, k.ServiceRequest.SetHeader(name, value) },
+				func(_ *pdk.PDK, e *Event) (any, error) { return nil, e.SetServiceHeader(name, value) },
+			},
+			"service status": {
+				func(k *pdk.PDK, _ *Event) (any, error) { return k.ServiceResponse.GetStatus() },
+				func(_ *pdk.PDK, e *Event) (any, error) { return e.ServiceStatus() },
+			},
+			"service header": {
+				func(k *pdk.PDK, _ *Event) (any, error) { return k.ServiceResponse.GetHeader(name) },
+				func(_ *pdk.PDK, e *Event) (any, error) { return e.ServiceHeader(name) },
+			},
+			"service body": {
+				func(k *pdk.PDK, _ *Event) (any, error) {
+					body, err := k.ServiceResponse.GetRawBody()
+					return string(body), err
+				},
+				func(_ *pdk.PDK, e *Event) (any, error) {
+					body, err := e.ServiceBody()
+					return string(body), err
+				},
+			},
+			"set header": {
+				func(k *pdk.PDK, _ *Event) (any, error) { return nil, k.Response.SetHeader(name, value) },
+				func(_ *pdk.PDK, e *Event) (any, error) { return nil, e.SetHeader(name, value) },
+			},
+			"log": {
+				func(k *pdk.PDK, _ *Event) (any, error) { return nil, k.Log.Warn(value) },
+				func(_ *pdk.PDK, e *Event) (any, error) { return nil, e.log("warn", value) },
+			},
+		} {
+			one, two := &scripted{in: frames(string(reply)), piece: piece}, &scripted{in: frames(string(reply)), piece: piece}
+			want, wantErr := c.theirs(pdk.Init(one), nil)
+			got, err := c.ours(nil, &Event{wire: newWire(two, 1<<20)})
+			if (err != nil) != (wantErr != nil) || err == nil && got != want {
+				t.Fatalf("%s = %q, %v; the PDK's is %q, %v", call, got, err, want, wantErr)
+			}
+			if sent, want := bytes.Join(two.writes, nil), bytes.Join(one.writes, nil); len(sent) > 0 && !bytes.Equal(sent, want) {
+				t.Fatalf("%s sent %q, the PDK sends %q", call, sent, want)
+			}
 		}
 	})
 }

@@ -125,7 +125,7 @@ func measure(t testing.TB, p plan) {
 	s := newStack(t)
 	people := max(64, p.burst/8)
 	for n := range people {
-		s.register(t, s.identity, fmt.Sprintf("person-%d", n))
+		s.register(t, s.Identity, fmt.Sprintf("person-%d", n))
 	}
 	person := func(client int) string { return credentials(fmt.Sprintf("person-%d", client%people)) }
 	fmt.Printf("\n%d cores, argon2id of %d KiB and %d passes; each measurement of %s; raw, which is measured before and after each, is argon2id of x/crypto\n\n", cores(), kib, passes, p.duration)
@@ -145,12 +145,12 @@ func measure(t testing.TB, p plan) {
 	fmt.Printf("| identity's argon2id alone, %s | %d | %.1f | %.2f | %s | %s | | %.1f ms of CPU a hash |\n", form, cores(), ours.rate, ours.rate/alone.rate,
 		ours.p50.Round(time.Millisecond), ours.p99.Round(time.Millisecond), ms(cpu))
 	for _, n := range p.clients {
-		compared("login", n, func(client, _ int) bool { return s.served(t, s.identity, client, "/login", person(client)) })
+		compared("login", n, func(client, _ int) bool { return s.served(t, s.Identity, client, "/login", person(client)) })
 	}
 	for _, n := range p.clients {
-		compared("login through the gateway", n, func(client, _ int) bool { return s.served(t, s.gateway, client, "/login", person(client)) })
+		compared("login through the gateway", n, func(client, _ int) bool { return s.served(t, s.Gateway, client, "/login", person(client)) })
 	}
-	for _, way := range []struct{ name, url string }{{"registration", s.identity}, {"registration through the gateway", s.gateway}} {
+	for _, way := range []struct{ name, url string }{{"registration", s.Identity}, {"registration through the gateway", s.Gateway}} {
 		for _, n := range p.clients {
 			compared(way.name, n, func(client, turn int) bool {
 				return s.served(t, way.url, client, "/users", credentials(fmt.Sprintf("new-%d-%d-%d-%d", len(way.name), n, client, turn)))
@@ -184,11 +184,11 @@ func (s *stack) burst(t testing.TB, size int, hashes float64, person func(int) s
 		slowest time.Duration
 	)
 	s.forgetPeak(t)
-	probed := testserver.Probe(t, s.identity+"/livez")
+	probed := testserver.Probe(t, s.Identity+"/livez")
 	start := time.Now()
 	for c := range size {
 		clients.Go(func() {
-			served := s.served(t, s.identity, c, "/login", person(c))
+			served := s.served(t, s.Identity, c, "/login", person(c))
 			mu.Lock()
 			defer mu.Unlock()
 			slowest = max(slowest, time.Since(start))
@@ -213,7 +213,7 @@ func (s *stack) growing(t testing.TB, p plan) {
 	for _, size := range p.accounts {
 		s.fill(t, size)
 		got := drive(1, p.duration, func(_, turn int) bool {
-			return s.served(t, s.identity, 0, "/login", credentials(fmt.Sprintf("filler-%d", turn*7919%size)))
+			return s.served(t, s.Identity, 0, "/login", credentials(fmt.Sprintf("filler-%d", turn*7919%size)))
 		})
 		if first == 0 {
 			first = got.p50

@@ -11,11 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,68 +27,20 @@ import (
 // stack is the local stack, with identity's limits lifted. The gateway's are
 // not: clients come from 100 addresses of the loopback network instead.
 type stack struct {
-	identity, gateway string // URLs
-	mongo             string
-	process           *exec.Cmd
-	clients           [100]*http.Client
-	filled            int
-	phc               string
+	*testserver.Stack
+	clients [100]*http.Client
+	filled  int
+	phc     string
 }
 
 func newStack(t testing.TB) *stack {
 	t.Helper()
-	at := freeAddresses(t, 4)
-	s := &stack{gateway: "http://" + at[0], identity: "http://" + at[1], mongo: "mongodb://" + at[2] + "/earlybird"}
+	s := &stack{Stack: testserver.NewStack(t, "EARLYBIRD_ADDRESS_LIMIT=off", "EARLYBIRD_ACCOUNT_LIMIT=off", "EARLYBIRD_ACCOUNT_ADDRESS_LIMIT=off")}
 	for n := range s.clients {
 		from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(100+n))}}
 		s.clients[n] = &http.Client{Transport: &http.Transport{DialContext: from.DialContext, MaxIdleConnsPerHost: 64}}
 	}
-	s.process = exec.Command(filepath.Join(testserver.Programs(t, "earlybird-identity", "earlybird-auth", "earlybird-tag", "earlybird-local"), "earlybird-local"),
-		"--gateway", at[0], "--identity", at[1], "--mongo", at[2], "--redis", at[3], "--data", t.TempDir())
-	s.process.Env = append(os.Environ(), "EARLYBIRD_ADDRESS_LIMIT=off", "EARLYBIRD_ACCOUNT_LIMIT=off", "EARLYBIRD_ACCOUNT_ADDRESS_LIMIT=off")
-	var said bytes.Buffer
-	s.process.Stdout, s.process.Stderr = &said, &said
-	if err := s.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = s.process.Process.Signal(syscall.SIGTERM)
-		_ = s.process.Wait()
-		if t.Failed() {
-			t.Log(said.String())
-		}
-	})
-	deadline := time.Now().Add(time.Minute)
-	for !s.ready() {
-		if time.Now().After(deadline) {
-			t.Fatal("the stack does not become ready")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 	return s
-}
-
-func (s *stack) ready() bool {
-	res, err := s.clients[0].Get(s.gateway + "/promotion")
-	if err != nil {
-		return false
-	}
-	res.Body.Close()
-	return res.StatusCode == http.StatusUnauthorized
-}
-
-func freeAddresses(t testing.TB, n int) []string {
-	t.Helper()
-	var all []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all at the end, so that none is given twice
-		all = append(all, l.Addr().String())
-	}
-	return all
 }
 
 // send makes a request from one of the addresses and returns the status and
@@ -134,7 +84,7 @@ func (s *stack) served(t testing.TB, base string, client int, path, body string)
 }
 
 func (s *stack) read(t testing.TB, client int, path, token string) bool {
-	status, answer := s.send(t, client, http.MethodGet, s.identity+path, "", token)
+	status, answer := s.send(t, client, http.MethodGet, s.Identity+path, "", token)
 	if status != http.StatusOK {
 		t.Errorf("GET %s: %d %s", path, status, answer)
 	}
@@ -156,8 +106,8 @@ func (s *stack) register(t testing.TB, base, name string) string {
 func (s *stack) login(t testing.TB, name string) (id, token string) {
 	t.Helper()
 	name = "reader-" + name
-	id = s.register(t, s.identity, name)
-	_, answer := s.send(t, 0, http.MethodPost, s.identity+"/login", credentials(name), "")
+	id = s.register(t, s.Identity, name)
+	_, answer := s.send(t, 0, http.MethodPost, s.Identity+"/login", credentials(name), "")
 	var said struct{ Token string }
 	if err := json.Unmarshal(answer, &said); err != nil || said.Token == "" {
 		t.Fatalf("login: %s", answer)
@@ -169,7 +119,7 @@ func (s *stack) login(t testing.TB, name string) (id, token string) {
 // same password, and one hash of it.
 func (s *stack) fill(t testing.TB, size int) {
 	t.Helper()
-	client, err := mongo.Connect(options.Client().ApplyURI(s.mongo))
+	client, err := mongo.Connect(options.Client().ApplyURI(s.Mongo))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +151,7 @@ func (s *stack) fill(t testing.TB, size int) {
 // pid finds identity among the children of the stack.
 func (s *stack) pid(t testing.TB) string {
 	t.Helper()
-	own := strconv.Itoa(s.process.Process.Pid)
+	own := strconv.Itoa(s.PID())
 	tasks, _ := filepath.Glob("/proc/" + own + "/task/*/children")
 	for _, task := range tasks {
 		children, _ := os.ReadFile(task)

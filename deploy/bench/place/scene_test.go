@@ -41,7 +41,7 @@ func newServers(t testing.TB) *servers {
 	s := &servers{
 		mongo: testserver.OwnMongo(t),
 		// No command but the ones of more than half a millisecond are of interest.
-		redis: testserver.Redis(t, testserver.WithRedisArgs("--appendfsync", "everysec", "--slowlog-log-slower-than", "500", "--slowlog-max-len", "100000")),
+		redis: testserver.Redis(t, "--appendfsync", "everysec", "--slowlog-log-slower-than", "500", "--slowlog-max-len", "100000"),
 	}
 	s.client = connect(t, s.redis)
 	return s
@@ -101,7 +101,7 @@ func (s *servers) scene(t testing.TB, c sceneConfig) *scene {
 	sc := &scene{stop: cancel}
 	server, client := s.redis, s.client
 	if c.apart {
-		server = testserver.Redis(t, testserver.WithRedisArgs("--appendfsync", "everysec"))
+		server = testserver.Redis(t, "--appendfsync", "everysec")
 		client = connect(t, server)
 	} else if err := client.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func (s *servers) scene(t testing.TB, c sceneConfig) *scene {
 	url := strings.TrimSuffix(s.mongo.URL(), "/test") + fmt.Sprint("/bench", s.database)
 	sc.mirror = mirror.New(mirror.Config{Redis: client})
 	through := ""
-	sc.adminProxy, through = testserver.NewProxy(t, url)
+	sc.adminProxy, through = testserver.NewProxy(t, url, nil)
 	store := open(t, through, true)
 	sc.admin = campaign.NewAdmin(campaign.AdminConfig{Store: store, Mirror: sc.mirror, By: "bench"})
 	if c.places > 0 {
@@ -122,7 +122,7 @@ func (s *servers) scene(t testing.TB, c sceneConfig) *scene {
 		sc.start(t)
 	}
 	for _, delay := range c.delays {
-		proxy, through := testserver.NewProxy(t, url)
+		proxy, through := testserver.NewProxy(t, url, nil)
 		proxy.SetDelay(delay)
 		sc.replicas = append(sc.replicas, campaign.NewReplica(campaign.ReplicaConfig{
 			Store: open(t, through, false), Mirror: mirror.New(mirror.Config{Redis: connect(t, server)}), Log: slog.New(slog.DiscardHandler),

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,10 +62,9 @@ func (b *builder) upstream(entity upstreamEntity) *upstream {
 
 // service is where requests are proxied to.
 type service struct {
-	upstream    *upstream
-	retries     int
-	readTimeout time.Duration
-	transport   http.RoundTripper
+	upstream  *upstream
+	retries   int
+	transport http.RoundTripper
 }
 
 func (b *builder) service(entity serviceEntity, global []handler) {
@@ -72,8 +72,14 @@ func (b *builder) service(entity serviceEntity, global []handler) {
 		b.fault("service '%s' in 'protocol': the stand-in speaks http to services", entity.Name)
 	}
 	s := &service{
-		retries: entity.Retries, readTimeout: milliseconds(entity.ReadTimeout),
-		transport: newTransport(milliseconds(entity.ConnectTimeout)),
+		retries: entity.Retries,
+		transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: milliseconds(entity.ConnectTimeout)}).DialContext,
+			ResponseHeaderTimeout: milliseconds(entity.ReadTimeout),
+			DisableCompression:    true, // answers pass as they are
+			MaxIdleConnsPerHost:   256,
+			IdleConnTimeout:       55 * time.Second,
+		},
 	}
 	for _, u := range b.gateway.upstreams {
 		if u.name == entity.Host {
@@ -112,6 +118,40 @@ func (b *builder) route(entity routeEntity, s *service, inherited []handler) {
 		}
 		b.gateway.matches = append(b.gateway.matches, match{route: r, methods: entity.Methods, regex: regex})
 	}
+}
+
+// handler is one configured plugin. A phase it has no part in is nil.
+type handler struct {
+	name     string
+	priority int
+	// access runs before the service is asked, response when the whole answer
+	// is there. An error is answered with 500.
+	access, response func(context.Context, *exchange) error
+	// header changes the headers of any answer last of all, one that the gateway
+	// made too.
+	header func(*exchange, http.Header)
+}
+
+// plugins configures the plugins of the file, of a service or of a route;
+// where says which, for faults.
+func (b *builder) plugins(where string, entities []pluginEntity) []handler {
+	var all []handler
+	for _, entity := range entities {
+		if !entity.enabled() {
+			continue
+		}
+		at := where + "plugin '" + entity.Name + "' "
+		if external, ok := b.cfg.External[entity.Name]; ok {
+			all = append(all, b.external(at, entity, external))
+		} else if build, ok := bundled[entity.Name]; ok {
+			h := build(b, at, entity.Config)
+			h.name = entity.Name
+			all = append(all, h)
+		} else {
+			b.skip("plugin " + entity.Name)
+		}
+	}
+	return all
 }
 
 // merge returns the handlers with the more specific configuration of a plugin

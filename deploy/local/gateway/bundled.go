@@ -1,24 +1,55 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
-// correlationID gives every request an id, unless the client brought one.
-func correlationID(o *options) handler {
-	name := http.CanonicalHeaderKey(take(o, "header_name", "Kong-Request-ID"))
-	echo := take(o, "echo_downstream", false)
-	if generator := take(o, "generator", "uuid#counter"); generator != "uuid" {
-		o.builder.skip("plugin correlation-id: generator " + generator + " (uuid instead)")
+// bundled are the plugins of Kong's own that the stand-in does itself.
+var bundled = map[string]func(b *builder, where string, config map[string]any) handler{
+	"correlation-id":        correlationID,
+	"request-size-limiting": requestSizeLimiting,
+	"rate-limiting":         rateLimiting,
+	"pre-function":          preFunction,
+	"cors":                  cors,
+}
+
+// read decodes a plugin's config. A field that the stand-in does not know is a
+// fault.
+func read(b *builder, where string, config map[string]any, into any) {
+	text, err := json.Marshal(config)
+	if err == nil {
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.DisallowUnknownFields()
+		err = decoder.Decode(into)
 	}
+	if err != nil {
+		b.fault("%sin 'config': the stand-in cannot take it: %w", where, err)
+	}
+}
+
+// correlationID gives every request an id, unless the client brought one.
+func correlationID(b *builder, where string, given map[string]any) handler {
+	var config struct {
+		HeaderName     string `json:"header_name"`
+		Generator      string `json:"generator"`
+		EchoDownstream bool   `json:"echo_downstream"`
+	}
+	read(b, where, given, &config)
+	if config.HeaderName == "" || config.Generator != "uuid" {
+		b.fault("%sin 'config': the stand-in wants a header_name and generator: uuid", where)
+	}
+	name := http.CanonicalHeaderKey(config.HeaderName)
 	h := handler{priority: 100001}
 	h.access = func(_ context.Context, e *exchange) error {
 		if e.upstream.Get(name) == "" {
@@ -27,7 +58,7 @@ func correlationID(o *options) handler {
 		e.correlationID = e.upstream.Get(name)
 		return nil
 	}
-	if echo {
+	if config.EchoDownstream {
 		h.header = func(e *exchange, header http.Header) { header.Set(name, e.correlationID) }
 	}
 	return h
@@ -43,51 +74,85 @@ func uuid() string {
 }
 
 // requestSizeLimiting refuses bodies over a size.
-func requestSizeLimiting(o *options) handler {
-	factor, known := map[string]int{"bytes": 1, "kilobytes": 1 << 10, "megabytes": 1 << 20}[take(o, "size_unit", "megabytes")]
-	if !known {
-		o.builder.fault("%sin 'size_unit': expected one of: megabytes, kilobytes, bytes", o.where)
+func requestSizeLimiting(b *builder, where string, given map[string]any) handler {
+	var config struct {
+		AllowedPayloadSize   int    `json:"allowed_payload_size"`
+		SizeUnit             string `json:"size_unit"`
+		RequireContentLength bool   `json:"require_content_length"`
 	}
-	limit := int64(take(o, "allowed_payload_size", 128) * factor)
-	lengthRequired := take(o, "require_content_length", false)
-	refuse := func(e *exchange) {
-		status := http.StatusRequestEntityTooLarge
-		if e.request.Header.Get("Expect") == "100-continue" {
-			status = http.StatusExpectationFailed
-		}
-		e.exit = e.failure(status, "Request size limit exceeded")
+	read(b, where, given, &config)
+	factor, known := map[string]int{"bytes": 1, "kilobytes": 1 << 10, "megabytes": 1 << 20}[config.SizeUnit]
+	if !known || config.RequireContentLength {
+		b.fault("%sin 'config': the stand-in wants a size_unit, and no require_content_length", where)
 	}
 	access := func(_ context.Context, e *exchange) error {
-		switch length := e.request.ContentLength; {
-		case length > limit:
-			refuse(e)
-		case length >= 0:
-		case lengthRequired && len(e.request.TransferEncoding) == 0:
-			e.exit = e.failure(http.StatusLengthRequired, "A valid Content-Length header is required")
-		default:
-			body, err := e.readBody()
-			switch {
-			case errors.Is(err, errBodyBroken):
-				e.exit = e.failure(http.StatusBadRequest, "Bad request")
-			case err != nil || int64(len(body)) > limit:
-				refuse(e)
-			}
+		if len(e.body) > config.AllowedPayloadSize*factor {
+			e.exit = e.failure(http.StatusRequestEntityTooLarge, "Request size limit exceeded")
 		}
 		return nil
 	}
 	return handler{priority: 951, access: access}
 }
 
+// rateLimiting counts requests by address in fixed windows of a minute, in
+// memory: Kong's policy local, limit_by ip.
+func rateLimiting(b *builder, where string, given map[string]any) handler {
+	var config struct {
+		Minute            int    `json:"minute"`
+		Policy            string `json:"policy"`
+		LimitBy           string `json:"limit_by"`
+		FaultTolerant     bool   `json:"fault_tolerant"` // memory does not fail
+		HideClientHeaders bool   `json:"hide_client_headers"`
+	}
+	read(b, where, given, &config)
+	if config.Minute <= 0 || config.Policy != "local" || config.LimitBy != "ip" || config.HideClientHeaders {
+		b.fault("%sin 'config': the stand-in wants minute, policy: local, limit_by: ip, and no hide_client_headers", where)
+	}
+	var mu sync.Mutex
+	var window time.Time // the minute that used counts
+	used := map[string]int{}
+	count := func(now time.Time, address string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		if minute := now.Truncate(time.Minute); !minute.Equal(window) {
+			window = minute
+			clear(used)
+		}
+		used[address]++
+		return used[address]
+	}
+	access := func(_ context.Context, e *exchange) error {
+		now := e.gateway.now()
+		remaining := config.Minute - count(now, e.clientIP)
+		reset := strconv.Itoa(max(1, 60-now.Second()))
+		e.downstream.Set("X-RateLimit-Limit-Minute", strconv.Itoa(config.Minute))
+		e.downstream.Set("X-RateLimit-Remaining-Minute", strconv.Itoa(max(0, remaining)))
+		e.downstream.Set("RateLimit-Limit", strconv.Itoa(config.Minute))
+		e.downstream.Set("RateLimit-Remaining", strconv.Itoa(max(0, remaining)))
+		e.downstream.Set("RateLimit-Reset", reset)
+		if remaining < 0 {
+			e.downstream.Set("Retry-After", reset)
+			e.exit = e.failure(http.StatusTooManyRequests, "API rate limit exceeded")
+		}
+		return nil
+	}
+	return handler{priority: 910, access: access}
+}
+
 // clearHeader is the one function that the stand-in understands of Lua.
 var clearHeader = regexp.MustCompile(`^kong\.service\.request\.clear_header\("([a-zA-Z0-9_-]+)"\)$`)
 
 // preFunction removes headers; other Lua has no effect here.
-func preFunction(o *options) handler {
+func preFunction(b *builder, where string, given map[string]any) handler {
+	var config struct {
+		Access []string `json:"access"`
+	}
+	read(b, where, given, &config)
 	var names []string
-	for _, code := range texts(o, "access") {
+	for _, code := range config.Access {
 		found := clearHeader.FindStringSubmatch(strings.TrimSpace(code))
 		if found == nil {
-			o.builder.skip("plugin pre-function: the Lua of config.access")
+			b.skip("plugin pre-function: the Lua of config.access")
 			continue
 		}
 		names = append(names, found[1])
@@ -103,20 +168,26 @@ func preFunction(o *options) handler {
 
 // cors answers preflights and says which origins may read an answer. An origin
 // is one as browsers send it, not an expression.
-func cors(o *options) handler {
-	origins, methods := texts(o, "origins"), strings.Join(texts(o, "methods"), ",")
-	headers, exposed := strings.Join(texts(o, "headers"), ","), strings.Join(texts(o, "exposed_headers"), ",")
-	maxAge, credentials := take(o, "max_age", 0), take(o, "credentials", false)
+func cors(b *builder, where string, given map[string]any) handler {
+	var config struct {
+		Origins        []string `json:"origins"`
+		Methods        []string `json:"methods"`
+		Headers        []string `json:"headers"`
+		ExposedHeaders []string `json:"exposed_headers"`
+		MaxAge         int      `json:"max_age"`
+		Credentials    bool     `json:"credentials"`
+	}
+	read(b, where, given, &config)
 	allow := func(e *exchange, header http.Header) {
 		header.Add("Vary", "Origin")
 		origin := e.request.Header.Get("Origin")
-		if len(origins) == 1 {
-			origin = origins[0] // Kong does not look at the request's then
+		if len(config.Origins) == 1 {
+			origin = config.Origins[0] // Kong does not look at the request's then
 		}
-		if slices.Contains(origins, origin) {
+		if slices.Contains(config.Origins, origin) {
 			header.Set("Access-Control-Allow-Origin", origin)
 		}
-		if credentials {
+		if config.Credentials {
 			header.Set("Access-Control-Allow-Credentials", "true")
 		}
 	}
@@ -130,9 +201,12 @@ func cors(o *options) handler {
 			if !preflight(e) {
 				return nil
 			}
-			header := http.Header{"Access-Control-Allow-Methods": {methods}, "Access-Control-Allow-Headers": {headers}, "Access-Control-Max-Age": {strconv.Itoa(maxAge)}}
+			header := http.Header{
+				"Access-Control-Allow-Methods": {strings.Join(config.Methods, ",")}, "Access-Control-Max-Age": {strconv.Itoa(config.MaxAge)},
+				"Access-Control-Allow-Headers": {strings.Join(config.Headers, ",")},
+			}
 			allow(e, header)
-			e.exit = &reply{status: http.StatusOK, header: header}
+			e.exit = newReply(http.StatusOK, header, nil)
 			return nil
 		},
 		header: func(e *exchange, header http.Header) {
@@ -140,7 +214,7 @@ func cors(o *options) handler {
 				return
 			}
 			allow(e, header)
-			header.Set("Access-Control-Expose-Headers", exposed)
+			header.Set("Access-Control-Expose-Headers", strings.Join(config.ExposedHeaders, ","))
 		},
 	}
 }

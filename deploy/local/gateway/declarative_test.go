@@ -33,7 +33,7 @@ services:
 	for _, want := range []string{
 		"route 'a' in 'paths'", "route 'b' in 'paths'", "route 'b': the stand-in wants strip_path: false",
 		"route 'c' plugin 'guard' in 'level': value should be between 0 and 60", "in 'extra': unknown field", "in 'word': required field missing",
-		"route 'd' plugin 'pre-function' in 'access': expected",
+		"route 'd' plugin 'pre-function' in 'config': the stand-in cannot take it: json: cannot unmarshal string into Go struct field .access",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)

@@ -5,28 +5,27 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // exchange is one request on its way through the gateway, and its answer.
 type exchange struct {
 	gateway  *Gateway
-	id       string // of the request: 32 hexadecimal digits
-	started  time.Time
+	id       string        // of the request: 32 hexadecimal digits
 	request  *http.Request // as the client sent it
 	clientIP string
 	route    *route
 	path     string // normalized
 
 	upstream http.Header // what the service will see; plugins change it
-	body     []byte      // of the request; see readBody
-	bodyRead bool
+	body     []byte      // of the request
+	release  func()      // gives the target back that was asked
 
 	// downstream is what plugins set before there is an answer, and overrides
 	// the service's headers; in the response phase it is the answer's header.
@@ -46,7 +45,7 @@ func (g *Gateway) newExchange(r *http.Request) *exchange {
 		ip = r.RemoteAddr
 	}
 	return &exchange{
-		gateway: g, id: hex.EncodeToString(id[:]), started: g.now(), request: r, clientIP: ip,
+		gateway: g, id: hex.EncodeToString(id[:]), request: r, clientIP: ip, release: func() {},
 		path: normalize(r.URL.EscapedPath()), upstream: withoutUnderscores(r.Header), downstream: http.Header{},
 	}
 }
@@ -69,51 +68,32 @@ const maxHeaderLine = 8 << 10
 // maxBody is client_max_body_size of kong.conf, in bytes.
 const maxBody = 2 << 20
 
-// malformed is nginx's answer to a request that it refuses before Kong routes
-// it, or nil.
-func (e *exchange) malformed() *reply {
-	r := e.request
-	for name, values := range r.Header {
+// read reads the whole body. It returns nginx's answer to a request that is
+// refused before Kong routes it, or nil.
+func (e *exchange) read(w http.ResponseWriter) *reply {
+	for name, values := range e.request.Header {
 		for _, value := range values {
 			if len(name)+len(value)+4 > maxHeaderLine { // ": " and CR LF
 				return e.failure(http.StatusBadRequest, "Request header or cookie too large")
 			}
 		}
 	}
-	if len(r.Header["Authorization"]) > 1 {
+	if len(e.request.Header["Authorization"]) > 1 {
 		return e.failure(http.StatusBadRequest, "Bad request")
 	}
-	if r.ContentLength > maxBody {
+	var err error
+	var tooLarge *http.MaxBytesError
+	e.body, err = io.ReadAll(http.MaxBytesReader(w, e.request.Body, maxBody))
+	switch {
+	case errors.As(err, &tooLarge):
 		return e.failure(http.StatusRequestEntityTooLarge, "Payload too large")
+	case err != nil:
+		return e.failure(http.StatusBadRequest, "Bad request")
 	}
 	return nil
 }
 
-var (
-	// errBodyTooLarge reports a body without a length that is over maxBody.
-	errBodyTooLarge = errors.New("request body too large")
-	// errBodyBroken reports a body that the client did not send to its end.
-	errBodyBroken = errors.New("request body ended early")
-)
-
-// readBody reads the whole request body, once: Kong buffers it before it asks
-// the service.
-func (e *exchange) readBody() ([]byte, error) {
-	if e.bodyRead {
-		return e.body, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(e.request.Body, maxBody+1))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBodyBroken, err)
-	}
-	if len(body) > maxBody {
-		return nil, errBodyTooLarge
-	}
-	e.body, e.bodyRead = body, true
-	return body, nil
-}
-
-// access runs the plugins before the service is asked. The reply, if any, ends
+// access runs the plugins before the service is asked. The answer, if any, ends
 // the request.
 func (e *exchange) access(ctx context.Context) *reply {
 	for _, h := range e.route.plugins {
@@ -121,8 +101,7 @@ func (e *exchange) access(ctx context.Context) *reply {
 			continue
 		}
 		if err := h.access(ctx, e); err != nil {
-			e.gateway.log.ErrorContext(ctx, "plugin failed", "plugin", h.name, "phase", "access", "request_id", e.id, "err", err)
-			return e.unexpected()
+			return e.pluginFailure(ctx, h, "access", err)
 		}
 		if e.exit != nil {
 			return e.exit
@@ -136,23 +115,19 @@ func (e *exchange) access(ctx context.Context) *reply {
 // leaves the service's headers.
 func (e *exchange) responsePhase(ctx context.Context) *reply {
 	body, err := io.ReadAll(e.answer.body)
-	if closer, ok := e.answer.body.(io.Closer); ok {
-		_ = closer.Close()
-	}
+	_ = e.answer.body.Close()
 	if err != nil {
-		e.gateway.log.ErrorContext(ctx, "the service broke off its answer", "request_id", e.id, "err", err)
-		return e.failure(http.StatusBadGateway, "An invalid response was received from the upstream server")
+		return e.upstreamFailure(ctx, err)
 	}
 	e.serviceRaw = body
-	e.answer.body = bytes.NewReader(body)
+	e.answer.body = io.NopCloser(bytes.NewReader(body))
 	e.downstream = e.answer.header // from here on plugins change the answer itself
 	for _, h := range e.route.plugins {
 		if h.response == nil {
 			continue
 		}
 		if err := h.response(ctx, e); err != nil {
-			e.gateway.log.ErrorContext(ctx, "plugin failed", "plugin", h.name, "phase", "response", "request_id", e.id, "err", err)
-			return e.unexpected()
+			return e.pluginFailure(ctx, h, "response", err)
 		}
 		if e.exit != nil {
 			e.answer.header.Del("Content-Length")
@@ -164,12 +139,41 @@ func (e *exchange) responsePhase(ctx context.Context) *reply {
 	return e.answer
 }
 
-// headerFilter runs what plugins do to the headers of every answer, one that
-// the gateway made too.
-func (e *exchange) headerFilter(r *reply) {
-	for _, h := range e.route.plugins {
-		if h.header != nil {
-			h.header(e, r.header)
-		}
+// pluginFailure is Kong's answer when a plugin fails.
+func (e *exchange) pluginFailure(ctx context.Context, h handler, phase string, err error) *reply {
+	e.gateway.log.ErrorContext(ctx, "plugin failed", "plugin", h.name, "phase", phase, "request_id", e.id, "err", err)
+	return e.failure(http.StatusInternalServerError, "An unexpected error occurred")
+}
+
+// failure is an answer in the form of Kong's own: kong.response.error.
+func (e *exchange) failure(status int, message string) *reply {
+	body, _ := json.Marshal(map[string]string{"message": message, "request_id": e.id}) // strings alone
+	return newReply(status, http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body)
+}
+
+// reply is an answer on its way to the client.
+type reply struct {
+	status int
+	header http.Header
+	body   io.ReadCloser
+}
+
+func newReply(status int, header http.Header, body []byte) *reply {
+	return &reply{status, header, io.NopCloser(bytes.NewReader(body))}
+}
+
+// send writes the answer, with the one header of its own that kong.conf has Kong
+// add.
+func (e *exchange) send(w http.ResponseWriter, answer *reply) {
+	header := w.Header()
+	maps.Copy(header, answer.header)
+	header.Set("X-Kong-Request-Id", e.id)
+	if _, given := header["Content-Type"]; !given {
+		header["Content-Type"] = nil // as Kong: none, instead of a guessed one
+	}
+	w.WriteHeader(answer.status)
+	if _, err := io.Copy(w, answer.body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		// The status is out; cutting the connection is all that can tell the client.
+		panic(http.ErrAbortHandler)
 	}
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -26,7 +25,6 @@ const externalTimeout = 10 * time.Second
 // external configures one plugin entry: it fills in defaults and resolves vault
 // references.
 func (b *builder) external(where string, entity pluginEntity, external External) handler {
-	where += "plugin '" + entity.Name + "' "
 	b.sequence++
 	id, sequence := uuid(), b.sequence
 	for _, f := range schema.Validate(external.Info.Schema, entity.Config) {
@@ -54,11 +52,6 @@ func (b *builder) external(where string, entity pluginEntity, external External)
 		}
 	}
 	h.access, h.response = run("access"), run("response")
-	for _, phase := range external.Info.Phases {
-		if phase != "access" && phase != "response" {
-			b.skip("plugin " + entity.Name + ": phase " + phase)
-		}
-	}
 	return h
 }
 
@@ -99,6 +92,6 @@ func (e *exchange) runExternal(ctx context.Context, plugin *kongwire.Plugin, eve
 	for name, values := range result.Exit.Header {
 		header[http.CanonicalHeaderKey(name)] = values
 	}
-	e.exit = &reply{status: result.Exit.Status, header: header, body: bytes.NewReader(result.Exit.Body)}
+	e.exit = newReply(result.Exit.Status, header, result.Exit.Body)
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -66,15 +66,10 @@ func New(cfg Config) (*Gateway, error) {
 // NotEmulated names what is in the file and has no effect here.
 func (g *Gateway) NotEmulated() []string { return g.notEmulated }
 
-// Run checks the health of the upstreams' targets until ctx ends.
-func (g *Gateway) Run(ctx context.Context) {
-	g.runHealthChecks(ctx)
-}
-
 // ServeHTTP answers one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := g.newExchange(r)
-	if refused := e.malformed(); refused != nil {
+	if refused := e.read(w); refused != nil {
 		w.Header().Set("Connection", "close")
 		e.send(w, refused)
 		return
@@ -84,10 +79,13 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := e.run(r.Context())
-	if closer, ok := answer.body.(io.Closer); ok {
-		defer func() { _ = closer.Close() }()
+	defer e.release()
+	defer func() { _ = answer.body.Close() }()
+	for _, h := range e.route.plugins {
+		if h.header != nil {
+			h.header(e, answer.header)
+		}
 	}
-	e.headerFilter(answer)
 	e.send(w, answer)
 }
 
@@ -104,9 +102,7 @@ func (e *exchange) run(ctx context.Context) *reply {
 		return failed
 	}
 	clearHopByHop(answer.header)
-	for name, values := range e.downstream {
-		answer.header[name] = values
-	}
+	maps.Copy(answer.header, e.downstream)
 	e.answer = answer
 	if !e.route.buffered() || e.request.Header.Get("Upgrade") != "" {
 		return answer

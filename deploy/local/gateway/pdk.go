@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
@@ -88,11 +87,7 @@ func getHeader(of func(*exchange) http.Header) func(*exchange, []byte) (proto.Me
 		if err := proto.Unmarshal(args, &name); err != nil {
 			return nil, fmt.Errorf("decode header name: %w", err)
 		}
-		value := of(e).Get(name.GetV())
-		if !utf8.ValidString(value) {
-			return &kong_plugin_protocol.ByteString{V: []byte(value)}, nil
-		}
-		return &kong_plugin_protocol.String{V: value}, nil
+		return &kong_plugin_protocol.ByteString{V: []byte(of(e).Get(name.GetV()))}, nil
 	}
 }
 

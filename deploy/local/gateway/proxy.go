@@ -10,28 +10,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // errNoTarget reports that no target of an upstream is healthy.
 var errNoTarget = errors.New("failure to get a peer from the ring-balancer")
 
-func newTransport(connectTimeout time.Duration) http.RoundTripper {
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
-		DisableCompression:  true, // answers pass as they are
-		MaxIdleConnsPerHost: 256,
-		IdleConnTimeout:     55 * time.Second,
-	}
-}
-
 // forward asks the service. As nginx does, it tries another target when it
 // could not connect, and for idempotent methods when the connection broke.
 func (e *exchange) forward(ctx context.Context) (*reply, error) {
-	body, err := e.readBody()
-	if err != nil {
-		return nil, err
-	}
 	header := e.upstreamHeader()
 	s := e.route.service
 	for attempt := 0; ; attempt++ {
@@ -39,9 +25,9 @@ func (e *exchange) forward(ctx context.Context) (*reply, error) {
 		if err != nil {
 			return nil, err
 		}
-		answer, err := e.ask(ctx, address, header, body)
+		answer, err := e.ask(ctx, address, header)
 		if err == nil {
-			answer.body = &closeWith{answer.body, done}
+			e.release = done
 			return answer, nil
 		}
 		done()
@@ -60,38 +46,28 @@ func retriable(method string, err error) bool {
 }
 
 // ask sends the request to one address.
-func (e *exchange) ask(ctx context.Context, address string, header http.Header, body []byte) (*reply, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(e.route.service.readTimeout, func() { cancel(context.DeadlineExceeded) })
-	request, err := http.NewRequestWithContext(ctx, e.request.Method, "http://"+address, bytes.NewReader(body))
+func (e *exchange) ask(ctx context.Context, address string, header http.Header) (*reply, error) {
+	request, err := http.NewRequestWithContext(ctx, e.request.Method, "http://"+address, bytes.NewReader(e.body))
 	if err != nil {
-		cancel(nil)
 		return nil, fmt.Errorf("request to the service: %w", err)
 	}
 	// Opaque is sent as it is, without another decoding and encoding.
 	request.URL = &url.URL{Scheme: "http", Host: address, Opaque: e.path, RawQuery: e.request.URL.RawQuery}
 	request.Header = header.Clone()
-	response, err := e.route.service.transport.RoundTrip(request) //nolint:bodyclose // whoever sends the reply closes its body
-	timer.Stop()
+	response, err := e.route.service.transport.RoundTrip(request) //nolint:bodyclose // whoever sends the reply closes it
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		cancel(nil)
 		return nil, fmt.Errorf("ask the service at %s: %w", address, err)
 	}
-	return &reply{
-		status: response.StatusCode, header: response.Header,
-		body: &closeWith{response.Body, func() { cancel(nil) }},
-	}, nil
+	return &reply{response.StatusCode, response.Header, response.Body}, nil
 }
 
 // upstreamHeader is what the service sees: the plugins' headers, without what
 // the client asked to have dropped, with what Kong adds.
 func (e *exchange) upstreamHeader() http.Header {
 	header := e.upstream.Clone()
-	e.dropNamedInConnection(header)
-	for _, name := range hopByHop {
+	header["Connection"] = e.request.Header["Connection"]
+	clearHopByHop(header)
+	for _, name := range []string{"Te", "Content-Length", "Host", "Expect"} { // which nginx drops or sets itself
 		header.Del(name)
 	}
 	if _, ok := header["User-Agent"]; !ok {
@@ -103,34 +79,16 @@ func (e *exchange) upstreamHeader() http.Header {
 	return header
 }
 
-// hopByHop are the headers of a connection, not of a message (RFC 9110
-// section 7.6.1), and those that nginx drops or sets itself.
-var hopByHop = []string{
-	"Connection", "Keep-Alive", "Proxy", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Content-Length", "Host", "Expect",
-}
-
-// dropNamedInConnection deletes every header that the client names in
-// Connection. Kong does so after the plugins ran, so it takes theirs as well.
-func (e *exchange) dropNamedInConnection(header http.Header) {
-	for _, line := range e.request.Header.Values("Connection") {
-		for _, name := range strings.Split(line, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				header.Del(name)
-			}
-		}
-	}
-}
-
-// clearHopByHop removes from an answer what concerns the connection to the
-// service alone.
+// clearHopByHop deletes the headers of a connection, not of a message (RFC 9110
+// section 7.6.1), and every one that Connection names. Kong does so with a
+// request after the plugins ran, so it takes theirs as well.
 func clearHopByHop(header http.Header) {
 	for _, line := range header.Values("Connection") {
-		for _, name := range strings.Split(line, ",") {
+		for name := range strings.SplitSeq(line, ",") {
 			header.Del(strings.TrimSpace(name))
 		}
 	}
-	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Trailer", "Transfer-Encoding", "Upgrade"} {
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy", "Proxy-Connection", "Trailer", "Transfer-Encoding", "Upgrade"} {
 		header.Del(name)
 	}
 }
@@ -141,10 +99,6 @@ func (e *exchange) upstreamFailure(ctx context.Context, err error) *reply {
 	var status int
 	var message string
 	switch {
-	case errors.Is(err, errBodyTooLarge):
-		return e.failure(http.StatusRequestEntityTooLarge, "Payload too large")
-	case errors.Is(err, errBodyBroken):
-		return e.failure(http.StatusBadRequest, "Bad request")
 	case errors.Is(err, errNoTarget):
 		status, message = http.StatusServiceUnavailable, errNoTarget.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():

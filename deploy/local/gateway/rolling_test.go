@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -117,7 +116,7 @@ func TestRollingRestarts(t *testing.T) {
 		"--address-limit", "off", "--account-limit", "off", "--account-address-limit", "off", "--shutdown-delay", "1s",
 	}
 	var replicas []*replica
-	for _, address := range freeAddresses(t, 2) {
+	for _, address := range testserver.FreeAddresses(t, 2) {
 		r := &replica{program: program, address: address, args: args}
 		r.start(t)
 		t.Cleanup(func() { _ = r.cmd.Process.Kill() })
@@ -191,18 +190,4 @@ func TestRollingRestarts(t *testing.T) {
 		t.Errorf("%d of %d logins and %d reads failed, first %s", len(c.failed), c.logins.Load(), c.reads.Load(), c.failed[0])
 	}
 	t.Logf("%d logins, %d reads", c.logins.Load(), c.reads.Load())
-}
-
-func freeAddresses(t *testing.T, n int) []string {
-	t.Helper()
-	var all []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close() // all at the end, so that none is given twice
-		all = append(all, listener.Addr().String())
-	}
-	return all
 }

@@ -66,8 +66,8 @@ func (u *upstream) pick() (address string, done func(), err error) {
 	}), nil
 }
 
-// runHealthChecks checks every target of every upstream until ctx ends.
-func (g *Gateway) runHealthChecks(ctx context.Context) {
+// Run checks the health of the upstreams' targets until ctx ends.
+func (g *Gateway) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, u := range g.upstreams {
 		for _, t := range u.targets {

@@ -3,7 +3,6 @@
 package supervise_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -16,30 +15,13 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/deploy/local/supervise"
+	"github.com/earlybird/earlybird/deploy/testserver"
 )
 
-// output is a buffer that a program and a test share.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // shell runs a script under supervision until the test, or stop, ends it.
-func shell(t *testing.T, script string, change func(*supervise.Program)) (out *output, starts chan time.Time, stop func() error) {
+func shell(t *testing.T, script string, change func(*supervise.Program)) (out *testserver.Output, starts chan time.Time, stop func() error) {
 	t.Helper()
-	out, starts = &output{}, make(chan time.Time, 100)
+	out, starts = &testserver.Output{}, make(chan time.Time, 100)
 	program := supervise.Program{
 		Name: "child", Path: "/bin/sh", Args: []string{"-c", script}, Env: supervise.PathOnly(), Grace: 200 * time.Millisecond,
 		Lines: supervise.NewLines(out), Log: slog.New(slog.DiscardHandler),
@@ -58,20 +40,9 @@ func shell(t *testing.T, script string, change func(*supervise.Program)) (out *o
 	return out, starts, stop
 }
 
-func eventually(t *testing.T, what string, check func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !check() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func TestLinesCarryTheName(t *testing.T) {
 	out, _, _ := shell(t, `printf 'one\ntw'; printf 'o\n' >&2; sleep 60`, nil)
-	eventually(t, "two whole lines", func() bool { return strings.Count(out.String(), "\n") == 2 })
+	testserver.Eventually(t, "two whole lines", func() bool { return strings.Count(out.String(), "\n") == 2 })
 	for _, want := range []string{"child          | one\n", "child          | two\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output %q, want %q in it", out.String(), want)
@@ -94,7 +65,7 @@ func TestADeadProgramIsStartedAgainAfterASecond(t *testing.T) {
 func TestAProgramThatEndsBeforeItIsReadyIsAnError(t *testing.T) {
 	program := supervise.Program{
 		Name: "child", Path: "/bin/sh", Args: []string{"-c", "echo first; echo why; echo; exit 3"}, Env: supervise.PathOnly(),
-		Ready: make(chan struct{}), Lines: supervise.NewLines(&output{}), Log: slog.New(slog.DiscardHandler),
+		Ready: make(chan struct{}), Lines: supervise.NewLines(&testserver.Output{}), Log: slog.New(slog.DiscardHandler),
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -117,7 +88,7 @@ func TestAProgramThatWasReadyIsStartedAgain(t *testing.T) {
 func TestAProgramThatCannotStartIsAnError(t *testing.T) {
 	program := supervise.Program{
 		Name: "child", Path: filepath.Join(t.TempDir(), "missing"),
-		Lines: supervise.NewLines(&output{}), Log: slog.New(slog.DiscardHandler),
+		Lines: supervise.NewLines(&testserver.Output{}), Log: slog.New(slog.DiscardHandler),
 	}
 	err := program.Run(t.Context(), func() { t.Error("it was started") })
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +99,7 @@ func TestAProgramThatCannotStartIsAnError(t *testing.T) {
 func TestQuietShowsOutputOnlyOfAProgramThatEndedByItself(t *testing.T) {
 	quiet := func(p *supervise.Program) { p.Quiet = true }
 	out, _, _ := shell(t, `echo last words; exit 1`, quiet)
-	eventually(t, "the held lines", func() bool { return strings.Contains(out.String(), "last words") })
+	testserver.Eventually(t, "the held lines", func() bool { return strings.Contains(out.String(), "last words") })
 	out, starts, stop := shell(t, `echo hello; sleep 60`, quiet)
 	<-starts
 	if err := stop(); err != nil || out.String() != "" {
@@ -139,7 +110,7 @@ func TestQuietShowsOutputOnlyOfAProgramThatEndedByItself(t *testing.T) {
 func TestAProgramThatIgnoresSIGTERMIsKilled(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	_, _, stop := shell(t, `trap '' TERM; echo $$ > `+pidFile+`; while :; do sleep 0.05; done`, nil)
-	eventually(t, "the program's id", func() bool { b, _ := os.ReadFile(pidFile); return len(b) > 1 })
+	testserver.Eventually(t, "the program's id", func() bool { b, _ := os.ReadFile(pidFile); return len(b) > 1 })
 	began := time.Now()
 	if err := stop(); err != nil {
 		t.Fatal(err)

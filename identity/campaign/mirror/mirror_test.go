@@ -3,12 +3,6 @@ package mirror_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,10 +18,7 @@ import (
 	"github.com/earlybird/earlybird/identity/unavailable"
 )
 
-const (
-	origin   = "ORIGIN"
-	password = "s3cret"
-)
+const origin = "ORIGIN"
 
 // The rights that Earlybird needs in Redis, as operations.md lists them:
 // identity writes, edges read.
@@ -145,7 +136,7 @@ func TestMirrorInMiniredis(t *testing.T) {
 // Checked by leaving out any one of them in identityRights: the suite fails.
 func TestMirrorInRedis(t *testing.T) {
 	server := testserver.Redis(t)
-	url := withUser(t, server, "identity", identityRights)
+	url := server.User("identity", identityRights...)
 	runSuite(t, url, server.URL())
 }
 
@@ -156,61 +147,10 @@ func TestMirrorInCluster(t *testing.T) {
 
 func TestMirrorBehindSentinel(t *testing.T) {
 	server := testserver.Redis(t)
-	url := "redis+sentinel://" + sentinel(t, server.Port()) + "?master=m"
+	url := "redis+sentinel://" + server.Sentinel() + "?master=m"
 	client := connect(t, url)
-	eventually(t, "the sentinel knows the primary", func() bool { return client.Ping(t.Context()).Err() == nil })
+	testserver.Eventually(t, "the sentinel knows the primary", func() bool { return client.Ping(t.Context()).Err() == nil })
 	runSuite(t, url, server.URL())
-}
-
-// withUser makes a user of these rights and returns the URL with it.
-func withUser(t testing.TB, server *testserver.RedisServer, name string, rights []string) string {
-	t.Helper()
-	args := []any{"ACL", "SETUSER", name, "reset", "on", ">" + password}
-	for _, right := range rights {
-		args = append(args, right)
-	}
-	if err := connect(t, server.URL()).Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("redis://%s:%s@127.0.0.1:%d/0", name, password, server.Port())
-}
-
-// sentinel starts a redis-sentinel that watches a primary on this port, and
-// returns its address.
-func sentinel(t *testing.T, primary int) string {
-	t.Helper()
-	program, err := exec.LookPath("redis-server") // the same program is the sentinel
-	if err != nil {
-		t.Skip("no redis-server") // testserver.Redis has failed already where one is required
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
-	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	config := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor m 127.0.0.1 %d 1\n", port, filepath.Dir(file), primary)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, file, "--sentinel")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return "127.0.0.1:" + strconv.Itoa(port)
-}
-
-// eventually polls until ok, or fails the test.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // The keys of a build before the log are no other database's: they go.
@@ -249,7 +189,7 @@ func TestEdgeRights(t *testing.T) {
 	if _, err := newMirror(t, server.URL()).Apply(t.Context(), h.All()); err != nil {
 		t.Fatal(err)
 	}
-	edge := newMirror(t, withUser(t, server, "edge", edgeRights))
+	edge := newMirror(t, server.User("edge", edgeRights...))
 	if s, err := edge.Standing(t.Context(), "a2"); err != nil || s.Position != 2 || !s.Intact {
 		t.Errorf("standing %+v, %v", s, err)
 	}
@@ -277,7 +217,7 @@ func TestMirrorLeavesRedisAlone(t *testing.T) {
 		Changed: func(_ context.Context, err error) { changes = append(changes, err) },
 	}
 	m := mirror.New(mirror.Config{
-		Redis: connect(t, withUser(t, server, "edge", edgeRights)), Timeout: 5 * time.Second, Breaker: breaker,
+		Redis: connect(t, server.User("edge", edgeRights...)), Timeout: 5 * time.Second, Breaker: breaker,
 	})
 	at := campaign.Place{Seq: -1}
 	if _, err := m.Turn(t.Context(), "me", at, 0); !unavailable.Is(err) || !strings.Contains(err.Error(), "NOPERM") {
@@ -291,7 +231,7 @@ func TestMirrorLeavesRedisAlone(t *testing.T) {
 		t.Errorf("without redis: %v", err)
 	}
 	server.Start()
-	withUser(t, server, "edge", edgeRights)
+	server.User("edge", edgeRights...)
 	for name, err := range map[string]error{
 		"State":    errOf(m.State(t.Context())),
 		"Apply":    errOf(m.Apply(t.Context(), campaign.Batch{Origin: origin})),

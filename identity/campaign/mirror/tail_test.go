@@ -62,8 +62,8 @@ func follow(t *testing.T, client redis.UniversalClient, log *slog.Logger) *mirro
 func TestTailOnRedis(t *testing.T) {
 	server := testserver.Redis(t)
 	admin := connect(t, server.URL())
-	writer := newMirror(t, withUser(t, server, "identity", identityRights))
-	client := connect(t, withUser(t, server, "edge", edgeRights))
+	writer := newMirror(t, server.User("identity", identityRights...))
+	client := connect(t, server.User("edge", edgeRights...))
 	reader := mirror.New(mirror.Config{Redis: client})
 	h := campaigntest.NewHistory(origin, 1, 2)
 	h.Arrive("a", 5)
@@ -73,7 +73,7 @@ func TestTailOnRedis(t *testing.T) {
 	go func() { defer close(done); replica(ctx, writer, &mu, h) }()
 	t.Cleanup(func() { cancel(); <-done })
 
-	var out output
+	var out testserver.Output
 	view := follow(t, client, slog.New(slog.NewTextHandler(&out, nil)))
 	users := map[string]*mirror.User{}
 	for i := range 5 {
@@ -95,7 +95,7 @@ func TestTailOnRedis(t *testing.T) {
 	await := func(what string, limit time.Duration, want map[string]mirror.Knowledge) {
 		t.Helper()
 		began := time.Now()
-		eventually(t, what, func() bool {
+		testserver.Eventually(t, what, func() bool {
 			for name, k := range want {
 				if knows(name) != k {
 					return false
@@ -133,33 +133,15 @@ func TestTailOnRedis(t *testing.T) {
 	await("after a flush", 5*time.Second, map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.Granted})
 	server.Kill()
 	await("without redis", time.Second, map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.Granted})
-	eventually(t, "the tail notices", func() bool { return !view.Live() })
+	testserver.Eventually(t, "the tail notices", func() bool { return !view.Live() })
 	server.Start()
-	withUser(t, server, "identity", identityRights) // a server forgets its users
-	withUser(t, server, "edge", edgeRights)
+	server.User("identity", identityRights...) // a server forgets its users
+	server.User("edge", edgeRights...)
 	add(campaign.Entry{Kind: campaign.KindVoid, User: "a5", Limit: 10_003})
 	await("after a start", 20*time.Second, map[string]mirror.Knowledge{"a1": mirror.Granted, "a5": mirror.NotGranted})
 	if log := out.String(); strings.Count(log, "is not followed") != 1 || strings.Count(log, "followed again") != 1 {
 		t.Errorf("it says %s", log)
 	}
-}
-
-// output is a log that a test reads while it is written.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // A Tail works in a cluster, where everything that it reads has one slot.
@@ -172,14 +154,14 @@ func TestTailInCluster(t *testing.T) {
 	if _, err := m.Apply(t.Context(), h.All()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is read", view.Live)
+	testserver.Eventually(t, "it is read", view.Live)
 	u := view.Watch("b1")
 	h.Arrive("b", 1)
 	n := len(h.Entries)
 	if _, err := m.Apply(t.Context(), h.Batch(n-1, n)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the arrival is observed", func() bool { g, _ := view.Grant(u); return g.Rank == 2 })
+	testserver.Eventually(t, "the arrival is observed", func() bool { g, _ := view.Grant(u); return g.Rank == 2 })
 }
 
 // What a Tail does about a mirror that it cannot follow: another database's, and
@@ -216,23 +198,23 @@ func TestTailWithAMirrorThatCannotBeFollowed(t *testing.T) {
 			if _, err := mirror.New(mirror.Config{Redis: client}).Apply(t.Context(), h.All()); err != nil {
 				t.Fatal(err)
 			}
-			var out output
+			var out testserver.Output
 			view := follow(t, client, slog.New(slog.NewTextHandler(&out, nil)))
-			eventually(t, "it is followed", view.Live)
+			testserver.Eventually(t, "it is followed", view.Live)
 			if err := test.damage(t.Context(), client); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "it is no longer live", func() bool { return !view.Live() })
-			eventually(t, "it says so", func() bool { return strings.Contains(out.String(), test.says) })
+			testserver.Eventually(t, "it is no longer live", func() bool { return !view.Live() })
+			testserver.Eventually(t, "it says so", func() bool { return strings.Contains(out.String(), test.says) })
 			looks := server.CommandCount()
-			eventually(t, "it has looked again", func() bool { return server.CommandCount() > looks+3 })
+			testserver.Eventually(t, "it has looked again", func() bool { return server.CommandCount() > looks+3 })
 			if view.Live() || strings.Count(out.String(), test.says) != 1 {
 				t.Errorf("live %v; it says %s", view.Live(), out.String())
 			}
 			if err := test.mend(t.Context(), client); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "it goes on", view.Live)
+			testserver.Eventually(t, "it goes on", view.Live)
 		})
 	}
 }
