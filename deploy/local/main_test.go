@@ -301,7 +301,7 @@ func TestShop(t *testing.T) {
 		t.Errorf("a known grant while Redis is stopped: %d %s", status, body)
 	}
 	must(redis.Signal(syscall.SIGCONT))
-	eventually(t, "the price is told again", func() bool {
+	testserver.Eventually(t, "the price is told again", func() bool {
 		status, _, body := price(answer.Token)
 		return status == http.StatusOK && body == less
 	})
