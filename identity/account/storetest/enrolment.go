@@ -39,11 +39,10 @@ func RunEnrolment(t *testing.T, newStore func(t *testing.T) enrolment.Store) {
 
 var issuedAt = time.Date(2026, 11, 22, 9, 8, 7, 654_000_000, time.UTC)
 
-func newIssue(customer string, number int64) (enrolment.Issue, enrolment.Code) {
-	code := enrolment.NewCode()
+func newIssue(customer string, number int64) enrolment.Issue {
 	return enrolment.Issue{
-		Customer: customer, Number: number, Hash: code.Hash(), Expires: issuedAt.Add(time.Hour), At: issuedAt, By: "carol",
-	}, code
+		Customer: customer, Number: number, Hash: enrolment.NewCode().Hash(), Expires: issuedAt.Add(time.Hour), At: issuedAt, By: "carol",
+	}
 }
 
 // wantIssue checks what is stored under the issue's number and, if it is found,
@@ -63,8 +62,8 @@ func wantIssue(t *testing.T, s enrolment.Store, want enrolment.Issue) {
 }
 
 func testIssues(t *testing.T, s enrolment.Store) {
-	first, _ := newIssue("C-1", 1)
-	other, _ := newIssue("C-2", 1)
+	first := newIssue("C-1", 1)
+	other := newIssue("C-2", 1)
 	revoked := enrolment.Issue{Customer: "C-1", Number: 2, At: issuedAt, By: "dave"}
 	for _, issues := range [][]enrolment.Issue{{}, {first, other}, {revoked}, {first}} {
 		if held, err := s.AddIssues(t.Context(), issues); err != nil || len(held) > 0 {
@@ -76,9 +75,9 @@ func testIssues(t *testing.T, s enrolment.Store) {
 	wantIssue(t, s, revoked)
 
 	// Of a batch those that lose are told apart, and the rest is stored.
-	lost, _ := newIssue("C-1", 2)
-	stored, _ := newIssue("C-3", 1)
-	lostToo, _ := newIssue("C-2", 1)
+	lost := newIssue("C-1", 2)
+	stored := newIssue("C-3", 1)
+	lostToo := newIssue("C-2", 1)
 	held, err := s.AddIssues(t.Context(), []enrolment.Issue{lost, stored, lostToo})
 	if err != nil || !slices.Equal(held, []int{0, 2}) {
 		t.Errorf("held = %v, %v; want the first and the last", held, err)
@@ -102,11 +101,11 @@ func testIssues(t *testing.T, s enrolment.Store) {
 func testIssueRace(t *testing.T, s enrolment.Store) {
 	issues := make([]enrolment.Issue, callers)
 	for i := range issues {
-		issues[i], _ = newIssue("C-1", 1)
+		issues[i] = newIssue("C-1", 1)
 	}
 	winner := make([]bool, callers)
 	errs := together(func(i int) error {
-		own, _ := newIssue(fmt.Sprint("own", i), 1)
+		own := newIssue(fmt.Sprint("own", i), 1)
 		held, err := s.AddIssues(t.Context(), []enrolment.Issue{own, issues[i]})
 		winner[i] = len(held) == 0
 		return err
