@@ -146,9 +146,9 @@ func (f *customerFile) each(do func(line int, reference string, fault error) err
 		var malformed *csv.ParseError
 		switch {
 		case errors.As(err, &malformed) && errors.Is(err, csv.ErrFieldCount):
-			return fmt.Errorf("line %d: has %d columns, the first row %d", malformed.Line, len(row), rows.FieldsPerRecord)
+			return fmt.Errorf("line %d: has %d columns, the first row %d", malformed.StartLine, len(row), rows.FieldsPerRecord)
 		case errors.As(err, &malformed):
-			return fmt.Errorf("line %d: is not CSV: %w", malformed.Line, malformed.Err)
+			return fmt.Errorf("line %d: is not CSV: %w", malformed.StartLine, malformed.Err)
 		case err != nil:
 			return err
 		}

@@ -38,6 +38,7 @@ type Pending struct {
 	Credential account.Credential
 }
 
+// Errors of a Store. Compare with errors.Is.
 var (
 	// ErrNotFound: no such code, issue or claim.
 	ErrNotFound = errors.New("not found")

@@ -39,11 +39,10 @@ func RunEnrolment(t *testing.T, newStore func(t *testing.T) enrolment.Store) {
 
 var issuedAt = time.Date(2026, 11, 22, 9, 8, 7, 654_000_000, time.UTC)
 
-func newIssue(customer string, number int64) (enrolment.Issue, enrolment.Code) {
-	code := enrolment.NewCode()
+func newIssue(customer string, number int64) enrolment.Issue {
 	return enrolment.Issue{
-		Customer: customer, Number: number, Hash: code.Hash(), Expires: issuedAt.Add(time.Hour), At: issuedAt, By: "carol",
-	}, code
+		Customer: customer, Number: number, Hash: enrolment.NewCode().Hash(), Expires: issuedAt.Add(time.Hour), At: issuedAt, By: "carol",
+	}
 }
 
 // wantIssue checks what is stored under the issue's number and, if it is found,
@@ -63,8 +62,8 @@ func wantIssue(t *testing.T, s enrolment.Store, want enrolment.Issue) {
 }
 
 func testIssues(t *testing.T, s enrolment.Store) {
-	first, _ := newIssue("C-1", 1)
-	other, _ := newIssue("C-2", 1)
+	first := newIssue("C-1", 1)
+	other := newIssue("C-2", 1)
 	revoked := enrolment.Issue{Customer: "C-1", Number: 2, At: issuedAt, By: "dave"}
 	for _, issues := range [][]enrolment.Issue{{}, {first, other}, {revoked}, {first}} {
 		if held, err := s.AddIssues(t.Context(), issues); err != nil || len(held) > 0 {
@@ -76,9 +75,9 @@ func testIssues(t *testing.T, s enrolment.Store) {
 	wantIssue(t, s, revoked)
 
 	// Of a batch those that lose are told apart, and the rest is stored.
-	lost, _ := newIssue("C-1", 2)
-	stored, _ := newIssue("C-3", 1)
-	lostToo, _ := newIssue("C-2", 1)
+	lost := newIssue("C-1", 2)
+	stored := newIssue("C-3", 1)
+	lostToo := newIssue("C-2", 1)
 	held, err := s.AddIssues(t.Context(), []enrolment.Issue{lost, stored, lostToo})
 	if err != nil || !slices.Equal(held, []int{0, 2}) {
 		t.Errorf("held = %v, %v; want the first and the last", held, err)
@@ -102,11 +101,11 @@ func testIssues(t *testing.T, s enrolment.Store) {
 func testIssueRace(t *testing.T, s enrolment.Store) {
 	issues := make([]enrolment.Issue, callers)
 	for i := range issues {
-		issues[i], _ = newIssue("C-1", 1)
+		issues[i] = newIssue("C-1", 1)
 	}
 	winner := make([]bool, callers)
 	errs := together(func(i int) error {
-		own, _ := newIssue(fmt.Sprint("own", i), 1)
+		own := newIssue(fmt.Sprint("own", i), 1)
 		held, err := s.AddIssues(t.Context(), []enrolment.Issue{own, issues[i]})
 		winner[i] = len(held) == 0
 		return err
@@ -193,11 +192,13 @@ func testClaimRace(t *testing.T, s enrolment.Store) {
 	wantClaim(t, s, claims[winner])
 }
 
-// service registers people with codes on a store.
-func service(t *testing.T, s enrolment.Store) *account.Service {
+// service registers people with codes on a store. The first of them, as many as
+// together says, have all been admitted before the first is stored.
+func service(t *testing.T, s enrolment.Store, together int) *account.Service {
 	t.Helper()
+	h := &plainHasher{left: together, met: make(chan struct{})}
 	made, err := account.NewService(account.ServiceConfig{
-		Store: s, Hasher: plainHasher{}, Enrolment: enrolment.NewRegistry(s, nil),
+		Store: s, Hasher: h, Enrolment: enrolment.NewRegistry(s, nil),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -220,21 +221,50 @@ func issue(t *testing.T, s enrolment.Store, customer string, n int) []enrolment.
 	return codes
 }
 
-// plainHasher is a Hasher that costs nothing.
-type plainHasher struct{}
+// plainHasher is a Hasher that costs nothing, and lets those who hash first wait
+// for each other.
+type plainHasher struct {
+	mu   sync.Mutex
+	left int
+	met  chan struct{}
+}
 
-func (plainHasher) Enter(ctx context.Context) (queued context.Context, release func(), err error) {
+func (h *plainHasher) meet() {
+	h.mu.Lock()
+	h.left--
+	if h.left == 0 {
+		close(h.met)
+	}
+	waits := h.left >= 0
+	h.mu.Unlock()
+	if waits {
+		<-h.met
+	}
+}
+
+func (h *plainHasher) Enter(ctx context.Context) (queued context.Context, release func(), err error) {
 	return ctx, func() {}, nil
 }
-func (plainHasher) Hash(_ context.Context, password string) (string, error) { return password, nil }
-func (plainHasher) HashIf(_ context.Context, password string, admit func() error) (string, error) {
-	return password, admit()
+
+func (h *plainHasher) Hash(_ context.Context, password string) (string, error) {
+	h.meet()
+	return password, nil
 }
-func (plainHasher) Verify(_ context.Context, encoded, password string) (bool, error) {
+
+func (h *plainHasher) HashIf(ctx context.Context, password string, admit func() error) (string, error) {
+	if err := admit(); err != nil {
+		return "", err
+	}
+	return h.Hash(ctx, password)
+}
+
+func (h *plainHasher) Verify(_ context.Context, encoded, password string) (bool, error) {
 	return encoded == password, nil
 }
-func (plainHasher) VerifyNobody(context.Context, string) error { return nil }
-func (plainHasher) Stale(string) bool                          { return false }
+
+func (h *plainHasher) VerifyNobody(context.Context, string) error { return nil }
+
+func (h *plainHasher) Stale(string) bool { return false }
 
 const goodPassword = "correct horse battery staple"
 
@@ -270,10 +300,20 @@ func wantOneAccount(t *testing.T, s enrolment.Store, customer string, names []st
 	return u
 }
 
+// password is what is stored of the password of a user.
+func password(t *testing.T, s enrolment.Store, u account.User) string {
+	t.Helper()
+	c, err := s.Credential(t.Context(), u.Canonical)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Password
+}
+
 // testRegistrations has many register at once, as one customer, who has several
 // codes. Only the last code works; the others are tried as well.
 func testRegistrations(t *testing.T, s enrolment.Store, codes int) {
-	accounts, issued := service(t, s), issue(t, s, "C-1", codes)
+	accounts, issued := service(t, s, callers/codes), issue(t, s, "C-1", codes)
 	names := make([]string, callers)
 	for i := range names {
 		names[i] = fmt.Sprint("user", i)
@@ -302,7 +342,7 @@ func testRegistrations(t *testing.T, s enrolment.Store, codes int) {
 // testNameLost has two customers ask for one name at once: who does not get it has
 // a code that still works.
 func testNameLost(t *testing.T, s enrolment.Store) {
-	accounts := service(t, s)
+	accounts := service(t, s, callers)
 	codes := make([]enrolment.Code, callers)
 	for i := range codes {
 		codes[i] = issue(t, s, fmt.Sprint("C-", i), 1)[0]
@@ -389,12 +429,12 @@ func testCutOff(t *testing.T, newStore func() enrolment.Store) {
 					s := newStore()
 					code := issue(t, s, "C-1", 1)[0]
 					first := account.Registration{Username: "Alice", Password: goodPassword, Code: string(code)}
-					_, firstErr := service(t, &cutOff{Store: s, left: writes, lossy: lossy}).Register(t.Context(), first)
+					_, firstErr := service(t, &cutOff{Store: s, left: writes, lossy: lossy}, 1).Register(t.Context(), first)
 					if firstErr != nil && !unavailable.Is(firstErr) {
 						t.Fatalf("first registration: %v", firstErr)
 					}
 					again.Code = first.Code
-					u, err := service(t, s).Register(t.Context(), again)
+					u, err := service(t, s, 1).Register(t.Context(), again)
 					if err != nil && !errors.Is(err, account.ErrCode) {
 						t.Fatalf("second registration: %v", err)
 					}
@@ -402,6 +442,8 @@ func testCutOff(t *testing.T, newStore func() enrolment.Store) {
 					switch {
 					case err == nil && got != u:
 						t.Errorf("answered %+v, stored is %+v", u, got)
+					case err == nil && password(t, s, got) != again.Password:
+						t.Error("answered with success, and the password is another")
 					case err != nil && got.Username != "Alice":
 						t.Errorf("the code is used, and not for the first registration: %+v", got)
 					case firstErr != nil && again.Username == first.Username && again.Password == first.Password && err != nil:
