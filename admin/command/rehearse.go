@@ -128,7 +128,7 @@ func (r *rehearsal) read() error {
 	}
 	switch {
 	case c.IsSet("users") == c.IsSet("accounts"):
-		fault(errors.New("either --users NUMBER, to register accounts, or --accounts FILE is required"))
+		fault(errors.New("one of --users NUMBER, which registers accounts, and --accounts FILE is needed"))
 	case c.IsSet("users"):
 		if n := numberOf("users", rehearse.MaxUsers); len(faults) == 0 {
 			r.prefix, r.play.Users = rehearse.NewUsers(int(n))
@@ -143,7 +143,7 @@ func (r *rehearsal) read() error {
 	}
 	switch {
 	case c.IsSet("rate") == c.Bool("at-once"):
-		fault(errors.New("either --rate RATE, such as 200/s, or --at-once is required"))
+		fault(errors.New("one of --rate RATE, such as 200/s, and --at-once is needed"))
 	case c.IsSet("rate"):
 		if r.play.Rate, err = rehearse.ParseRate(c.String("rate")); err != nil {
 			fault(fmt.Errorf("--rate: %w", err))
