@@ -516,7 +516,7 @@ func TestRoutesShareWhatTheProcessHas(t *testing.T) {
 func TestWhereTheEdgeStands(t *testing.T) {
 	b := newBench(t)
 	registry := prometheus.NewRegistry()
-	kong := plugintest.Serve(t, define(), pluginserver.Process{Metrics: registry})
+	b.kong = plugintest.Serve(t, define(), pluginserver.Process{Metrics: registry})
 	families, err := registry.Gather()
 	for _, f := range families {
 		if strings.HasPrefix(f.GetName(), "earlybird_auth_campaign_") {
@@ -526,7 +526,9 @@ func TestWhereTheEdgeStands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kong.Configure(t, "a", b.values(), nil)
+	b.config = b.kong.Configure(t, "a", b.values(), nil)
+	raw, _ := b.identity.Token(t, "u")
+	b.header(t, raw)
 	b.campaign.Start(t, 2)
 	b.campaign.Placed(t, "u", "v", "w")
 	b.campaign.Do(t, campaign.Void("u"))
