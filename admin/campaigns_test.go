@@ -55,11 +55,13 @@ func rehearsing(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 }
 
-// logins records that users have logged in just now.
+// logins records that users have logged in just now, perhaps from an address:
+// logins ALICE BOB@192.0.2.1.
 func logins(ts *testscript.TestScript, _ bool, ids []string) {
 	store := openStore(ts)
 	for _, id := range ids {
-		ts.Check(store.RecordAttempt(context.Background(), account.Attempt{UserID: id, At: time.Now(), Outcome: account.OutcomeSuccess}))
+		id, address, _ := strings.Cut(id, "@")
+		ts.Check(store.RecordAttempt(context.Background(), account.Attempt{UserID: id, At: time.Now(), Outcome: account.OutcomeSuccess, IP: address, RequestID: "r1"}))
 	}
 }
 

@@ -90,13 +90,21 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// users creates accounts whose ids are their names in capitals.
+// users creates accounts whose ids are their names in capitals, now or at a time:
+// users alice bob@2026-11-22T12:00:00Z.
 func users(ts *testscript.TestScript, _ bool, names []string) {
 	store := openStore(ts)
 	for _, name := range names {
+		created := time.Now()
+		name, at, given := strings.Cut(name, "@")
+		if given {
+			var err error
+			created, err = time.Parse(time.RFC3339, at)
+			ts.Check(err)
+		}
 		id := strings.ToUpper(name)
 		ts.Check(store.CreateUser(context.Background(),
-			account.User{ID: id, Username: name, Canonical: name, CreatedAt: time.Now()},
+			account.User{ID: id, Username: name, Canonical: name, CreatedAt: created},
 			account.Credential{Canonical: name, UserID: id, Password: "none"}))
 	}
 }

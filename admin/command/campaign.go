@@ -64,7 +64,7 @@ func campaignChanges() []*cli.Command {
 
 // campaignReads are the commands that only look.
 func campaignReads() []*cli.Command {
-	which := &cli.StringFlag{Name: "campaign", Usage: "`ID` of the campaign (default: the newest)"}
+	which := &cli.StringFlag{Name: "campaign", Usage: "`ID` of the campaign (default: the newest that was not canceled)"}
 	return []*cli.Command{
 		leaf("status", "show how the campaign goes", "earlybird campaign status --output json", campaignStatus, readFlags(which)...),
 		leaf("list", "list all campaigns, the newest last", "earlybird campaign list", campaignList, readFlags()...),
@@ -72,12 +72,20 @@ func campaignReads() []*cli.Command {
 		leaf("watch", "show how the campaign goes, live, until Ctrl-C", "earlybird campaign watch", campaignWatch,
 			readFlags(&cli.DurationFlag{Name: "interval", Value: watchInterval, Usage: "`TIME` between looks"})...),
 		leaf("winners", "list who was granted the discount, by rank",
-			"earlybird campaign winners --campaign 1 --output csv", campaignWinners, readFlags(which)...),
-		leaf("audit", "check the campaign's log from its first entry, and compare it with Redis and the login audit",
-			"earlybird campaign audit --campaign 1", campaignAudit, readFlags(which)...),
+			"earlybird campaign winners --campaign 1 --output csv", campaignWinners, readFlags(which, voidedFlag())...),
+		leaf("suspects", "list grants from one address, or of accounts registered within a minute: a hint, no verdict",
+			"earlybird campaign suspects --campaign 1", campaignSuspects, readFlags(which)...),
+		leaf("events", "stream what the log says of whom, one JSON object per line, for a billing system",
+			"earlybird campaign events --follow --from 1048576:17:0", campaignEvents, append([]cli.Flag{
+				&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "wait for more, until Ctrl-C"},
+				&cli.StringFlag{Name: "from", Usage: "`SEQ` of the entry, or the id of the event, to begin with (default: the campaign's first)"},
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: string(output.JSON), Usage: "`FORMAT` of the events: json"},
+			}, storeFlags()...)...),
+		leaf("audit", "check the campaign's log from its first entry, and compare it with Redis, the edges and the login audit",
+			"earlybird campaign audit --campaign 1", campaignAudit, readFlags(which, edgeFlag())...),
 		leaf("export", "write all winners, however many, as CSV or as JSON, one per line; or the campaign's log",
 			"earlybird campaign export --campaign 1 > winners.csv", campaignExport,
-			append([]cli.Flag{which, exportFlag(), &cli.BoolFlag{Name: "log", Usage: "the log itself, one entry per line as JSON, for an auditor"}}, storeFlags()...)...),
+			append([]cli.Flag{which, exportFlag(), voidedFlag(), &cli.BoolFlag{Name: "log", Usage: "the log itself, one entry per line as JSON, for an auditor"}}, storeFlags()...)...),
 	}
 }
 

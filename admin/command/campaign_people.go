@@ -1,8 +1,10 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -148,13 +150,8 @@ func campaignList(c *cli.Context) error {
 	}
 	return withStores(c, func(s *stores) error {
 		list := output.List(c.App.Writer, f, append(slices.Clone(statusColumns), rehearsalColumn)...)
-		admin := s.campaigns()
-		for n := int64(1); ; n++ {
-			fold, err := admin.Campaign(c.Context, n)
-			if errors.Is(err, campaign.ErrNoCampaign) {
-				return list.Close()
-			}
-			if fold != nil && fold.At().Seq >= 0 {
+		for fold, err := range s.folds(c.Context) {
+			if fold != nil {
 				if err := list.Row(append(statusRow(fold), fold.Settings().Rehearsal)...); err != nil {
 					return err
 				}
@@ -163,7 +160,28 @@ func campaignList(c *cli.Context) error {
 				return errors.Join(list.Close(), err)
 			}
 		}
+		return list.Close()
 	})
+}
+
+// folds yields every campaign there was, the first one first. An error is the last
+// that comes; of a damaged log the part before the damage comes with it.
+func (s *stores) folds(ctx context.Context) iter.Seq2[*campaign.Fold, error] {
+	return func(yield func(*campaign.Fold, error) bool) {
+		admin := s.campaigns()
+		for number := int64(1); ; number++ {
+			fold, err := admin.Campaign(ctx, number)
+			if errors.Is(err, campaign.ErrNoCampaign) {
+				return
+			}
+			if fold != nil && fold.At().Seq < 0 {
+				fold = nil
+			}
+			if !yield(fold, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 var waitingColumns = columns("position user_id username since")
@@ -174,7 +192,7 @@ func campaignWaiting(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return writePeople(c, output.List(c.App.Writer, f, waitingColumns...), func(fold *campaign.Fold) []campaign.Grant {
+	return writePeople(c, output.List(c.App.Writer, f, waitingColumns...), listed(func(fold *campaign.Fold) []campaign.Grant {
 		var all []campaign.Grant
 		for _, e := range fold.Entries() {
 			for i, user := range e.Users {
@@ -184,5 +202,5 @@ func campaignWaiting(c *cli.Context) error {
 			}
 		}
 		return all
-	})
+	}))
 }

@@ -77,6 +77,8 @@ func candidates(app *cli.App, before []string, current string) []candidate {
 		commands, flags = c.Subcommands, c.Flags
 	}
 	switch {
+	case flag != "" && strings.TrimLeft(flag, "-") == "campaign":
+		return matching(fromStore(app, l, campaignNumbers), value, prefix)
 	case flag != "":
 		return matching(flagValues(flag, flags), value, prefix)
 	case isFlag(current) || current == "-":
@@ -85,6 +87,8 @@ func candidates(app *cli.App, before []string, current string) []candidate {
 		return matching(commandNames(commands), current, "")
 	case len(l.path) > 0 && l.path[len(l.path)-1].ArgsUsage == "FILE":
 		return []candidate{{word: completeFiles}}
+	case len(l.path) > 0 && l.path[len(l.path)-1].ArgsUsage == "USERNAME" && len(l.args) == 0:
+		return fromStore(app, l, usernames(current))
 	default:
 		return nil
 	}

@@ -2,11 +2,14 @@ package command
 
 import (
 	"bytes"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -55,6 +58,63 @@ func TestComplete(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestCompleteFromStores: campaigns and usernames are those that there are. Names
+// that mean something to a shell are left out.
+func TestCompleteFromStores(t *testing.T) {
+	s := newStores(t)
+	s.mustRun(t, "campaign start --yes --name First --slots 1 --discount 10")
+	s.mustRun(t, "campaign end --yes")
+	s.mustRun(t, "campaign start --yes --name Second --slots 1 --discount 10")
+	s.accounts(t, "alice", "alan", "al.b-c@d", "bob", "zoë", "al;reboot", "al$(reboot)", "al`b`", "-al", "al'x", "al|b", "al&")
+	for i := range 60 {
+		s.accounts(t, fmt.Sprintf("many%02d", i))
+	}
+	for _, tt := range []struct {
+		words string
+		want  []string
+	}{
+		{"campaign status --campaign ", []string{"1", "2"}},
+		{"campaign status --campaign 2", []string{"2"}},
+		{"campaign status --campaign=", []string{"--campaign=1", "--campaign=2"}},
+		{"campaign suspects --campaign = ", []string{"1", "2"}},
+		{"user show al", []string{"al.b-c@d", "alan", "alice"}},
+		{"user delete --yes b", []string{"bob"}},
+		{"campaign disqualify z", []string{"zoë"}},
+		{"user show alice ", nil},
+		{"user show nobody", nil},
+		{"user show -a", nil},
+	} {
+		words := append([]string{"--mongo-url", s.mongoURL}, strings.Split(tt.words, " ")...)
+		if got := completed(words...); !slices.Equal(got, tt.want) {
+			t.Errorf("%q: got %q, want %q", tt.words, got, tt.want)
+		}
+	}
+	if got := completed("user", "show", "--mongo-url="+s.mongoURL, "many"); len(got) != completedNames {
+		t.Errorf("%d of many are offered", len(got))
+	}
+}
+
+// TestCompleteWithoutStores: a MongoDB that is down, silent, or not to be understood
+// is nothing to wait for.
+func TestCompleteWithoutStores(t *testing.T) {
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	for _, url := range []string{"mongodb://127.0.0.1:1/x", "mongodb://" + silent.Addr().String() + "/x", "nonsense"} {
+		for _, words := range [][]string{{"user", "show", "a"}, {"campaign", "status", "--campaign", ""}} {
+			began := time.Now()
+			if got := completed(append([]string{"--mongo-url", url}, words...)...); len(got) > 0 {
+				t.Errorf("%s, %q: %q", url, words, got)
+			}
+			if took := time.Since(began); took > 10*completionTime { // it is a busy machine that tests
+				t.Errorf("%s, %q: took %s", url, words, took)
+			}
+		}
 	}
 }
 

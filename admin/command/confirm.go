@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -29,17 +28,44 @@ func confirm(c *cli.Context, format string, args ...any) error {
 	if c.Bool("yes") {
 		return nil
 	}
-	if !answerable(c.App.Reader) {
-		return withHint(usage("cannot ask here: the input is not a terminal"), "add --yes to do it without asking")
+	answer, err := ask(c, "Go on? [y/N] ")
+	if err != nil {
+		return err
 	}
-	say(c.App.ErrWriter, "Go on? [y/N] ")
+	switch strings.ToLower(answer) {
+	case "y", "yes":
+		return nil
+	default:
+		return errDeclined
+	}
+}
+
+// confirmName asks for a name to be typed, after confirm, for what cannot be undone;
+// unless --yes.
+func confirmName(c *cli.Context, name string) error {
+	if c.Bool("yes") {
+		return nil
+	}
+	answer, err := ask(c, "It cannot be undone. Type the username to do it: ")
+	if err == nil && answer != name {
+		err = errDeclined
+	}
+	return err
+}
+
+// ask asks the person and returns the line that was typed.
+func ask(c *cli.Context, question string) (string, error) {
+	if !answerable(c.App.Reader) {
+		return "", withHint(usage("cannot ask here: the input is not a terminal"), "add --yes to do it without asking")
+	}
+	say(c.App.ErrWriter, "%s", question)
 	type reply struct {
 		line string
 		err  error
 	}
 	replied := make(chan reply, 1)
 	go func() { // a read from a terminal cannot be interrupted: the process ends without it
-		line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
+		line, err := readLine(c.App.Reader)
 		replied <- reply{line, err}
 	}()
 	var r reply
@@ -49,17 +75,27 @@ func confirm(c *cli.Context, format string, args ...any) error {
 	}
 	if c.Err() != nil {
 		say(c.App.ErrWriter, "\n")
-		return fmt.Errorf("%w: nothing was changed", errInterrupted)
+		return "", fmt.Errorf("%w: nothing was changed", errInterrupted)
 	}
 	if r.err != nil && (!errors.Is(r.err, io.EOF) || r.line == "") {
 		say(c.App.ErrWriter, "\n")
-		return withHint(usage("there was no answer, nothing was changed"), "add --yes to do it without asking")
+		return "", withHint(usage("there was no answer, nothing was changed"), "add --yes to do it without asking")
 	}
-	switch strings.ToLower(strings.TrimSpace(r.line)) {
-	case "y", "yes":
-		return nil
-	default:
-		return errDeclined
+	return strings.TrimSpace(r.line), nil
+}
+
+// readLine reads to the end of a line and not beyond: another question may follow.
+func readLine(r io.Reader) (string, error) {
+	var line []byte
+	for one := make([]byte, 1); ; {
+		n, err := r.Read(one)
+		if n == 1 && one[0] == '\n' {
+			return string(line), nil
+		}
+		line = append(line, one[:n]...)
+		if err != nil {
+			return string(line), err
+		}
 	}
 }
 

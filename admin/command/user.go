@@ -12,6 +12,7 @@ import (
 
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
 	"github.com/earlybird/earlybird/identity/password"
@@ -23,11 +24,19 @@ func userCommand() *cli.Command {
 		Name:  "user",
 		Usage: "look at accounts, close them, reset passwords and end sessions",
 		Subcommands: []*cli.Command{
-			person("user show", "show an account", userShow, readFlags()),
+			person("user show", "show an account and how it stands in the campaign", userShow, readFlags()),
+			leaf("list", "list the accounts, by name", "earlybird user list --prefix al --output csv", userList, readFlags(
+				&cli.StringFlag{Name: "prefix", Usage: "`BEGINNING` of the usernames"},
+				&cli.BoolFlag{Name: "disabled", Usage: "the disabled ones alone"},
+			)...),
 			person("user disable", "close an account: no login, and every session ends", userDisable, changeFlags()),
 			person("user enable", "open a closed account again", userEnable, changeFlags()),
 			person("user reset-password", "replace a forgotten password with a one-time password, good for choosing another one within 24 hours", userReset, changeFlags()),
 			person("user revoke", "end every session of a user, who may log in again", userRevoke, changeFlags()),
+			person("user export", "write all that is stored of a user, but for the password's hash", userExport, append([]cli.Flag{
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: string(output.JSON), Usage: "`FORMAT` of the export: json"},
+			}, storeFlags()...)),
+			person("user delete", "delete an account for good, with the addresses in its audit; a grant stays under the user's id", userDelete, changeFlags()),
 		},
 	}
 }
@@ -104,13 +113,18 @@ func withUser(c *cli.Context, do func(s *stores, admin *account.Admin, f output.
 		return err
 	}
 	found, err := admin.Show(c.Context, name)
+	if err != nil {
+		return noUser(name, err)
+	}
+	return do(s, admin, f, found)
+}
+
+// noUser says of an error whether there is no such user.
+func noUser(name string, err error) error {
 	if errors.Is(err, account.ErrNotFound) {
 		return withHint(fmt.Errorf("there is no user %q", name), "usernames are taken as at a login: case does not matter, spelling does")
 	}
-	if err != nil {
-		return err
-	}
-	return do(s, admin, f, found)
+	return err
 }
 
 // changeUser says what will be done to an account, asks, does it on record, and
@@ -190,11 +204,43 @@ type limitJSON struct {
 	Wait    float64 `json:"wait_seconds"`
 }
 
-// userShow shows an account, why it is limited, and the latest login attempts.
+// standingColumns are how a user stands in the campaign in force, as GET /promotion
+// tells it.
+var standingColumns = columns("campaign standing rank position")
+
+// standingRow is empty where the log cannot be read, which it says.
+func (s *stores) standingRow(c *cli.Context, userID string) []any {
+	log, err := s.campaigns().Read(c.Context)
+	if err != nil {
+		say(c.App.ErrWriter, "how the user stands in the campaign is not certain: %s\n", brief(err))
+	}
+	if log == nil {
+		return []any{nil, nil, nil, nil}
+	}
+	standing, position := log.Standing(userID)
+	row := []any{nil, standing, nil, nil}
+	if log.InForce() != nil {
+		row[0] = campaignID(log.InForce())
+	}
+	if standing == string(campaign.StatusGranted) {
+		row[2] = position
+	}
+	if position > 0 {
+		row[3] = position
+	}
+	return row
+}
+
+var attemptColumns = columns("at outcome address request_id")
+
+// userShow shows an account, how it stands in the campaign, why it is limited, and
+// the latest login attempts.
 func userShow(c *cli.Context) error {
 	return withUser(c, func(s *stores, admin *account.Admin, f output.Format, found account.Account) error {
+		columns := slices.Concat(userColumns, standingColumns)
+		row := slices.Concat(userRow(found), s.standingRow(c, found.ID))
 		if f == output.CSV { // rows of one kind
-			return output.One(c.App.Writer, f, userColumns, userRow(found)...)
+			return output.One(c.App.Writer, f, columns, row...)
 		}
 		attempts, err := admin.Attempts(c.Context, found.ID, shownAttempts)
 		if err != nil {
@@ -211,16 +257,16 @@ func userShow(c *cli.Context) error {
 			say(c.App.ErrWriter, "limits are not known: %s\n", brief(err))
 		}
 		if f == output.JSON {
-			return showUserJSON(c, found, limits, err == nil, attempts)
+			return showUserJSON(c, columns, row, limits, err == nil, attempts)
 		}
-		if err := output.One(c.App.Writer, f, userColumns, userRow(found)...); err != nil {
+		if err := output.One(c.App.Writer, f, columns, row...); err != nil {
 			return err
 		}
 		for _, l := range limits {
 			say(c.App.Writer, "%s\n", limitLine(l))
 		}
 		say(c.App.Writer, "latest login attempts:\n")
-		list := output.List(c.App.Writer, f, columns("at outcome address request_id")...)
+		list := output.List(c.App.Writer, f, attemptColumns...)
 		for _, at := range attempts {
 			if err := list.Row(at.At, string(at.Outcome), at.IP, at.RequestID); err != nil {
 				return err
@@ -230,11 +276,15 @@ func userShow(c *cli.Context) error {
 	})
 }
 
-func showUserJSON(c *cli.Context, found account.Account, limits []limit.State, known bool, attempts []account.Attempt) error {
-	tried := make([]attemptJSON, len(attempts))
+func attemptsJSON(attempts []account.Attempt) []attemptJSON {
+	all := make([]attemptJSON, len(attempts))
 	for i, a := range attempts {
-		tried[i] = attemptJSON{a.At, string(a.Outcome), a.IP, a.RequestID}
+		all[i] = attemptJSON{a.At, string(a.Outcome), a.IP, a.RequestID}
 	}
+	return all
+}
+
+func showUserJSON(c *cli.Context, shown []output.Column, row []any, limits []limit.State, known bool, attempts []account.Attempt) error {
 	var limited any // null: not known
 	if known {
 		all := make([]limitJSON, len(limits))
@@ -243,7 +293,7 @@ func showUserJSON(c *cli.Context, found account.Account, limits []limit.State, k
 		}
 		limited = all
 	}
-	return output.One(c.App.Writer, output.JSON, append(slices.Clone(userColumns), columns("limits attempts")...), append(userRow(found), limited, tried)...)
+	return output.One(c.App.Writer, output.JSON, append(shown, columns("limits attempts")...), append(row, limited, attemptsJSON(attempts))...)
 }
 
 // limitLine says how an account stands with a limit.

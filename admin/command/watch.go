@@ -79,7 +79,7 @@ func (s *stores) sampler(w io.Writer) func(context.Context) (watch.Sample, error
 		if err != nil {
 			return watch.Sample{}, err
 		}
-		f := log.Latest()
+		f := log.Current()
 		settings := f.Settings()
 		sample := watch.Sample{
 			Progress: watch.Progress{

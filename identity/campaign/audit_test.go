@@ -100,24 +100,24 @@ func TestCompareLogins(t *testing.T) {
 		want   string
 	}{
 		{"both logged in", nil, ""},
-		{"while there was room", []Login{{"eve", at(50)}, {"eve", at(60)}}, "no place eve"},
-		{"while it was paused", []Login{{"eve", at(150)}}, ""},
-		{"as it was paused, perhaps", []Login{{"eve", at(97)}}, ""},
-		{"as it went on, perhaps", []Login{{"eve", at(204)}}, ""},
-		{"after it went on", []Login{{"eve", at(206)}}, "no place eve"},
-		{"while it was full", []Login{{"eve", at(350)}}, ""},
-		{"after it was raised", []Login{{"eve", at(450)}}, "no place eve"},
-		{"after its end", []Login{{"eve", at(600)}}, ""},
+		{"while there was room", []Login{{UserID: "eve", At: at(50)}, {UserID: "eve", At: at(60)}}, "no place eve"},
+		{"while it was paused", []Login{{UserID: "eve", At: at(150)}}, ""},
+		{"as it was paused, perhaps", []Login{{UserID: "eve", At: at(97)}}, ""},
+		{"as it went on, perhaps", []Login{{UserID: "eve", At: at(204)}}, ""},
+		{"after it went on", []Login{{UserID: "eve", At: at(206)}}, "no place eve"},
+		{"while it was full", []Login{{UserID: "eve", At: at(350)}}, ""},
+		{"after it was raised", []Login{{UserID: "eve", At: at(450)}}, "no place eve"},
+		{"after its end", []Login{{UserID: "eve", At: at(600)}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			all := append([]Login{{"ada", at(24)}, {"bob", at(10)}, {"bob", at(320)}}, tt.logins...)
+			all := append([]Login{{UserID: "ada", At: at(24)}, {UserID: "bob", At: at(10)}, {UserID: "bob", At: at(320)}}, tt.logins...)
 			found, err := f.CompareLogins(yields(all, nil), at(1000))
 			if got := shortly(found); err != nil || got != tt.want {
 				t.Errorf("got %q, %v, want %q", got, err, tt.want)
 			}
 		})
 	}
-	found, err := f.CompareLogins(yields([]Login{{"bob", at(310)}}, nil), at(1000))
+	found, err := f.CompareLogins(yields([]Login{{UserID: "bob", At: at(310)}}, nil), at(1000))
 	if got := shortly(found); err != nil || got != "no login ada, no login bob" {
 		t.Errorf("without logins: %q, %v", got, err)
 	}
@@ -138,6 +138,34 @@ func yields(all []Login, err error) iter.Seq2[Login, error] {
 		}
 		if err != nil {
 			yield(Login{}, err)
+		}
+	}
+}
+
+func TestCompareEdge(t *testing.T) {
+	b := newBook(t, 2, 10)
+	b.arrive(3)
+	b.do(Void("u2"))
+	f := b.log.inForce
+	end := f.At()
+	at := func(epoch, seq int64) Place { return Place{end.Epoch + epoch, end.Seq + seq} }
+	for _, tt := range []struct {
+		name string
+		edge EdgeView
+		want string
+	}{
+		{"at the end", EdgeView{Place: end, Limit: 3, Fresh: true}, ""},
+		{"an entry behind", EdgeView{Place: at(0, -1), Limit: 2, Fresh: true}, ""},
+		{"an entry behind, with a limit from after it", EdgeView{Place: at(0, -1), Limit: 3, Fresh: true}, "differs!"},
+		{"at the end, with a limit from before", EdgeView{Place: end, Limit: 2, Fresh: true}, "differs!"},
+		{"not fresh", EdgeView{Place: end, Limit: 3}, "edge"},
+		{"beyond the end", EdgeView{Place: at(0, 1), Limit: 3, Fresh: true}, "lost!"},
+		{"of a later epoch", EdgeView{Place: at(1, -1), Limit: 3, Fresh: true}, "lost!"},
+		{"of an earlier epoch", EdgeView{Place: at(-1, 7), Limit: 9, Fresh: true}, "edge"},
+		{"that has read nothing", EdgeView{Place: Place{0, -1}}, "edge"},
+	} {
+		if got := shortly(f.CompareEdge(tt.edge)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

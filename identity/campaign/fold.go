@@ -127,6 +127,25 @@ func (f *Fold) voidedUpTo(position int64) int {
 	return i
 }
 
+// Arrived is when the user at a position, which must have been given, took it.
+func (f *Fold) Arrived(position int64) time.Time { return f.arrivalOf(position).at }
+
+// Voids returns, in the order of positions, the void entry of each user whose place
+// does not count now.
+func (f *Fold) Voids() []Entry {
+	latest := map[int64]Entry{}
+	for _, e := range f.others {
+		if e.Kind == KindVoid {
+			latest[f.position[e.User]] = e
+		}
+	}
+	all := make([]Entry, len(f.voided))
+	for i, position := range f.voided {
+		all[i] = latest[position]
+	}
+	return all
+}
+
 // Grant is the grant at a position, and whether there is one.
 func (f *Fold) Grant(position int64) (Grant, bool) {
 	if position < 1 || position > min(f.limit, f.Last()) || f.Voided(position) {

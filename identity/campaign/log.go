@@ -20,6 +20,30 @@ func (l *Log) InForce() *Fold { return l.inForce }
 // Latest is the last campaign that was started, open or not. nil: none was.
 func (l *Log) Latest() *Fold { return l.latest }
 
+// Current is the campaign that a person means who names none: the latest, unless it
+// was canceled before it opened and an earlier one is in force. nil: none was
+// started.
+func (l *Log) Current() *Fold {
+	if f := l.latest; f != nil && f.phase == PhaseEnded && !f.opened && l.inForce != nil {
+		return l.inForce
+	}
+	return l.latest
+}
+
+// Standing is how a user stands in the campaign in force, as GET /promotion tells
+// it: StatusGranted, or why there is no grant. position is the user's position, which
+// is the rank of a grant; 0: none.
+func (l *Log) Standing(user string) (standing string, position int64) {
+	if l.inForce == nil {
+		return string(StatusNone), 0
+	}
+	position = l.inForce.Position(user)
+	if _, ok := l.inForce.Grant(position); ok {
+		return string(StatusGranted), position
+	}
+	return l.inForce.standing(position), position
+}
+
 // folds returns the campaigns whose logs can still grow: the one in force and
 // the latest. While a later campaign is scheduled, the one in force can still get
 // voids and reinstatements.

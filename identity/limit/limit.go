@@ -124,12 +124,15 @@ func digest(name string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
+// UnknownNetwork is what Network says of what is no address.
+const UnknownNetwork = "unknown"
+
 // Network is what an address is counted as: itself, for IPv6 its /64, which is
-// what one customer has (RFC 6177), and "unknown" for what is no address.
+// what one customer has (RFC 6177), and UnknownNetwork for what is no address.
 func Network(address string) string {
 	a, err := netip.ParseAddr(address)
 	if err != nil {
-		return "unknown"
+		return UnknownNetwork
 	}
 	a = a.Unmap().WithZone("")
 	if a.Is4() {

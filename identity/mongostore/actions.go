@@ -56,8 +56,7 @@ type ActionFilter struct {
 	UserID string    // on whom
 }
 
-// Actions yields what operators did, in order of time: of actions within one second
-// on several machines, in no particular order. It ends with the first error.
+// Actions yields what operators did, in order of time. It ends with the first error.
 func (s *Store) Actions(ctx context.Context, f ActionFilter) iter.Seq2[Action, error] {
 	filter := bson.D{}
 	for _, part := range []struct{ name, value string }{{"by", f.By}, {"user_id", f.UserID}} {
@@ -68,8 +67,7 @@ func (s *Store) Actions(ctx context.Context, f ActionFilter) iter.Seq2[Action, e
 	if !f.Since.IsZero() {
 		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: f.Since}}})
 	}
-	// An `_id` begins with the time at which it was made, and is indexed.
-	inOrder := options.Find().SetSort(bson.D{{Key: "_id", Value: 1}})
+	inOrder := options.Find().SetSort(bson.D{{Key: "at", Value: 1}, {Key: "_id", Value: 1}})
 	return read(ctx, s.db.Collection("actions"), filter, inOrder, func(a action) Action {
 		a.At = a.At.UTC()
 		return a.Action

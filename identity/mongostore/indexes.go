@@ -41,6 +41,7 @@ func (s *Store) indexes() []index {
 	return []index{
 		{collection: "logins", name: "attempts", keys: bson.D{{Key: "user_id", Value: 1}, {Key: "at", Value: -1}, {Key: "_id", Value: -1}}},
 		retention,
+		{collection: "actions", name: "time", keys: bson.D{{Key: "at", Value: 1}, {Key: "_id", Value: 1}}},
 		{collection: "revocations", name: "latest", keys: bson.D{{Key: "at", Value: 1}}},
 		{collection: "revocations", name: "expiry", keys: bson.D{{Key: "until", Value: 1}}, expires: true},
 	}
