@@ -190,7 +190,7 @@ func TestLaunchDay(t *testing.T) {
 	r.all(t, "/login", http.StatusOK, users(20, 30))
 	until(t, ctx, has("status", "Full: all 24 places are taken.")+"&&"+has("numbers", "Waiting in line6"))
 	until(t, ctx, `window.reloaded === false`)
-	if err := chromedp.Run(ctx, chromedp.KeyEvent(kb.Enter)); err != nil { // folds it again
+	if err := chromedp.Run(ctx, chromedp.KeyEvent(kb.Enter), chromedp.Blur("summary", chromedp.ByQuery)); err != nil { // folded again
 		t.Fatal(err)
 	}
 	keep(t, ctx, "watch-full.png")
@@ -235,6 +235,12 @@ func readReport(t *testing.T, ctx context.Context, r running) {
 		}
 	}
 	keepFile(t, "report.pdf", pdf)
+	screen(t, ctx, 794, 1123, "dark") // A4 at 96 dpi; paper is white whatever the reader prefers
+	if err := chromedp.Run(ctx, emulation.SetEmulatedMedia().WithMedia("print").WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}})); err != nil {
+		t.Fatal(err)
+	}
+	fits(t, ctx, 794, "light")
+	keep(t, ctx, "report-print.png")
 	if a4 := regexp.MustCompile(`/MediaBox \[0 0 59[45][.\d]* 84[12][.\d]*\]`); !a4.Match(pdf) {
 		t.Error("the pages are not A4")
 	}
