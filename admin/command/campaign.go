@@ -80,7 +80,7 @@ func campaignReads() []*cli.Command {
 			"earlybird campaign audit --campaign 1", campaignAudit, readFlags(which)...),
 		leaf("report", "write all that is known of a campaign into one HTML file, to read, print and check",
 			"earlybird campaign report --campaign 1 --html report.html", campaignReport,
-			changeFlags(which, &cli.StringFlag{Name: "html", Usage: "`FILE` that is written (required)"})...),
+			changeFlags(which, &cli.StringFlag{Name: "html", Usage: "`FILE` that is written, or - for the output (required)"})...),
 		leaf("export", "write all winners, however many, as CSV or as JSON, one per line; or the campaign's log",
 			"earlybird campaign export --campaign 1 > winners.csv", campaignExport,
 			append([]cli.Flag{which, exportFlag(), &cli.BoolFlag{Name: "log", Usage: "the log itself, one entry per line as JSON, for an auditor"}}, storeFlags()...)...),
