@@ -135,8 +135,10 @@ func replaceFile(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("--html: %w", err)
 	}
-	defer os.Remove(temporary.Name()) //nolint:errcheck // after the rename it is not there
-	defer temporary.Close()
+	defer func() { // after the rename there is nothing to do
+		_ = temporary.Close()
+		_ = os.Remove(temporary.Name())
+	}()
 	out := bufio.NewWriter(temporary)
 	if err := errors.Join(write(out), out.Flush(), temporary.Sync(), temporary.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)

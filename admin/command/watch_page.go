@@ -42,7 +42,7 @@ func watchInBrowser(ctx context.Context, c *cli.Context, address *net.TCPAddr, c
 	if err != nil {
 		return withHint(fmt.Errorf("--http: %w", err), "is another program using it? Name another port; port 0 takes one that is free")
 	}
-	defer listener.Close() // Serve may never have begun
+	defer func() { _ = listener.Close() }() // Serve may never have begun
 	token := ""
 	if c.Bool("listen-anywhere") {
 		token = rand.Text()

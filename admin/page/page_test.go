@@ -40,11 +40,11 @@ func running() watch.Sample {
 	}
 }
 
-func get(t *testing.T, p *Page, target string) (*http.Response, string) {
+func get(t *testing.T, p *Page, target string) (status int, body string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil))
-	return w.Result(), w.Body.String()
+	return w.Code, w.Body.String()
 }
 
 func show(t *testing.T, p *Page, s watch.Sample) {
@@ -187,8 +187,8 @@ func TestWho(t *testing.T) {
 			t.Errorf("%s %s tells the token", tt.method, tt.path)
 		}
 	}
-	if w, _ := get(t, New(""), "http://127.0.0.1/"); w.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("before the first sample: %d", w.StatusCode)
+	if status, _ := get(t, New(""), "http://127.0.0.1/"); status != http.StatusServiceUnavailable {
+		t.Errorf("before the first sample: %d", status)
 	}
 }
 

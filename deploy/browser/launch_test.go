@@ -160,8 +160,10 @@ func TestLaunchDay(t *testing.T) {
 		width, height int64
 		scheme        string
 	}{
-		{"wall-light", 1920, 1080, "light"}, {"wall-dark", 1920, 1080, "dark"},
-		{"phone-light", 360, 740, "light"}, {"phone-dark", 360, 740, "dark"},
+		{"wall-light", 1920, 1080, "light"},
+		{"wall-dark", 1920, 1080, "dark"},
+		{"phone-light", 360, 740, "light"},
+		{"phone-dark", 360, 740, "dark"},
 	} {
 		screen(t, ctx, look.width, look.height, look.scheme)
 		fits(t, ctx, look.width, look.scheme)
@@ -229,8 +231,8 @@ func readReport(t *testing.T, ctx context.Context, r running) {
 	})); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Launch day", "26 of 26", "customer05", "bought by a bot", "slots: 24 → 26", "no promise is broken", "ops@bank.example"} {
-		if !strings.Contains(body, want) && !(want == "no promise is broken" && strings.Contains(body, "no differences")) {
+	for _, want := range []string{"Launch day", "26 of 26", "customer05", "bought by a bot", "slots: 24 → 26", "ops@bank.example", "(no differences|no promise is broken)"} {
+		if !regexp.MustCompile(want).MatchString(body) {
 			t.Errorf("the report lacks %q:\n%s", want, body)
 		}
 	}
