@@ -26,7 +26,7 @@ type Plot struct {
 	Desc  string // what the plot shows, in a sentence or two, for those who cannot see it
 	Unit  string // of the values, such as "a minute"; shown above the vertical axis
 
-	From, Until time.Time // the horizontal axis; zero: as far as the points go
+	From, Until time.Time // the horizontal axis; zero: as far as the points go. What is beyond is drawn at its end
 
 	Level     float64 // a dashed line across, such as the number of slots; 0: none
 	LevelName string  // what it is
@@ -157,10 +157,10 @@ func newDrawing(p Plot, each time.Duration, series ...Series) *drawing {
 	d.highest = d.Level
 	for _, s := range series {
 		for _, at := range s.Points {
-			if d.Empty && p.From.IsZero() || at.At.Before(d.From) {
+			if p.From.IsZero() && (d.Empty || at.At.Before(d.From)) {
 				d.From = at.At
 			}
-			if end := at.At.Add(each); end.After(d.Until) {
+			if end := at.At.Add(each); p.Until.IsZero() && end.After(d.Until) {
 				d.Until = end
 			}
 			if finite(at.Value) {
@@ -195,13 +195,13 @@ var steps = []time.Duration{
 
 const day = 24 * time.Hour
 
-// timeAxis marks at most six round times.
+// timeAxis marks round times, with at most five spans between them.
 func (d *drawing) timeAxis() {
-	const most = 6
+	const most = 5
 	span := d.Until.Sub(d.From)
 	step := day * max(1, (span/most+day-1)/day)
 	for _, s := range steps {
-		if span/s < most {
+		if span <= most*s {
 			step = s
 			break
 		}

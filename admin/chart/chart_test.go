@@ -92,7 +92,7 @@ func TestAxes(t *testing.T) {
 		{45 * time.Second, 7, "12:00:00 12:00:10 12:00:20 12:00:30 12:00:40", "0 2 4 6 8"},
 		{90 * time.Minute, 1234, "12:00 12:30 13:00 13:30", "0 500 1k 1.5k"},
 		{30 * time.Hour, 100_000, "12:00 18:00 00:00 06:00 12:00 18:00", "0 20k 40k 60k 80k 100k"},
-		{60 * 24 * time.Hour, 0.03, "1 Dec 11 Dec 21 Dec 31 Dec 10 Jan 20 Jan", "0 0.01 0.02 0.03"},
+		{60 * 24 * time.Hour, 0.03, "25 Nov 7 Dec 19 Dec 31 Dec 12 Jan", "0 0.01 0.02 0.03"},
 	} {
 		got := map[string][]string{}
 		for _, m := range label.FindAllStringSubmatch(string(Lines(Plot{ID: "l"}, Series{"a", []Point{{noon, 0}, {noon.Add(tt.span), tt.highest}}})), -1) {

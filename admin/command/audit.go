@@ -41,23 +41,25 @@ func campaignAudit(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		slices.SortStableFunc(r.findings, func(a, b campaign.Finding) int {
-			return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.UserID, b.UserID))
-		})
 		if err := writeReport(c, f, r); err != nil {
 			return err
 		}
-		broken := 0
-		for _, found := range r.findings {
-			if found.Breaks {
-				broken++
-			}
-		}
-		if broken > 0 {
-			return withHint(fmt.Errorf("%w: %d", errBroken, broken), "deploy/docs/operations.md says of each kind what it means and what to do")
-		}
-		return nil
+		return r.broken()
 	})
+}
+
+// broken is an error if a promise is.
+func (r auditReport) broken() error {
+	broken := 0
+	for _, found := range r.findings {
+		if found.Breaks {
+			broken++
+		}
+	}
+	if broken == 0 {
+		return nil
+	}
+	return withHint(fmt.Errorf("%w: %d", errBroken, broken), "deploy/docs/operations.md says of each kind what it means and what to do")
 }
 
 // audit compares a campaign's log, 0: of the one that is meant when none is named,
@@ -109,6 +111,9 @@ func (s *stores) audit(ctx context.Context, id int64, edges ...string) (auditRep
 	from, until := fold.Span(at)
 	found, err := fold.CompareLogins(s.mongo.Logins(ctx, from, until), at)
 	r.findings = append(r.findings, found...)
+	slices.SortStableFunc(r.findings, func(a, b campaign.Finding) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.UserID, b.UserID))
+	})
 	return r, err
 }
 

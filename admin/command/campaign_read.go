@@ -260,15 +260,20 @@ func exportLog(c *cli.Context) error {
 		if fold == nil {
 			return damage
 		}
-		for _, e := range fold.Entries() {
-			line, err := e.MarshalJSON()
-			if err != nil {
-				return err
-			}
-			if _, err := c.App.Writer.Write(append(line, '\n')); err != nil {
-				return err
-			}
-		}
-		return damage
+		return errors.Join(writeLog(c.App.Writer, fold), damage)
 	})
+}
+
+// writeLog writes the log, one entry a line.
+func writeLog(w io.Writer, fold *campaign.Fold) error {
+	for _, e := range fold.Entries() {
+		line, err := e.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(append(line, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -35,7 +35,7 @@ func TestComplete(t *testing.T) {
 	}{
 		{"a command", []string{"camp"}, []string{"campaign"}},
 		{"a subcommand", []string{"campaign", "st"}, []string{"start", "status"}},
-		{"after a flag", []string{"--yes", "campaign", "re"}, []string{"resume", "reinstate", "restore"}},
+		{"after a flag", []string{"--yes", "campaign", "re"}, []string{"resume", "reinstate", "restore", "report"}},
 		{"after a flag with a value", []string{"campaign", "--output", "json", "wi"}, []string{"winners"}},
 		{"after a value that bash has divided", []string{"campaign", "--output", "=", "json", "wi"}, []string{"winners"}},
 		{"a flag", []string{"campaign", "extend", "--s"}, []string{"--slots"}},
@@ -45,6 +45,7 @@ func TestComplete(t *testing.T) {
 		{"a value that bash has divided", []string{"campaign", "status", "--output", "=", "c"}, []string{"csv"}},
 		{"the sign itself", []string{"campaign", "status", "--output", "="}, []string{"table", "json", "csv"}},
 		{"a file", []string{"kong", "validate", ""}, []string{":files"}},
+		{"a file to write", []string{"campaign", "report", "--html", ""}, []string{":files"}},
 		{"a file of a flag", []string{"doctor", "--mongo-ca-file", "/e"}, []string{":files"}},
 		{"a shell", []string{"completion", ""}, []string{"bash", "zsh", "fish"}},
 		{"a value nobody knows", []string{"campaign", "start", "--name", ""}, nil},

@@ -14,12 +14,16 @@ import (
 
 func doctorCommand() *cli.Command {
 	return leaf("doctor", "check that everything can be reached and is set up as it must be, and say what to do where it is not",
-		"earlybird doctor --gateway-url https://bank.example", runDoctor,
-		readFlags(
-			&cli.StringFlag{Name: "identity-url", Value: localIdentity, Usage: "`URL` of the identity service", EnvVars: []string{"EARLYBIRD_IDENTITY_URL"}},
-			&cli.StringFlag{Name: "audit-retention", Value: "400d", Usage: "identity's `DURATION` for which login attempts are kept, to compare with what MongoDB does", EnvVars: []string{"EARLYBIRD_AUDIT_RETENTION"}},
-			&cli.StringFlag{Name: "gateway-url", Value: localGateway, Usage: "`URL` of Kong", EnvVars: []string{"EARLYBIRD_GATEWAY_URL"}},
-		)...)
+		"earlybird doctor --gateway-url https://bank.example", runDoctor, readFlags(doctorFlags()...)...)
+}
+
+// doctorFlags say where the doctor looks, beside the stores.
+func doctorFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "identity-url", Value: localIdentity, Usage: "`URL` of the identity service", EnvVars: []string{"EARLYBIRD_IDENTITY_URL"}},
+		&cli.StringFlag{Name: "audit-retention", Value: "400d", Usage: "identity's `DURATION` for which login attempts are kept, to compare with what MongoDB does", EnvVars: []string{"EARLYBIRD_AUDIT_RETENTION"}},
+		&cli.StringFlag{Name: "gateway-url", Value: localGateway, Usage: "`URL` of Kong", EnvVars: []string{"EARLYBIRD_GATEWAY_URL"}},
+	}
 }
 
 func runDoctor(c *cli.Context) error {
@@ -30,9 +34,19 @@ func runDoctor(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
+	checks, err := doctorChecks(c)
+	if err != nil {
+		return err
+	}
+	return writeResults(c, f, doctor.Examine(c.Context, checks))
+}
+
+// doctorChecks are all checks, with targets that hold no secret.
+func doctorChecks(c *cli.Context) ([]doctor.Check, error) {
 	mongo := mongoConfig(c)
+	var err error
 	if mongo.AuditRetention, err = program.ParseDays(c.String("audit-retention")); err != nil {
-		return usage("--audit-retention (EARLYBIRD_AUDIT_RETENTION): %v", err)
+		return nil, usage("--audit-retention (EARLYBIRD_AUDIT_RETENTION): %v", err)
 	}
 	web := doctor.Web{
 		Client:      &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
@@ -43,7 +57,7 @@ func runDoctor(c *cli.Context) error {
 	for i := range checks {
 		checks[i].Target = shown(checks[i].Target)
 	}
-	return writeResults(c, f, doctor.Examine(c.Context, checks))
+	return checks, nil
 }
 
 var errFaults = errors.New("not everything is well")

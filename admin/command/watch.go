@@ -31,10 +31,24 @@ func campaignWatch(c *cli.Context) error {
 	if interval <= 0 {
 		return usage("--interval: %s is not a time to wait; use 1s, or longer", interval)
 	}
+	show := watch.Run
+	if c.IsSet("http") {
+		address, err := pageAddress(c)
+		if err != nil {
+			return err
+		}
+		checks, err := doctorChecks(c)
+		if err != nil {
+			return err
+		}
+		show = func(ctx context.Context, cfg watch.Config) error { return watchInBrowser(ctx, c, address, checks, cfg) }
+	} else if c.Bool("listen-anywhere") {
+		return usage("--listen-anywhere is for --http: give --http an address as well, such as 0.0.0.0:9180")
+	}
 	err = withStores(c, func(s *stores) error {
 		ticks := time.NewTicker(interval)
 		defer ticks.Stop()
-		return watch.Run(c.Context, watch.Config{
+		return show(c.Context, watch.Config{
 			Look: s.sampler(c.App.Writer), View: viewFor(c.App.Writer, f), Ticks: ticks.C, Now: time.Now,
 		})
 	})
@@ -87,7 +101,8 @@ func (s *stores) sampler(w io.Writer) func(context.Context) (watch.Sample, error
 				Granted: f.Granted(), Remaining: settings.Slots - f.Granted(), Waiting: f.Waiting(),
 				Status: statusOf(f), StartsAt: settings.StartsAt, EndsAt: settings.EndsAt, Rehearsal: settings.Rehearsal,
 			},
-			Lag: s.lag(ctx, log, summary, mirrorErr),
+			Lag:      s.lag(ctx, log, summary, mirrorErr),
+			OpenedAt: f.OpenedAt(), Since: f.Since(), FullAt: f.FullAt(), Arrivals: f.Arrivals(),
 		}
 		return sample, s.addLatest(ctx, &sample, f)
 	}

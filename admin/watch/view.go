@@ -59,7 +59,7 @@ func picture(s Sample) []string {
 	for _, w := range s.Latest {
 		lines = append(lines, fmt.Sprintf("  #%-8d %s", w.Rank, brief(w.name())))
 	}
-	if note := s.note(); note != "" {
+	if note := s.Note(); note != "" {
 		lines = append(lines, text.Snip("! "+note, 80, "…"))
 	}
 	return append(lines, "Ctrl-C stops watching, not the campaign.")
@@ -133,8 +133,8 @@ func (l Lag) line() string {
 	}
 }
 
-// note is what is not as it should be.
-func (s Sample) note() string {
+// Note is what is not as it should be; empty: nothing.
+func (s Sample) Note() string {
 	switch {
 	case s.Problem != "":
 		return s.Problem
@@ -177,7 +177,7 @@ func logColumns() []output.Column {
 
 // Show implements View.
 func (l *Log) Show(s Sample) error {
-	now := fmt.Sprint(s.Progress, s.note())
+	now := fmt.Sprint(s.Progress, s.Note())
 	if now == l.before {
 		return nil
 	}
@@ -199,7 +199,7 @@ func (s Sample) values(f output.Format) []any {
 	p := s.Progress
 	values := []any{
 		s.At, p.ID, p.Name, p.Discount, p.Slots, p.Granted, p.Remaining, p.Waiting,
-		p.Status, p.StartsAt, p.EndsAt, math.Round(s.Rate*10) / 10, s.Lag.Entries, s.Lag.age(), s.note(), p.Rehearsal,
+		p.Status, p.StartsAt, p.EndsAt, math.Round(s.Rate*10) / 10, s.Lag.Entries, s.Lag.age(), s.Note(), p.Rehearsal,
 	}
 	if f != output.JSON {
 		return values
@@ -233,7 +233,7 @@ func sentence(s Sample) string {
 	if s.Lag.Entries > 0 {
 		line += fmt.Sprintf(", redis behind by %d", s.Lag.Entries)
 	}
-	if note := s.note(); note != "" {
+	if note := s.Note(); note != "" {
 		line += " (" + note + ")"
 	}
 	return line

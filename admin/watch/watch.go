@@ -5,6 +5,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -44,6 +45,12 @@ type Sample struct {
 	Latest   []Winner // the latest first
 	Rate     float64  // logins that got a place, per second, over the last seconds
 	Lag      Lag
+	OpenedAt time.Time // when logins began to count; zero: not yet
+	Since    time.Time // when the present status began; zero: it is scheduled
+	FullAt   time.Time // when the last slot was granted; zero: there are slots left
+	// Arrivals yields when logins took places, and how many, since the start. It is
+	// nil before the first look that succeeded, and good until the next one.
+	Arrivals iter.Seq2[time.Time, int64]
 	Problem  string // why the rest is as it was before; empty when all is well
 }
 

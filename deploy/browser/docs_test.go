@@ -38,12 +38,15 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// stack runs everything on free ports and returns the gateway's URL.
-func stack(t *testing.T) string {
+// running is where everything runs.
+type running struct{ bin, gateway, identity, mongo, redis string }
+
+// stack runs everything on free ports.
+func stack(t *testing.T) running {
 	t.Helper()
 	root, bin := filepath.Join("..", ".."), t.TempDir()
 	for name, from := range map[string][2]string{
-		"earlybird-identity": {root, "./identity"}, "earlybird-auth": {root, "./plugin/earlybird-auth"},
+		"earlybird": {root, "./admin"}, "earlybird-identity": {root, "./identity"}, "earlybird-auth": {root, "./plugin/earlybird-auth"},
 		"earlybird-tag": {root, "./plugin/earlybird-tag"}, "earlybird-local": {filepath.Join(root, "deploy", "local"), "."},
 	} {
 		command := exec.Command("go", "-C", from[0], "build", "-trimpath", "-o", filepath.Join(bin, name), from[1])
@@ -67,15 +70,15 @@ func stack(t *testing.T) string {
 			t.Log(said.String())
 		}
 	})
-	url := "http://" + at[0]
+	all := running{bin, "http://" + at[0], "http://" + at[1], "mongodb://" + at[2] + "/earlybird", "redis://" + at[3] + "/0"}
 	deadline := time.Now().Add(time.Minute)
-	for status(t, http.MethodGet, url+"/promotion", "") != http.StatusUnauthorized {
+	for status(t, http.MethodGet, all.gateway+"/promotion", "") != http.StatusUnauthorized {
 		if time.Now().After(deadline) {
 			t.Fatal("the stack does not become ready")
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return url
+	return all
 }
 
 func freeAddresses(t *testing.T, n int) []string {
@@ -148,15 +151,21 @@ func keep(t *testing.T, ctx context.Context, name string) {
 		t.Errorf("screenshot: %v", err)
 		return
 	}
+	keepFile(t, name, picture)
+}
+
+// keepFile writes a file there.
+func keepFile(t *testing.T, name string, content []byte) {
+	t.Helper()
 	dir := os.Getenv("EARLYBIRD_SCREENSHOTS")
 	if dir == "" {
 		dir = t.ArtifactDir()
 	}
-	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name), picture, 0o644))
+	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name), content, 0o644))
 	if err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d bytes in %s", len(picture), filepath.Join(dir, name))
+	t.Logf("%d bytes in %s", len(content), filepath.Join(dir, name))
 }
 
 // execute opens an operation, fills in a body, sends it, and returns the status
@@ -195,7 +204,7 @@ func execute(t *testing.T, ctx context.Context, operation, body string) (string,
 // log in, authorize with the token, and read the promotion.
 func TestDocs(t *testing.T) {
 	program := chromium(t)
-	gateway := stack(t)
+	gateway := stack(t).gateway
 	account := `{"username":"alice","password":"correct horse battery staple"}`
 	if got := status(t, http.MethodPost, gateway+"/users", account); got != http.StatusCreated {
 		t.Fatalf("POST /users: %d", got)

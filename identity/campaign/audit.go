@@ -165,12 +165,8 @@ type window struct{ from, until time.Time }
 func (f *Fold) windows(now time.Time) []window {
 	var all []window
 	var opened time.Time
-	replay := newFold(f.campaign)
-	for _, e := range f.Entries() {
-		if replay.apply(e) != nil {
-			break
-		}
-		free := replay.phase == PhaseOpen && replay.Room() > 0
+	for e, after := range f.Replay() {
+		free := after.phase == PhaseOpen && after.Room() > 0
 		switch {
 		case free && opened.IsZero():
 			opened = e.At
