@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -71,8 +69,7 @@ type rehearsal struct {
 	play     rehearse.Play
 	settings campaign.Settings
 	prefix   string // of the names of the accounts that are registered; "": they exist
-	page     *os.File
-	number   int64 // of its campaign, once that has started
+	number   int64  // of its campaign, once that has started
 }
 
 func runRehearse(c *cli.Context) error {
@@ -84,6 +81,11 @@ func runRehearse(c *cli.Context) error {
 	if err := r.read(); err != nil {
 		return err
 	}
+	if c.IsSet("html") {
+		if err := mayReplace(c, c.String("html")); err != nil {
+			return err
+		}
+	}
 	return withStores(c, func(s *stores) error {
 		r.stores = s
 		log, err := r.check()
@@ -93,12 +95,8 @@ func runRehearse(c *cli.Context) error {
 		if err := confirm(c, "%s", r.announcement(log)); err != nil {
 			return err
 		}
-		if err := r.openPage(); err != nil {
-			return err
-		}
 		err = r.perform(log)
 		if r.play.Seen.Visits == nil { // nobody came
-			r.dropPage()
 			return err
 		}
 		return errors.Join(err, r.report(f))
@@ -121,6 +119,9 @@ func (r *rehearsal) read() error {
 		}
 		fault(err)
 		return n
+	}
+	if c.String("html") == toOutput {
+		fault(errors.New("--html: must be a file: the results are written to the output"))
 	}
 	base, err := url.Parse(c.String("gateway"))
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
@@ -476,37 +477,16 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	return nil
 }
 
-// openPage makes the file of the report before anything is done, so that a folder
-// that does not take it is noticed in time.
-func (r *rehearsal) openPage() error {
-	name := r.c.String("html")
-	if name == "" {
-		return nil
-	}
-	var err error
-	if r.page, err = os.CreateTemp(filepath.Dir(name), ".rehearsal-*.html"); err != nil {
-		return fmt.Errorf("--html: %w", err)
-	}
-	return nil
-}
-
-func (r *rehearsal) dropPage() {
-	if r.page != nil {
-		_ = r.page.Close()
-		_ = os.Remove(r.page.Name())
-	}
-}
-
 // summaryColumns are the numbers of a rehearsal; times are in seconds.
 var summaryColumns = columns("campaign gateway users rate logins lasted p50 p90 p99 max user_p50 user_p99 status_429 status_503 failed slots granted full_in told")
 
 // report writes what was measured.
 func (r *rehearsal) report(f output.Format) error {
 	report := rehearse.NewReport(r.play)
-	if err := r.writePage(report); err != nil {
-		return err
+	var saved, err error
+	if name := r.c.String("html"); name != "" {
+		saved = replaceFile(name, report.HTML)
 	}
-	var err error
 	switch f {
 	case output.JSON:
 		encoder := json.NewEncoder(r.c.App.Writer)
@@ -520,10 +500,11 @@ func (r *rehearsal) report(f output.Format) error {
 	if f == output.Table && err == nil {
 		err = writeFindingsOf(r.c.App.Writer, report)
 	}
-	if err == nil && report.Broken() {
-		err = withHint(errors.New("a promise was broken in the rehearsal"), `look at the checks above, and at "earlybird campaign audit"`)
+	var broken error
+	if report.Broken() {
+		broken = withHint(errors.New("a promise was broken in the rehearsal"), `look at the checks above, and at "earlybird campaign audit"`)
 	}
-	return err
+	return errors.Join(err, saved, broken)
 }
 
 // writeFindingsOf writes the checks and what the numbers mean.
@@ -539,20 +520,4 @@ func writeFindingsOf(w io.Writer, report rehearse.Report) error {
 	}
 	_, err := fmt.Fprintln(w, strings.Join(report.Meaning, "\n"))
 	return err
-}
-
-// writePage puts the report in place of its file, whole.
-func (r *rehearsal) writePage(report rehearse.Report) error {
-	if r.page == nil {
-		return nil
-	}
-	err := cmp.Or(report.HTML(r.page), r.page.Chmod(0o644), r.page.Close()) //nolint:gosec // a page for others
-	if err == nil {
-		err = os.Rename(r.page.Name(), r.c.String("html"))
-	}
-	if err != nil {
-		r.dropPage()
-		return fmt.Errorf("--html: %w", err)
-	}
-	return nil
 }

@@ -65,6 +65,7 @@ func TestStates(t *testing.T) {
 		want   []string
 		never  []string
 	}{
+		{"a rehearsal", func(s *watch.Sample) { s.Progress.Rehearsal, s.Progress.Discount = true, 0 }, well, []string{"Campaign 1 · a rehearsal of 4 slots"}, []string{"% off"}},
 		{"running", func(*watch.Sample) {}, well, []string{
 			"Running: logins count.", "Everything is well.", "<dd>3<small> of 4</small></dd>", "<dt>Remaining</dt><dd>1</dd>", "<dt>Waiting in line</dt><dd>0</dd>",
 			"<dt>Logins a second</dt><dd>0.5</dd>", "<dt>Time to full</dt><dd>a few seconds</dd>", "<b>#3</b> <bdi>cy</bdi>", "<b>#2</b> <bdi>U2</bdi>",

@@ -55,6 +55,8 @@ type Event struct {
 	UserID   string // arrival, grant, grant_end, void, reinstate
 	Position int64  // of the user, which is the rank of a grant
 	Discount int64  // grant: percent
+	// Rehearsal says that the campaign is a rehearsal, so that its grants are none.
+	Rehearsal bool
 }
 
 // step applies the next entry and returns what it does.
@@ -65,7 +67,7 @@ func (f *Fold) step(e Entry) ([]Event, error) {
 	}
 	var all []Event
 	add := func(kind EventKind, position int64) {
-		ev := Event{ID: EventID{f.At(), len(all)}, Kind: kind, Entry: e}
+		ev := Event{ID: EventID{f.At(), len(all)}, Kind: kind, Entry: e, Rehearsal: f.settings.Rehearsal}
 		if position > 0 {
 			ev.UserID, ev.Position = f.users[position-1], position
 		}
