@@ -184,7 +184,7 @@ func readUsers(name string) ([]rehearse.User, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	users, err := rehearse.ReadUsers(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -315,8 +315,8 @@ func (r *rehearsal) perform(log *campaign.Log) error {
 			err = r.start(ctx, a)
 		}
 		if err == nil {
-			r.logIn()
-			err = r.end(ctx)
+			r.logIn(r.c.Context)
+			err = errors.Join(r.end(ctx), r.readOutcome(ctx))
 		}
 		err = errors.Join(err, r.clean(ctx))
 		if err == nil && r.c.Err() != nil {
@@ -351,6 +351,7 @@ func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 	if _, err := admin.Read(ctx); err != nil {
 		return err
 	}
+	r.number = a.Campaign
 	done, err := admin.Commit(ctx, func(l *campaign.Log, at time.Time) (*campaign.Fold, campaign.Entry, error) {
 		if err := harmless(l); err != nil {
 			return nil, campaign.Entry{}, err
@@ -359,10 +360,14 @@ func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 		s.EndsAt = at.Add(r.play.Rate.After(len(r.play.Users)) + drains + spare)
 		return campaign.Start(s)(l, at)
 	})
+	var uncertain *campaign.UncertainError
+	if errors.As(err, &uncertain) { // it may have started
+		err = errors.Join(err, r.end(ctx))
+	}
 	if err != nil {
 		return err
 	}
-	r.number, a.Campaign, a.Entry = done.Entry.Campaign, done.Entry.Campaign, done.Entry.DocumentID()
+	a.Entry = done.Entry.DocumentID()
 	r.play.Outcome = rehearse.Outcome{Campaign: r.number, Name: r.settings.Name, Slots: r.settings.Slots}
 	if done.Mirror != nil {
 		say(r.c.App.ErrWriter, "Redis does not know of the campaign yet: logins are told pending (%s).\n", brief(done.Mirror))
@@ -370,8 +375,8 @@ func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 	return nil
 }
 
-func (r *rehearsal) logIn() {
-	ctx, cancel := context.WithTimeout(r.c.Context, r.play.Rate.After(len(r.play.Users))+drains)
+func (r *rehearsal) logIn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.play.Rate.After(len(r.play.Users))+drains)
 	defer cancel()
 	done := meter(r.c.App.ErrWriter, "Logging in", "users", len(r.play.Users))
 	load := rehearse.Load{Client: r.client, Users: r.play.Users, Rate: r.play.Rate, Progress: done}
@@ -379,25 +384,25 @@ func (r *rehearsal) logIn() {
 	done(-1)
 }
 
-// end ends the rehearsal's campaign, whatever was decided about it meanwhile, and
-// reads what its log says.
+// end ends the rehearsal's campaign, whatever was decided about it meanwhile.
 func (r *rehearsal) end(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, ending)
 	defer cancel()
-	var err error
-	for ended := false; !ended; {
-		if err = r.endOnce(bounded); err == nil {
-			break
+	for {
+		err := r.endOnce(bounded)
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-bounded.Done():
-			ended = true
+			return withHint(fmt.Errorf("campaign %d, the rehearsal's, was not ended: %w", r.number, err), `"earlybird campaign end" ends it; by itself it ends %s after the last user was due`, drains+spare)
 		}
 	}
-	if err != nil {
-		return withHint(fmt.Errorf("campaign %d, the rehearsal's, was not ended: %w", r.number, err), `"earlybird campaign end" ends it; the clock does within an hour`)
-	}
+}
+
+// readOutcome reads what the log says of the campaign.
+func (r *rehearsal) readOutcome(ctx context.Context) error {
 	f, err := r.campaigns().Campaign(ctx, r.number)
 	if err != nil {
 		return err
@@ -425,7 +430,8 @@ func (r *rehearsal) endOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if f := log.Latest(); f.Campaign() != r.number || f.Phase() == campaign.PhaseEnded {
+	f := log.Latest()
+	if f == nil || f.Campaign() != r.number || !f.Settings().Rehearsal || f.Phase() == campaign.PhaseEnded {
 		return nil
 	}
 	_, err = admin.Commit(ctx, campaign.End())
