@@ -218,7 +218,7 @@ func TestOtherVerifiers(t *testing.T) {
 		t.Errorf("before the feed has read: %v", err)
 	}
 	go func() { _ = feed.Run(t.Context()) }()
-	eventually(t, "the feed knows that the token was ended", func() bool {
+	testserver.Eventually(t, "the feed knows that the token was ended", func() bool {
 		err := checkEnded(feed, claims)
 		return err != nil && err.Error() == "the token was ended"
 	})
@@ -242,7 +242,7 @@ func TestOtherVerifiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	limited := i.login(t, string(body))
-	eventually(t, "the feed knows that the user's earlier tokens were ended", func() bool { return checkEnded(feed, claims) != nil })
+	testserver.Eventually(t, "the feed knows that the user's earlier tokens were ended", func() bool { return checkEnded(feed, claims) != nil })
 	for name, verify := range verifiers(t, issuer, "bank", keys) {
 		if _, err := verify(limited); err == nil {
 			t.Errorf("%s: takes the token of a one-time password", name)

@@ -195,13 +195,13 @@ var steps = []time.Duration{
 
 const day = 24 * time.Hour
 
-// timeAxis marks at most five round times.
+// timeAxis marks round times, with at most five spans between them.
 func (d *drawing) timeAxis() {
 	const most = 5
 	span := d.Until.Sub(d.From)
 	step := day * max(1, (span/most+day-1)/day)
 	for _, s := range steps {
-		if span/s < most {
+		if span <= most*s {
 			step = s
 			break
 		}

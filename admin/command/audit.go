@@ -23,6 +23,7 @@ var errBroken = errors.New("the audit found broken promises")
 type auditReport struct {
 	fold     *campaign.Fold
 	mirror   string // what Redis was good for
+	edges    string // which edges were compared
 	findings []campaign.Finding
 }
 
@@ -31,11 +32,12 @@ type auditReport struct {
 func campaignAudit(c *cli.Context) error {
 	f, err1 := format(c)
 	id, err2 := which(c)
-	if err := errors.Join(err1, err2); err != nil {
+	edges, err3 := edgeFlags(c)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	return withStores(c, func(s *stores) error {
-		r, err := s.audit(c.Context, id)
+		r, err := s.audit(c.Context, id, edges...)
 		if err != nil {
 			return err
 		}
@@ -60,8 +62,11 @@ func (r auditReport) broken() error {
 	return withHint(fmt.Errorf("%w: %d", errBroken, broken), "deploy/docs/operations.md says of each kind what it means and what to do")
 }
 
-func (s *stores) audit(ctx context.Context, id int64) (auditReport, error) {
-	// The mirror first: then whatever it has must be in the log.
+// audit compares a campaign's log, 0: of the one that is meant when none is named,
+// with all that is at hand, and with the edges at these URLs of their metrics.
+func (s *stores) audit(ctx context.Context, id int64, edges ...string) (auditReport, error) {
+	// The edges and the mirror first: then whatever they have must be in the log.
+	views, unasked := askEdges(ctx, edges)
 	summary, mirrorErr := s.mirror.Summary(ctx)
 	var stream []campaign.Entry
 	if mirrorErr == nil {
@@ -71,7 +76,7 @@ func (s *stores) audit(ctx context.Context, id int64) (auditReport, error) {
 	if log == nil {
 		return auditReport{}, damage
 	}
-	r := auditReport{mirror: "not compared: it holds the campaign in force alone"}
+	r := auditReport{mirror: "not compared: it holds the campaign in force alone", edges: "not compared: they follow the campaign in force alone"}
 	var damaged *campaign.DamageError
 	fold, err := s.read(ctx, id)
 	switch {
@@ -93,6 +98,11 @@ func (s *stores) audit(ctx context.Context, id int64) (auditReport, error) {
 		if mirrorErr != nil {
 			r.mirror = "not compared: " + brief(mirrorErr)
 		}
+		for _, v := range views {
+			r.findings = append(r.findings, fold.CompareEdge(v)...)
+		}
+		r.findings = append(r.findings, unasked...)
+		r.edges = edgesCompared(len(views), len(edges))
 	}
 	at, err := s.mongo.Now(ctx)
 	if err != nil {
@@ -199,9 +209,9 @@ func writeReport(c *cli.Context, f output.Format, r auditReport) error {
 	if r.fold.Settings().Rehearsal {
 		name += ", a rehearsal"
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "Campaign %d %s: %s, %d of %s granted, %d waiting.\nIts log has %s; the last has the hash\n  %s\nRedis is %s.\n",
+	_, err := fmt.Fprintf(c.App.Writer, "Campaign %d %s: %s, %d of %s granted, %d waiting.\nIts log has %s; the last has the hash\n  %s\nRedis is %s.\nThe edges are %s.\n",
 		r.fold.Campaign(), name, count(r.fold.Last(), "place"), r.fold.Granted(), count(r.fold.Settings().Slots, "slot"), r.fold.Waiting(),
-		count(at.Seq+1, "entry"), r.fold.Hash(), r.mirror)
+		count(at.Seq+1, "entry"), r.fold.Hash(), r.mirror, r.edges)
 	if err != nil {
 		return err
 	}
@@ -248,8 +258,9 @@ func writeReportJSON(c *cli.Context, r auditReport) error {
 		Granted   int64     `json:"granted"`
 		Waiting   int64     `json:"waiting"`
 		Redis     string    `json:"redis"`
+		Edges     string    `json:"edges"`
 		Findings  []finding `json:"findings"`
 	}{
-		campaignID(r.fold), r.fold.Settings().Rehearsal, well, r.fold.At().Seq + 1, r.fold.Hash().String(), r.fold.Last(), r.fold.Granted(), r.fold.Waiting(), r.mirror, found,
+		campaignID(r.fold), r.fold.Settings().Rehearsal, well, r.fold.At().Seq + 1, r.fold.Hash().String(), r.fold.Last(), r.fold.Granted(), r.fold.Waiting(), r.mirror, r.edges, found,
 	})
 }

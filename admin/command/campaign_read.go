@@ -124,6 +124,13 @@ var winnerColumns = columns("rank user_id username granted_at")
 // written.
 const namesAtOnce = 500
 
+// noteRehearsal says it when a list of people is of a rehearsal.
+func noteRehearsal(c *cli.Context, fold *campaign.Fold) {
+	if fold.Settings().Rehearsal {
+		say(c.App.ErrWriter, "Campaign %d was a rehearsal: nobody here is a winner.\n", fold.Campaign())
+	}
+}
+
 // winners are who holds the grant, by rank.
 func winners(fold *campaign.Fold) []campaign.Grant {
 	var all []campaign.Grant
@@ -203,9 +210,7 @@ func writePeople(c *cli.Context, list output.Writer, choose choice) error {
 		if fold == nil {
 			return damage
 		}
-		if fold.Settings().Rehearsal {
-			say(c.App.ErrWriter, "Campaign %d was a rehearsal: nobody here is a winner.\n", fold.Campaign())
-		}
+		noteRehearsal(c, fold)
 		people, row, err := choose(c.Context, s, fold)
 		if err != nil {
 			return err

@@ -158,7 +158,7 @@ func flagValues(name string, flags []cli.Flag) []candidate {
 		return nil
 	case name == "output" || name == "o":
 		return formatNames(flags[at])
-	case strings.HasSuffix(name, "-file") || name == "html":
+	case strings.HasSuffix(name, "-file") || name == "html" || name == "accounts":
 		return []candidate{{word: completeFiles}}
 	default:
 		return nil

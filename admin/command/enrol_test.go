@@ -64,7 +64,7 @@ func TestEnrolIssueCutOff(t *testing.T) {
 			if err := os.WriteFile(path, []byte(manyCustomers(n)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			proxy, through := testserver.NewProxy(t, s.mongoURL)
+			proxy, through := testserver.NewProxy(t, s.mongoURL, nil)
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			out, errs := &sink{written: func() { tt.cut(stop, proxy) }, err: tt.err}, &bytes.Buffer{}

@@ -25,7 +25,9 @@ type eventJSON struct {
 	Seq      int64     `json:"seq"`
 	At       time.Time `json:"at"`
 	Kind     string    `json:"kind"`
-	By       string    `json:"by,omitempty"`
+	// Rehearsal is in every line of a rehearsal, and in no other.
+	Rehearsal bool   `json:"rehearsal,omitempty"`
+	By        string `json:"by,omitempty"`
 
 	UserID   string `json:"user_id,omitempty"`
 	Position int64  `json:"position,omitempty"`
@@ -54,7 +56,7 @@ func eventLine(ev campaign.Event) eventJSON {
 	e := ev.Entry
 	line := eventJSON{
 		ID: ev.ID.String(), Campaign: strconv.FormatInt(e.Campaign, 10), Epoch: ev.ID.Epoch, Seq: ev.ID.Seq,
-		At: e.At.UTC(), Kind: string(ev.Kind), UserID: ev.UserID,
+		At: e.At.UTC(), Kind: string(ev.Kind), Rehearsal: ev.Rehearsal, UserID: ev.UserID,
 	}
 	switch ev.Kind {
 	case campaign.EventGrant:

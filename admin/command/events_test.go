@@ -22,7 +22,7 @@ type told struct {
 // and what followed it.
 func TestFollowEvents(t *testing.T) {
 	s := newStores(t)
-	proxy, through := testserver.NewProxy(t, s.mongoURL)
+	proxy, through := testserver.NewProxy(t, s.mongoURL, nil)
 	through += map[bool]string{true: "&", false: "?"}[strings.Contains(through, "?")] + "serverSelectionTimeoutMS=200"
 
 	s.mustRun(t, "campaign start --yes --name L --slots 1 --discount 10")

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -71,8 +69,7 @@ type rehearsal struct {
 	play     rehearse.Play
 	settings campaign.Settings
 	prefix   string // of the names of the accounts that are registered; "": they exist
-	page     *os.File
-	number   int64 // of its campaign, once that has started
+	number   int64  // of its campaign, once that has started
 }
 
 func runRehearse(c *cli.Context) error {
@@ -84,6 +81,11 @@ func runRehearse(c *cli.Context) error {
 	if err := r.read(); err != nil {
 		return err
 	}
+	if c.IsSet("html") {
+		if err := mayReplace(c, c.String("html")); err != nil {
+			return err
+		}
+	}
 	return withStores(c, func(s *stores) error {
 		r.stores = s
 		log, err := r.check()
@@ -93,12 +95,8 @@ func runRehearse(c *cli.Context) error {
 		if err := confirm(c, "%s", r.announcement(log)); err != nil {
 			return err
 		}
-		if err := r.openPage(); err != nil {
-			return err
-		}
 		err = r.perform(log)
 		if r.play.Seen.Visits == nil { // nobody came
-			r.dropPage()
 			return err
 		}
 		return errors.Join(err, r.report(f))
@@ -122,13 +120,16 @@ func (r *rehearsal) read() error {
 		fault(err)
 		return n
 	}
+	if c.String("html") == toOutput {
+		fault(errors.New("--html: must be a file: the results are written to the output"))
+	}
 	base, err := url.Parse(c.String("gateway"))
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		fault(errors.New("--gateway: must be a URL such as https://bank.example"))
 	}
 	switch {
 	case c.IsSet("users") == c.IsSet("accounts"):
-		fault(errors.New("either --users NUMBER, to register accounts, or --accounts FILE is required"))
+		fault(errors.New("one of --users NUMBER, which registers accounts, and --accounts FILE is needed"))
 	case c.IsSet("users"):
 		if n := numberOf("users", rehearse.MaxUsers); len(faults) == 0 {
 			r.prefix, r.play.Users = rehearse.NewUsers(int(n))
@@ -143,7 +144,7 @@ func (r *rehearsal) read() error {
 	}
 	switch {
 	case c.IsSet("rate") == c.Bool("at-once"):
-		fault(errors.New("either --rate RATE, such as 200/s, or --at-once is required"))
+		fault(errors.New("one of --rate RATE, such as 200/s, and --at-once is needed"))
 	case c.IsSet("rate"):
 		if r.play.Rate, err = rehearse.ParseRate(c.String("rate")); err != nil {
 			fault(fmt.Errorf("--rate: %w", err))
@@ -183,7 +184,7 @@ func readUsers(name string) ([]rehearse.User, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	users, err := rehearse.ReadUsers(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -314,8 +315,8 @@ func (r *rehearsal) perform(log *campaign.Log) error {
 			err = r.start(ctx, a)
 		}
 		if err == nil {
-			r.logIn()
-			err = r.end(ctx)
+			r.logIn(r.c.Context)
+			err = errors.Join(r.end(ctx), r.readOutcome(ctx))
 		}
 		err = errors.Join(err, r.clean(ctx))
 		if err == nil && r.c.Err() != nil {
@@ -350,6 +351,7 @@ func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 	if _, err := admin.Read(ctx); err != nil {
 		return err
 	}
+	r.number = a.Campaign
 	done, err := admin.Commit(ctx, func(l *campaign.Log, at time.Time) (*campaign.Fold, campaign.Entry, error) {
 		if err := harmless(l); err != nil {
 			return nil, campaign.Entry{}, err
@@ -358,10 +360,14 @@ func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 		s.EndsAt = at.Add(r.play.Rate.After(len(r.play.Users)) + drains + spare)
 		return campaign.Start(s)(l, at)
 	})
+	var uncertain *campaign.UncertainError
+	if errors.As(err, &uncertain) { // it may have started
+		err = errors.Join(err, r.end(ctx))
+	}
 	if err != nil {
 		return err
 	}
-	r.number, a.Campaign, a.Entry = done.Entry.Campaign, done.Entry.Campaign, done.Entry.DocumentID()
+	a.Entry = done.Entry.DocumentID()
 	r.play.Outcome = rehearse.Outcome{Campaign: r.number, Name: r.settings.Name, Slots: r.settings.Slots}
 	if done.Mirror != nil {
 		say(r.c.App.ErrWriter, "Redis does not know of the campaign yet: logins are told pending (%s).\n", brief(done.Mirror))
@@ -369,8 +375,8 @@ func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 	return nil
 }
 
-func (r *rehearsal) logIn() {
-	ctx, cancel := context.WithTimeout(r.c.Context, r.play.Rate.After(len(r.play.Users))+drains)
+func (r *rehearsal) logIn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.play.Rate.After(len(r.play.Users))+drains)
 	defer cancel()
 	done := meter(r.c.App.ErrWriter, "Logging in", "users", len(r.play.Users))
 	load := rehearse.Load{Client: r.client, Users: r.play.Users, Rate: r.play.Rate, Progress: done}
@@ -378,25 +384,25 @@ func (r *rehearsal) logIn() {
 	done(-1)
 }
 
-// end ends the rehearsal's campaign, whatever was decided about it meanwhile, and
-// reads what its log says.
+// end ends the rehearsal's campaign, whatever was decided about it meanwhile.
 func (r *rehearsal) end(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, ending)
 	defer cancel()
-	var err error
-	for ended := false; !ended; {
-		if err = r.endOnce(bounded); err == nil {
-			break
+	for {
+		err := r.endOnce(bounded)
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-bounded.Done():
-			ended = true
+			return withHint(fmt.Errorf("campaign %d, the rehearsal's, was not ended: %w", r.number, err), `"earlybird campaign end" ends it; by itself it ends %s after the last user was due`, drains+spare)
 		}
 	}
-	if err != nil {
-		return withHint(fmt.Errorf("campaign %d, the rehearsal's, was not ended: %w", r.number, err), `"earlybird campaign end" ends it; the clock does within an hour`)
-	}
+}
+
+// readOutcome reads what the log says of the campaign.
+func (r *rehearsal) readOutcome(ctx context.Context) error {
 	f, err := r.campaigns().Campaign(ctx, r.number)
 	if err != nil {
 		return err
@@ -424,7 +430,8 @@ func (r *rehearsal) endOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if f := log.Latest(); f.Campaign() != r.number || f.Phase() == campaign.PhaseEnded {
+	f := log.Latest()
+	if f == nil || f.Campaign() != r.number || !f.Settings().Rehearsal || f.Phase() == campaign.PhaseEnded {
 		return nil
 	}
 	_, err = admin.Commit(ctx, campaign.End())
@@ -476,37 +483,16 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	return nil
 }
 
-// openPage makes the file of the report before anything is done, so that a folder
-// that does not take it is noticed in time.
-func (r *rehearsal) openPage() error {
-	name := r.c.String("html")
-	if name == "" {
-		return nil
-	}
-	var err error
-	if r.page, err = os.CreateTemp(filepath.Dir(name), ".rehearsal-*.html"); err != nil {
-		return fmt.Errorf("--html: %w", err)
-	}
-	return nil
-}
-
-func (r *rehearsal) dropPage() {
-	if r.page != nil {
-		_ = r.page.Close()
-		_ = os.Remove(r.page.Name())
-	}
-}
-
 // summaryColumns are the numbers of a rehearsal; times are in seconds.
 var summaryColumns = columns("campaign gateway users rate logins lasted p50 p90 p99 max user_p50 user_p99 status_429 status_503 failed slots granted full_in told")
 
 // report writes what was measured.
 func (r *rehearsal) report(f output.Format) error {
 	report := rehearse.NewReport(r.play)
-	if err := r.writePage(report); err != nil {
-		return err
+	var saved, err error
+	if name := r.c.String("html"); name != "" {
+		saved = replaceFile(name, report.HTML)
 	}
-	var err error
 	switch f {
 	case output.JSON:
 		encoder := json.NewEncoder(r.c.App.Writer)
@@ -520,10 +506,11 @@ func (r *rehearsal) report(f output.Format) error {
 	if f == output.Table && err == nil {
 		err = writeFindingsOf(r.c.App.Writer, report)
 	}
-	if err == nil && report.Broken() {
-		err = withHint(errors.New("a promise was broken in the rehearsal"), `look at the checks above, and at "earlybird campaign audit"`)
+	var broken error
+	if report.Broken() {
+		broken = withHint(errors.New("a promise was broken in the rehearsal"), `look at the checks above, and at "earlybird campaign audit"`)
 	}
-	return err
+	return errors.Join(err, saved, broken)
 }
 
 // writeFindingsOf writes the checks and what the numbers mean.
@@ -539,20 +526,4 @@ func writeFindingsOf(w io.Writer, report rehearse.Report) error {
 	}
 	_, err := fmt.Fprintln(w, strings.Join(report.Meaning, "\n"))
 	return err
-}
-
-// writePage puts the report in place of its file, whole.
-func (r *rehearsal) writePage(report rehearse.Report) error {
-	if r.page == nil {
-		return nil
-	}
-	err := cmp.Or(report.HTML(r.page), r.page.Chmod(0o644), r.page.Close()) //nolint:gosec // a page for others
-	if err == nil {
-		err = os.Rename(r.page.Name(), r.c.String("html"))
-	}
-	if err != nil {
-		r.dropPage()
-		return fmt.Errorf("--html: %w", err)
-	}
-	return nil
 }

@@ -22,6 +22,10 @@ import (
 
 var reportColumns = columns("file campaign entries hash log_sha256 ok")
 
+// toOutput is the name of a file that stands for the output, as of a container that
+// has no file of its own to keep.
+const toOutput = "-"
+
 // campaignReport writes the report of a campaign into a file, and what proves it
 // to the output. Like an audit it fails when a promise is broken.
 func campaignReport(c *cli.Context) error {
@@ -46,10 +50,14 @@ func campaignReport(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		broken := r.broken()
+		if file == toOutput {
+			out := bufio.NewWriter(c.App.Writer)
+			return errors.Join(report.Write(out), out.Flush(), broken)
+		}
 		if err := replaceFile(file, report.Write); err != nil {
 			return err
 		}
-		broken := r.broken()
 		err = output.One(c.App.Writer, f, reportColumns,
 			file, campaignID(r.fold), r.fold.At().Seq+1, r.fold.Hash().String(), report.LogSHA256, broken == nil)
 		return errors.Join(err, broken)
@@ -100,6 +108,9 @@ func (s *stores) turnedAway(ctx context.Context, fold *campaign.Fold) (int64, er
 
 // mayReplace asks before a file is replaced, and refuses what cannot be one.
 func mayReplace(c *cli.Context, file string) error {
+	if file == toOutput {
+		return nil
+	}
 	info, err := os.Lstat(file)
 	switch {
 	case file == "":
@@ -124,8 +135,10 @@ func replaceFile(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("--html: %w", err)
 	}
-	defer os.Remove(temporary.Name()) //nolint:errcheck // after the rename it is not there
-	defer temporary.Close()
+	defer func() { // after the rename there is nothing to do
+		_ = temporary.Close()
+		_ = os.Remove(temporary.Name())
+	}()
 	out := bufio.NewWriter(temporary)
 	if err := errors.Join(write(out), out.Flush(), temporary.Sync(), temporary.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)

@@ -39,6 +39,7 @@ func campaignSuspects(c *cli.Context) error {
 		if fold == nil {
 			return damage
 		}
+		noteRehearsal(c, fold)
 		grants := winners(fold)
 		users, err := s.usersOf(c.Context, grants)
 		if err != nil {

@@ -221,6 +221,7 @@ func (s *stores) standingRow(c *cli.Context, userID string) []any {
 	row := []any{nil, standing, nil, nil}
 	if log.InForce() != nil {
 		row[0] = campaignID(log.InForce())
+		noteRehearsal(c, log.InForce())
 	}
 	if standing == string(campaign.StatusGranted) {
 		row[2] = position

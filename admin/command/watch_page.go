@@ -42,7 +42,7 @@ func watchInBrowser(ctx context.Context, c *cli.Context, address *net.TCPAddr, c
 	if err != nil {
 		return withHint(fmt.Errorf("--http: %w", err), "is another program using it? Name another port; port 0 takes one that is free")
 	}
-	defer listener.Close() // Serve may never have begun
+	defer func() { _ = listener.Close() }() // Serve may never have begun
 	token := ""
 	if c.Bool("listen-anywhere") {
 		token = rand.Text()
@@ -80,16 +80,15 @@ func pageURL(at net.Addr, token string) string {
 	return "http://" + net.JoinHostPort(host, port) + path
 }
 
-// outwardIP is the address that this machine has for others. Nothing is sent: a
-// UDP socket only chooses it.
+// outwardIP is an address that this machine has for others.
 func outwardIP() string {
-	dial, err := net.Dial("udp", "192.0.2.1:9") // TEST-NET-1, RFC 5737
-	if err != nil {
-		return "127.0.0.1"
+	all, _ := net.InterfaceAddrs()
+	for _, at := range all {
+		if network, ok := at.(*net.IPNet); ok && network.IP.IsGlobalUnicast() {
+			return network.IP.String()
+		}
 	}
-	defer dial.Close()
-	host, _, _ := net.SplitHostPort(dial.LocalAddr().String())
-	return host
+	return "127.0.0.1"
 }
 
 // keepChecking lets the doctor look until ctx ends.

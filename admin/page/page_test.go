@@ -40,11 +40,11 @@ func running() watch.Sample {
 	}
 }
 
-func get(t *testing.T, p *Page, target string) (*http.Response, string) {
+func get(t *testing.T, p *Page, target string) (status int, body string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil))
-	return w.Result(), w.Body.String()
+	return w.Code, w.Body.String()
 }
 
 func show(t *testing.T, p *Page, s watch.Sample) {
@@ -65,6 +65,7 @@ func TestStates(t *testing.T) {
 		want   []string
 		never  []string
 	}{
+		{"a rehearsal", func(s *watch.Sample) { s.Progress.Rehearsal, s.Progress.Discount = true, 0 }, well, []string{"Campaign 1 · a rehearsal of 4 slots"}, []string{"% off"}},
 		{"running", func(*watch.Sample) {}, well, []string{
 			"Running: logins count.", "Everything is well.", "<dd>3<small> of 4</small></dd>", "<dt>Remaining</dt><dd>1</dd>", "<dt>Waiting in line</dt><dd>0</dd>",
 			"<dt>Logins a second</dt><dd>0.5</dd>", "<dt>Time to full</dt><dd>a few seconds</dd>", "<b>#3</b> <bdi>cy</bdi>", "<b>#2</b> <bdi>U2</bdi>",
@@ -187,8 +188,8 @@ func TestWho(t *testing.T) {
 			t.Errorf("%s %s tells the token", tt.method, tt.path)
 		}
 	}
-	if w, _ := get(t, New(""), "http://127.0.0.1/"); w.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("before the first sample: %d", w.StatusCode)
+	if status, _ := get(t, New(""), "http://127.0.0.1/"); status != http.StatusServiceUnavailable {
+		t.Errorf("before the first sample: %d", status)
 	}
 }
 

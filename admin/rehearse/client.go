@@ -89,16 +89,16 @@ func (a answer) again(tries int) (wait time.Duration, yes bool) {
 	}
 }
 
+// errUnfinished is of a user who would have tried again.
+var errUnfinished = errors.New("was not done yet")
+
 // ask sends a user's credentials until the answer is final, from when it is due
-// on, and reports every answer. It fails when ctx ends before that, or when no
-// answer came at all.
+// on, and reports every answer. When ctx ends it waits for the answer to what it
+// has sent, since that is done whether it waits or not, and sends no more.
 func (c *Client) ask(ctx context.Context, path string, u User, due time.Time, answered func(Answer)) (answer, error) {
 	var last answer
 	for tries := 0; ; {
-		a, err := c.send(ctx, path, u)
-		if ctx.Err() != nil {
-			return last, errors.New("was not done yet")
-		}
+		a, err := c.send(context.WithoutCancel(ctx), path, u)
 		answered(Answer{At: a.at, Took: a.at.Sub(due), Status: a.status})
 		if a.status != 0 {
 			last = a
@@ -116,7 +116,7 @@ func (c *Client) ask(ctx context.Context, path string, u User, due time.Time, an
 			due = a.at.Add(wait)
 		case <-ctx.Done():
 			timer.Stop()
-			return last, errors.New("was not done yet")
+			return last, errUnfinished
 		}
 	}
 }
@@ -166,7 +166,7 @@ func noAnswer(err error) error {
 // negative: neither.
 func retryAfter(text string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return max(0, at.Sub(now))

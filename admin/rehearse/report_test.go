@@ -169,11 +169,16 @@ func TestSizing(t *testing.T) {
 		says  string
 	}{
 		{"not at its limit", func(*Play) {}, Sizing{Wanted: 1, Best: 1}, "The system took 1 logins a second: it answered up to 1 a second, 99 % of them within 100ms. Its limit was not reached."},
-		{"at its limit, of unknown size", func(p *Play) { busy(p); p.Rate = 4 }, Sizing{Wanted: 4, Best: 1, Saturated: true, Times: 5},
-			"4 logins a second need 5.0 times the cores that identity has now."},
-		{"at its limit, of a known size", func(p *Play) { busy(p); p.Rate, p.System = 4, System{Replicas: 2, Cores: 2} },
+		{
+			"at its limit, of unknown size", func(p *Play) { busy(p); p.Rate = 4 },
+			Sizing{Wanted: 4, Best: 1, Saturated: true, Times: 5},
+			"4 logins a second need 5.0 times the cores that identity has now.",
+		},
+		{
+			"at its limit, of a known size", func(p *Play) { busy(p); p.Rate, p.System = 4, System{Replicas: 2, Cores: 2} },
 			Sizing{Wanted: 4, Best: 1, Saturated: true, Times: 5, Cores: 20, Replicas: 11},
-			"4 logins a second need 20 cores of identity, which are 10 replicas like those of now and one in reserve."},
+			"4 logins a second need 20 cores of identity, which are 10 replicas like those of now and one in reserve.",
+		},
 		{"slow is its limit too", func(p *Play) {
 			for i := range p.Seen.Answers {
 				p.Seen.Answers[i].Took = 2 * time.Second
@@ -181,8 +186,11 @@ func TestSizing(t *testing.T) {
 			p.Rate = 2
 		}, Sizing{Wanted: 2, Best: 1, Saturated: true, Times: 2.5}, "2 logins a second need 2.5 times"},
 		{"enough", func(p *Play) { busy(p); p.Rate = 0.5 }, Sizing{Wanted: 0.5, Best: 1, Saturated: true, Times: 0.7}, "need no more cores than identity has now"},
-		{"all at one moment", func(p *Play) { busy(p); p.Rate = 0 }, Sizing{Wanted: 2, Best: 1, Saturated: true, Times: 2.5},
-			"10 logins at one moment, all answered within 5s, need 2.5 times"},
+		{
+			"all at one moment", func(p *Play) { busy(p); p.Rate = 0 },
+			Sizing{Wanted: 2, Best: 1, Saturated: true, Times: 2.5},
+			"10 logins at one moment, all answered within 5s, need 2.5 times",
+		},
 		{"nobody was logged in", func(p *Play) {
 			for i := range p.Seen.Visits {
 				p.Seen.Visits[i].Status, p.Seen.Answers[i].Status = "", 401

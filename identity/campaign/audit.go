@@ -23,6 +23,7 @@ const (
 	FindingLost    FindingKind = "lost"    // the mirror has entries that the log lacks
 	FindingDiffers FindingKind = "differs" // log and mirror differ at the same place
 	FindingMirror  FindingKind = "mirror"  // the mirror is incomplete; a running replica fills it
+	FindingEdge    FindingKind = "edge"    // an edge is behind, or cannot be asked
 	FindingNoLogin FindingKind = "no login"
 	FindingNoPlace FindingKind = "no place"
 )
@@ -113,6 +114,47 @@ func (f *Fold) CompareMirror(c Copy) []Finding {
 		}
 	}
 	return found
+}
+
+// EdgeView is what an edge says of itself, read before the log.
+type EdgeView struct {
+	Name  string
+	Place       // of the last entry that it has
+	Limit int64 // the last position that it tells as granted
+	Fresh bool  // it can tell who holds no grant
+}
+
+// CompareEdge returns every difference between the log of the campaign in force and
+// what an edge has of it. To be behind for less than the beat's age is no
+// difference.
+func (f *Fold) CompareEdge(e EdgeView) []Finding {
+	finding := func(kind FindingKind, breaks bool, format string, args ...any) []Finding {
+		return []Finding{{Kind: kind, Detail: "the edge " + e.Name + " " + fmt.Sprintf(format, args...), Breaks: breaks}}
+	}
+	switch {
+	case f.At().Before(e.Place):
+		return finding(FindingLost, true, "has read the log up to %s, mongodb's ends at %s", e.Place, f.At())
+	case e.Seq < 0:
+		return finding(FindingEdge, false, "has not read the campaign in redis yet")
+	case e.Epoch == f.epoch && e.Limit != f.limitAt(e.Seq):
+		return finding(FindingDiffers, true, "tells positions up to %d as granted at %s, the log up to %d", e.Limit, e.Place, f.limitAt(e.Seq))
+	case !e.Fresh:
+		return finding(FindingEdge, false, "is at %s and tells grant=unknown of users without a grant: no identity service has confirmed redis to it of late", e.Place)
+	case e.Epoch < f.epoch:
+		return finding(FindingEdge, false, "is at %s, before the log of this campaign", e.Place)
+	}
+	return nil
+}
+
+// limitAt is the limit after the entry with this sequence number.
+func (f *Fold) limitAt(seq int64) int64 {
+	limit := int64(0)
+	for _, e := range f.others {
+		if e.Seq <= seq {
+			limit = e.Limit
+		}
+	}
+	return limit
 }
 
 // window is a period in which logins took places.

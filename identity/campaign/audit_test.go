@@ -141,3 +141,31 @@ func yields(all []Login, err error) iter.Seq2[Login, error] {
 		}
 	}
 }
+
+func TestCompareEdge(t *testing.T) {
+	b := newBook(t, 2, 10)
+	b.arrive(3)
+	b.do(Void("u2"))
+	f := b.log.inForce
+	end := f.At()
+	at := func(epoch, seq int64) Place { return Place{end.Epoch + epoch, end.Seq + seq} }
+	for _, tt := range []struct {
+		name string
+		edge EdgeView
+		want string
+	}{
+		{"at the end", EdgeView{Place: end, Limit: 3, Fresh: true}, ""},
+		{"an entry behind", EdgeView{Place: at(0, -1), Limit: 2, Fresh: true}, ""},
+		{"an entry behind, with a limit from after it", EdgeView{Place: at(0, -1), Limit: 3, Fresh: true}, "differs!"},
+		{"at the end, with a limit from before", EdgeView{Place: end, Limit: 2, Fresh: true}, "differs!"},
+		{"not fresh", EdgeView{Place: end, Limit: 3}, "edge"},
+		{"beyond the end", EdgeView{Place: at(0, 1), Limit: 3, Fresh: true}, "lost!"},
+		{"of a later epoch", EdgeView{Place: at(1, -1), Limit: 3, Fresh: true}, "lost!"},
+		{"of an earlier epoch", EdgeView{Place: at(-1, 7), Limit: 9, Fresh: true}, "edge"},
+		{"that has read nothing", EdgeView{Place: Place{0, -1}}, "edge"},
+	} {
+		if got := shortly(f.CompareEdge(tt.edge)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

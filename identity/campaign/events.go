@@ -55,6 +55,8 @@ type Event struct {
 	UserID   string // arrival, grant, grant_end, void, reinstate
 	Position int64  // of the user, which is the rank of a grant
 	Discount int64  // grant: percent
+	// Rehearsal says that the campaign is a rehearsal, so that its grants are none.
+	Rehearsal bool
 }
 
 // step applies the next entry and returns what it does.
@@ -65,7 +67,7 @@ func (f *Fold) step(e Entry) ([]Event, error) {
 	}
 	var all []Event
 	add := func(kind EventKind, position int64) {
-		ev := Event{ID: EventID{f.At(), len(all)}, Kind: kind, Entry: e}
+		ev := Event{ID: EventID{f.At(), len(all)}, Kind: kind, Entry: e, Rehearsal: f.settings.Rehearsal}
 		if position > 0 {
 			ev.UserID, ev.Position = f.users[position-1], position
 		}
@@ -105,6 +107,7 @@ func (f *Fold) step(e Entry) ([]Event, error) {
 type EventReader struct {
 	store Store
 	next  EventID // the first event that was not yielded yet
+	told  int64   // the campaign of the last one that was; 0: none was yet
 	fold  *Fold   // of the campaign that is read; nil: it has to be found
 	lost  *Fold   // what was read before the database lost its end; nil: it did not
 }
@@ -136,10 +139,10 @@ func (r *EventReader) ReadOn(ctx context.Context) iter.Seq2[Event, error] {
 					return
 				}
 				for _, ev := range events {
-					if ev.ID.before(r.next) {
+					if ev.ID.before(r.next) && (r.told == 0 || e.Campaign <= r.told) {
 						continue
 					}
-					r.next = EventID{ev.ID.Place, ev.ID.N + 1}
+					r.next, r.told = EventID{ev.ID.Place, ev.ID.N + 1}, e.Campaign
 					if !yield(ev, nil) {
 						return
 					}
@@ -173,8 +176,11 @@ func (r *EventReader) step(e Entry) ([]Event, error) {
 }
 
 // find makes sure that the store still has what was read, and looks for the
-// campaign to read: the last one that began at or before the next event. The fold
-// stays nil while there is none.
+// campaign to read. The fold stays nil while there is none.
+//
+// The next event is in the last campaign that began at or before it, or in the one
+// that was in force before that: an accept entry may have given that one a later
+// epoch. What was yielded before is passed over.
 func (r *EventReader) find(ctx context.Context) error {
 	if r.fold != nil && r.fold.seq() >= 0 {
 		var damage *DamageError
@@ -188,16 +194,31 @@ func (r *EventReader) find(ctx context.Context) error {
 		r.lost = r.fold
 	}
 	r.fold = nil
-	for number := int64(1); ; number++ {
-		start, err := r.store.Entry(ctx, number, 0)
-		if errors.Is(err, ErrNoEntry) || err == nil && r.fold != nil && r.next.Epoch < start.Epoch {
-			return nil
+	last := int64(0)
+	for {
+		start, err := r.store.Entry(ctx, last+1, 0)
+		if errors.Is(err, ErrNoEntry) || err == nil && last > 0 && r.next.Epoch < start.Epoch {
+			break
 		}
 		if err != nil {
 			return err
 		}
-		r.fold = newFold(number)
+		last++
 	}
+	for number := last - 1; number > 0; number-- {
+		opened, err := r.opened(ctx, number)
+		if err != nil {
+			return err
+		}
+		if opened {
+			last = number
+			break
+		}
+	}
+	if last > 0 {
+		r.fold = newFold(last)
+	}
+	return nil
 }
 
 // entries yields the entries that follow the fold, which the caller adds to it.
@@ -225,20 +246,32 @@ func (r *EventReader) entries(ctx context.Context) iter.Seq2[Entry, error] {
 // and another one follows: a later campaign has opened, or this one never did.
 func (r *EventReader) over(ctx context.Context) (bool, error) {
 	for number := r.fold.campaign + 1; ; number++ {
-		for seq := int64(0); ; seq++ {
-			e, err := r.store.Entry(ctx, number, seq)
-			switch {
-			case errors.Is(err, ErrNoEntry) && seq == 0:
-				return false, nil
-			case errors.Is(err, ErrNoEntry):
-			case err != nil:
-				return false, err
-			case e.Kind == KindOpen, r.fold.seq() >= 0 && !r.fold.opened:
-				return true, nil
-			}
-			if err != nil || e.Kind == KindEnd {
-				break
-			}
+		_, err := r.store.Entry(ctx, number, 0)
+		if errors.Is(err, ErrNoEntry) {
+			return false, nil
+		}
+		if err != nil || r.fold.seq() >= 0 && !r.fold.opened {
+			return err == nil, err
+		}
+		if opened, err := r.opened(ctx, number); opened || err != nil {
+			return opened, err
+		}
+	}
+}
+
+// opened reports whether a campaign has ever been open.
+func (r *EventReader) opened(ctx context.Context, number int64) (bool, error) {
+	for seq := int64(0); ; seq++ {
+		e, err := r.store.Entry(ctx, number, seq)
+		switch {
+		case errors.Is(err, ErrNoEntry):
+			return false, nil
+		case err != nil:
+			return false, err
+		case e.Kind == KindOpen:
+			return true, nil
+		case e.Kind == KindEnd:
+			return false, nil
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestEnrolmentAnswerLost(t *testing.T) {
 	} {
 		t.Run(words[len(words)-1], func(t *testing.T) {
 			url := testserver.Mongo(t)
-			proxy, through := testserver.NewProxy(t, url)
+			proxy, through := testserver.NewProxy(t, url, nil)
 			s := open(t, Config{URL: with(t, through, "retryWrites=false")})
 			lost := proxy.LoseAnswer(words...)
 			admin := enrolment.NewAdmin(enrolment.AdminConfig{Store: s, By: "carol"})
@@ -61,7 +61,7 @@ var issuedAt = time.Date(2026, 11, 22, 9, 8, 7, 654_000_000, time.UTC)
 
 // An outage is told as one, whichever the method.
 func TestEnrolmentOutage(t *testing.T) {
-	proxy, through := testserver.NewProxy(t, testserver.Mongo(t))
+	proxy, through := testserver.NewProxy(t, testserver.Mongo(t), nil)
 	s := open(t, Config{URL: with(t, through, "serverSelectionTimeoutMS=100")})
 	proxy.SetDown(true)
 	ctx := t.Context()

@@ -25,7 +25,7 @@ func TestRights(t *testing.T) {
 		t.Errorf("denied: %v, %v", denied, err)
 	}
 	// Which server knows a command, and then denies it, depends on its version.
-	if errs, err := admin.Info(t.Context(), "errorstats").Result(); err != nil || strings.Contains(errs, "errorstat_ERR:") {
+	if errs, err := connect(t, server.URL()).Info(t.Context(), "errorstats").Result(); err != nil || strings.Contains(errs, "errorstat_ERR:") {
 		t.Errorf("commands that fail: %s, %v", errs, err)
 	}
 }

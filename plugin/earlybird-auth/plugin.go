@@ -102,6 +102,7 @@ func newPlugin(ctx context.Context, process pluginserver.Process) (pluginserver.
 	process.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "earlybird_auth_users", Help: "Users of cached tokens, whose grants are followed.",
 	}, p.watched))
+	process.Metrics.MustRegister(newViewGauges(p.views))
 	process.Metrics.MustRegister(revocation.Metrics(p.revocations)...)
 	return p.start, nil
 }
@@ -128,6 +129,14 @@ func (p *plugin) watched() float64 {
 		n += f.View.Watched()
 	}
 	return float64(n)
+}
+
+func (p *plugin) views() []mirror.ViewState {
+	var all []mirror.ViewState
+	for _, f := range p.followed.Values() {
+		all = append(all, f.View.State())
+	}
+	return all
 }
 
 // start starts an instance. If the configuration cannot work, the instance refuses

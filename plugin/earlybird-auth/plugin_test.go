@@ -511,6 +511,36 @@ func TestRoutesShareWhatTheProcessHas(t *testing.T) {
 	}
 }
 
+// What an audit asks of an edge is where it stands in the log, all of one moment.
+// Checked by leaving the limit out of the state: it is 0 then.
+func TestWhereTheEdgeStands(t *testing.T) {
+	b := newBench(t)
+	registry := prometheus.NewRegistry()
+	b.kong = plugintest.Serve(t, define(), pluginserver.Process{Metrics: registry})
+	families, err := registry.Gather()
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "earlybird_auth_campaign_") {
+			t.Errorf("without a configuration there is %s", f.GetName())
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.config = b.kong.Configure(t, "a", b.values(), nil)
+	raw, _ := b.identity.Token(t, "u")
+	b.header(t, raw)
+	b.campaign.Start(t, 2)
+	b.campaign.Placed(t, "u", "v", "w")
+	b.campaign.Do(t, campaign.Void("u"))
+	state, err := b.campaign.Mirror.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]float64{"epoch": float64(state.Epoch), "seq": float64(state.Seq), "limit": 3, "fresh": 1} {
+		testserver.Eventually(t, name, func() bool { return metric(t, registry, "earlybird_auth_campaign_"+name) == want })
+	}
+}
+
 // metric is the value of a metric named name, or name{label's value}.
 func metric(t testing.TB, registry *prometheus.Registry, name string) float64 {
 	t.Helper()

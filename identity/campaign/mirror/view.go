@@ -203,6 +203,23 @@ func (v *View) At() (campaign.Place, bool) {
 	return v.at, v.synced
 }
 
+// ViewState is where a View stands.
+type ViewState struct {
+	campaign.Place       // of the last entry observed; {0, -1}: none
+	Limit          int64 // the last position that is granted, as of that entry
+	Fresh          bool  // it can tell who holds no grant
+}
+
+// State returns where the View stands.
+func (v *View) State() ViewState {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.synced {
+		return ViewState{Place: campaign.Place{Seq: -1}}
+	}
+	return ViewState{Place: v.at, Limit: v.terms.Load().limit, Fresh: v.Fresh()}
+}
+
 // Origin is the random id of the database that is followed; empty: none yet.
 func (v *View) Origin() string {
 	v.mu.Lock()
