@@ -141,7 +141,7 @@ func newApp(s Streams) *cli.App {
 		Writer:          s.Out,
 		ErrWriter:       s.Err,
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{campaignCommand(), userCommand(), actionsCommand(), keyCommand(), redisCommand(), kongCommand(), doctorCommand(), completionCommand()},
+		Commands:        []*cli.Command{campaignCommand(), userCommand(), enrolCommand(), actionsCommand(), keyCommand(), redisCommand(), kongCommand(), doctorCommand(), completionCommand()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // Run decides
 	}
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version"}
