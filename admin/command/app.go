@@ -33,7 +33,7 @@ func Run(ctx context.Context, argv []string, s Streams) int {
 		argv = []string{app.Name}
 	}
 	if len(argv) > 1 && argv[1] == completeWord {
-		complete(app, argv[2:], s.Out)
+		complete(ctx, app, argv[2:], s.Out)
 		return exitDone
 	}
 	l := parse(app, spelledOut(argv[1:]))
