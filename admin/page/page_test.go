@@ -169,7 +169,9 @@ func TestWho(t *testing.T) {
 		{secret, "GET", "//S3CRET/", "127.0.0.1", 404},
 	} {
 		w := httptest.NewRecorder()
-		r := httptest.NewRequestWithContext(t.Context(), tt.method, "http://x"+tt.path, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // events would never end
+		defer cancel()
+		r := httptest.NewRequestWithContext(ctx, tt.method, "http://x"+tt.path, nil)
 		r.Host = tt.host
 		tt.page.ServeHTTP(w, r)
 		if w.Code != tt.want {
@@ -290,7 +292,7 @@ func TestEvents(t *testing.T) {
 }
 
 // TestKeepAlive: a browser hears something every five seconds, with the same id
-// while nothing is new.
+// while nothing is new, and what is new at once.
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
@@ -302,6 +304,11 @@ func TestKeepAlive(t *testing.T) {
 			close(ended)
 		}()
 		time.Sleep(11 * time.Second) // of the bubble's clock
+		show(t, p, running())
+		synctest.Wait() // no time passes
+		if !strings.Contains(w.Body.String(), "id: 2\n") {
+			t.Error("what is new is not sent at once")
+		}
 		stop()
 		<-ended
 		if got := strings.Count(w.Body.String(), "id: 1\nretry: 1000\ndata: {"); got != 3 {
