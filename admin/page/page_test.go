@@ -31,7 +31,7 @@ func came(seconds ...int) iter.Seq2[time.Time, int64] {
 	}
 }
 
-// running is a campaign of four slots, of which two are taken.
+// running is a campaign of four slots, of which three are taken.
 func running() watch.Sample {
 	return watch.Sample{
 		At: noon.Add(20 * time.Second), Rate: 0.5, OpenedAt: noon, Since: noon, Arrivals: came(1, 1, 9),
