@@ -39,8 +39,8 @@ func TestREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := commands.FindAllStringSubmatch(string(text), -1)
-	if len(blocks) != 5 {
-		t.Fatalf("%d blocks found, want account, login, promotion, the shop's price and the admin's", len(blocks))
+	if len(blocks) != 4 {
+		t.Fatalf("%d blocks found, want account, login, promotion and price, and the admin's", len(blocks))
 	}
 	s := newStack(t)
 	for n, block := range blocks {

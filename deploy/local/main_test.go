@@ -395,16 +395,18 @@ func (l *local) child(name string) int {
 
 func TestWhatCannotStartSaysWhy(t *testing.T) {
 	l := newLocal(t, "--miniredis")
-	busy, err := net.Listen("tcp", l.flag("--redis"))
-	if err != nil {
-		t.Fatal(err)
+	for flag, what := range map[string]string{"--redis": "Redis", "--shop": "the shop"} {
+		busy, err := net.Listen("tcp", l.flag(flag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.flag(flag))
+		out, code := l.run(t)
+		if code != 1 || !strings.Contains(out, "port "+port+", for "+what+", is in use") || !strings.Contains(out, "such as "+flag+" 127.0.0.1:") {
+			t.Errorf("with the port of %s in use: status %d, %s", what, code, out)
+		}
+		_ = busy.Close()
 	}
-	_, port, _ := net.SplitHostPort(l.flag("--redis"))
-	out, code := l.run(t)
-	if code != 1 || !strings.Contains(out, "port "+port+", for Redis, is in use") || !strings.Contains(out, "--redis 127.0.0.1:6489") {
-		t.Errorf("with its port in use: status %d, %s", code, out)
-	}
-	_ = busy.Close()
 	l.start(t)
 	if out, code := l.run(t); code != 1 || !strings.Contains(out, "another earlybird-local is using "+l.flag("--data")) {
 		t.Errorf("with its folder in use: status %d, %s", code, out)
