@@ -143,7 +143,7 @@ func (s state) Standing() string {
 	case p.Status == "paused":
 		return fmt.Sprintf("Paused since %s: logins do not count.", clock(s.Since))
 	case p.Status == "ended" && s.OpenedAt.IsZero():
-		return "It was cancelled before its start."
+		return "It was canceled before its start."
 	case p.Status == "ended":
 		return fmt.Sprintf("Ended at %s: no new grants.", stamp(s.Since))
 	case !s.FullAt.IsZero():
