@@ -147,7 +147,7 @@ func inWords(e campaign.Entry, before campaign.Settings, opened bool) string {
 		return "resumed: logins count again"
 	case campaign.KindEnd:
 		if !opened {
-			return "cancelled before its start"
+			return "canceled before its start"
 		}
 		return "ended: no new grants"
 	case campaign.KindVoid:
@@ -210,7 +210,7 @@ func (v *reportView) Table() []setting {
 func (v *reportView) Phase() string {
 	switch phase := v.Fold.Phase(); {
 	case phase == campaign.PhaseEnded && !v.Fold.Opened():
-		return "cancelled before its start"
+		return "canceled before its start"
 	case phase == campaign.PhaseEnded:
 		return "ended at " + stamp(v.Fold.Since())
 	case phase == campaign.PhaseOpen:

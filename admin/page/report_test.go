@@ -143,12 +143,12 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestReportOfNothing: a campaign that was cancelled has no arrivals to plot.
+// TestReportOfNothing: a campaign that was canceled has no arrivals to plot.
 func TestReportOfNothing(t *testing.T) {
 	b, _ := begun(t, 2)
 	b.add(t, 5, campaign.Entry{Kind: campaign.KindEnd, By: "ada", Limit: 2})
 	body := written(t, Report{Fold: b.fold(t)})
-	for _, want := range []string{"cancelled before its start.", "not all slots were granted", "Nobody was.", "Nobody yet.", "no differences"} {
+	for _, want := range []string{"canceled before its start.", "not all slots were granted", "Nobody was.", "Nobody yet.", "no differences"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("lacks %s in\n%s", want, body)
 		}
