@@ -118,7 +118,7 @@ func TestEnrolShowsItsProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := started(t, "enrol", "issue", "--customers", path, "--yes")
-	second := exec.CommandContext(t.Context(), first.Path, first.Args[1:]...) //nolint:gosec // the program built above
+	second := exec.CommandContext(t.Context(), first.Path, first.Args[1:]...)
 	second.Env = first.Env
 	for _, c := range []*exec.Cmd{first, second} {
 		person, tty := terminal(t)
