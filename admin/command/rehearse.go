@@ -315,7 +315,7 @@ func (r *rehearsal) perform(log *campaign.Log) error {
 			err = r.start(ctx, a)
 		}
 		if err == nil {
-			r.logIn(r.c.Context)
+			r.logIn(r.c.Context) //nolint:contextcheck // Ctrl-C ends the logins, and not what is done after them
 			err = errors.Join(r.end(ctx), r.readOutcome(ctx))
 		}
 		err = errors.Join(err, r.clean(ctx))
