@@ -31,7 +31,7 @@ func came(seconds ...int) iter.Seq2[time.Time, int64] {
 	}
 }
 
-// running is a campaign of four slots, of which two are taken.
+// running is a campaign of four slots, of which three are taken.
 func running() watch.Sample {
 	return watch.Sample{
 		At: noon.Add(20 * time.Second), Rate: 0.5, OpenedAt: noon, Since: noon, Arrivals: came(1, 1, 9),
@@ -170,7 +170,9 @@ func TestWho(t *testing.T) {
 		{secret, "GET", "//S3CRET/", "127.0.0.1", 404},
 	} {
 		w := httptest.NewRecorder()
-		r := httptest.NewRequestWithContext(t.Context(), tt.method, "http://x"+tt.path, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // events would never end
+		defer cancel()
+		r := httptest.NewRequestWithContext(ctx, tt.method, "http://x"+tt.path, nil)
 		r.Host = tt.host
 		tt.page.ServeHTTP(w, r)
 		if w.Code != tt.want {
@@ -291,7 +293,7 @@ func TestEvents(t *testing.T) {
 }
 
 // TestKeepAlive: a browser hears something every five seconds, with the same id
-// while nothing is new.
+// while nothing is new, and what is new at once.
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
@@ -303,6 +305,11 @@ func TestKeepAlive(t *testing.T) {
 			close(ended)
 		}()
 		time.Sleep(11 * time.Second) // of the bubble's clock
+		show(t, p, running())
+		synctest.Wait() // no time passes
+		if !strings.Contains(w.Body.String(), "id: 2\n") {
+			t.Error("what is new is not sent at once")
+		}
 		stop()
 		<-ended
 		if got := strings.Count(w.Body.String(), "id: 1\nretry: 1000\ndata: {"); got != 3 {

@@ -187,7 +187,7 @@ func ending(s campaign.Settings) string {
 	return stamp(s.EndsAt)
 }
 
-// Setting is one line of the table of settings.
+// setting is one line of the table of settings.
 type setting struct{ Name, First, Last string }
 
 // Table is the settings at the start and now.
