@@ -15,7 +15,7 @@ GOBUILD := CGO_ENABLED=0 $(GO)
 # How long each fuzz target runs, and which: what parses bytes from outside, and what is written in assembly.
 FUZZTIME ?= 20s
 FUZZ := ./identity/token:FuzzVerify ./identity/token:FuzzVerifySigned ./identity/token:FuzzParseAuthorization \
-	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./kong:FuzzValidate ./plugin/pluginserver:FuzzCalls ./plugin/edge:FuzzParsePlacement \
+	./identity/token:FuzzParseKeySet ./identity/account:FuzzCanonical ./identity/account/enrolment:FuzzParseCode ./identity/httpapi:FuzzBody ./plugin/pluginserver:FuzzFrames ./plugin/pluginserver:FuzzReplies ./kong:FuzzValidate ./plugin/pluginserver:FuzzCalls ./plugin/edge:FuzzParsePlacement \
 	./identity/password/argon2id:FuzzIDKey ./identity/password/argon2id:FuzzCompress
 
 .DEFAULT_GOAL := help
@@ -50,7 +50,7 @@ e2e: ## Run the journey against GATEWAY_URL, or against a local stack of its own
 	$(GO) test -count=1 -timeout 15m -v ./deploy/e2e
 
 .PHONY: fuzz
-fuzz: ## Fuzz what reads tokens, keys, usernames, bodies, frames kong.yml, and Argon2id, FUZZTIME (20s) each
+fuzz: ## Fuzz what reads tokens, keys, usernames, codes, bodies, frames kong.yml, and Argon2id, FUZZTIME (20s) each
 	@for target in $(FUZZ); do $(GO) test $${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) || exit 1; done
 
 .PHONY: bench-edge

@@ -64,6 +64,7 @@ func TestScripts(t *testing.T) {
 					"exits": exits, "stores": func(*testscript.TestScript, bool, []string) {}, "users": users, "claim": claim, "served": served,
 					"announced": announced, "acted": acted, "signingkey": signingkey, "attempts": attempts,
 					"changed": changed, "logins": logins, "emptied": emptied, "redisconfig": redisConfig, "damaged": damaged, "lost": lost, "mislaid": mislaid, "redisuser": redisUser, "elsewhere": elsewhere, "foreign": foreign, "because": because, "rehearsing": rehearsing,
+					"enrols": enrols, "unenrols": unenrols, "did": did,
 				},
 			})
 		})

@@ -162,14 +162,17 @@ func TestComposeNetworks(t *testing.T) {
 // by themselves; the replicas are the file's.
 func TestComposeVariables(t *testing.T) {
 	tests := []struct {
-		name      string
-		variables types.Mapping
-		subnet    string
-		replicas  int
-		retention string
+		name         string
+		variables    types.Mapping
+		subnet       string
+		replicas     int
+		retention    string
+		registration string
 	}{
-		{"nothing set", nil, "10.213.81.0/24", 1, "400d"},
-		{"all set", types.Mapping{"EARLYBIRD_SERVICE_SUBNET": "192.0.2.0/24", "EARLYBIRD_REPLICAS": "3", "EARLYBIRD_AUDIT_RETENTION": "800d"}, "192.0.2.0/24", 3, "800d"},
+		{"nothing set", nil, "10.213.81.0/24", 1, "400d", "open"},
+		{"all set", types.Mapping{
+			"EARLYBIRD_SERVICE_SUBNET": "192.0.2.0/24", "EARLYBIRD_REPLICAS": "3", "EARLYBIRD_AUDIT_RETENTION": "800d", "EARLYBIRD_REGISTRATION": "code",
+		}, "192.0.2.0/24", 3, "800d", "code"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,6 +186,9 @@ func TestComposeVariables(t *testing.T) {
 				if netip.MustParsePrefix(taken).Overlaps(netip.MustParsePrefix(trusted)) {
 					t.Errorf("%s is in %s", trusted, taken)
 				}
+			}
+			if got := environment(identity)["EARLYBIRD_REGISTRATION"]; got != tt.registration {
+				t.Errorf("registration %s, want %s", got, tt.registration)
 			}
 			if identity.GetScale() != tt.replicas {
 				t.Errorf("%d replicas, want %d", identity.GetScale(), tt.replicas)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/account/enrolment"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/campaign/mirror"
 	"github.com/earlybird/earlybird/identity/httpapi"
@@ -178,8 +179,12 @@ func (b *backend) services() (httpapi.Backend, error) {
 	b.users, cacheErr = account.NewUserCache(account.UserCacheConfig{
 		Source: b.store.Load(), Size: b.config.UserCacheSize, TTL: b.config.UserCacheTTL,
 	})
+	var codes account.Enrolment
+	if b.config.Codes {
+		codes = enrolment.NewRegistry(b.store.Load(), time.Now)
+	}
 	service, accountErr := account.NewService(account.ServiceConfig{
-		Store: b.metrics.Store(b.store.Load()), Hasher: b.hasher, Revoker: writer, Generations: b.revoked,
+		Store: b.metrics.Store(b.store.Load()), Hasher: b.hasher, Revoker: writer, Generations: b.revoked, Enrolment: codes,
 		Limiter: b.limiter(), MinPasswordScore: b.config.MinPasswordScore,
 		MinPasswordLength: b.config.MinPasswordLength, Unrecorded: b.metrics.Unaudited, Log: b.log,
 	})

@@ -38,6 +38,8 @@ type config struct {
 	MinPasswordLength int // code points
 	MinPasswordScore  int // 0 to password.MaxScore
 
+	Codes bool // registrations take an enrolment code
+
 	AddressLimit, AccountLimit, AccountAddressLimit limit.Rate
 
 	UserCacheSize, TokenCacheSize int
@@ -94,6 +96,13 @@ var settingsTable = []setting{
 		return setNumber(&c.MinPasswordLength, v, account.MinPassword, account.MaxPassword)
 	}},
 	{"min-password-score", "2", "least `SCORE` of a new password as zxcvbn estimates it, 0 (any) to 4", func(c *config, v string) error { return setNumber(&c.MinPasswordScore, v, 0, password.MaxScore) }},
+	{"registration", "open", "`WHO` may register: open (anybody) or code (who has an enrolment code, one account for each customer)", func(c *config, v string) error {
+		if v != "open" && v != "code" {
+			return errors.New("must be open or code")
+		}
+		c.Codes = v == "code"
+		return nil
+	}},
 	// Of an address as many as the gateway lets through. Of failures at one account
 	// from unknown addresses 28 and one an hour, which is at most 100 in any three
 	// days: NIST SP 800-63B section 5.2.2 allows no more than 100 in a row, and a row

@@ -57,7 +57,7 @@ func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
 		"listen": "nowhere", "metrics-listen": "x:99999", "trusted-proxies": "10.0.0.1",
 		"issuer": leak, "audience": " ", "client-id": "", "key-secret-file": "", "argon2-memory-kib": "-1",
 		"argon2-time": "many", "argon2-parallelism": "0", "hash-concurrency": "x", "min-password-length": "7",
-		"min-password-score": "5", "address-limit": "1", "account-limit": "1/h", "account-address-limit": "0,1/h", "audit-retention": "1m",
+		"min-password-score": "5", "registration": "closed", "address-limit": "1", "account-limit": "1/h", "account-address-limit": "0,1/h", "audit-retention": "1m",
 		"key-old-secret-file": "/nowhere", "key-max-age": "soon",
 		"user-cache-size": "0", "token-cache-size": "0", "user-cache-ttl": "0s", "otlp-endpoint": "collector:4318",
 		"log-level": "loud", "shutdown-delay": "1", "shutdown-grace": "2h",
@@ -126,7 +126,7 @@ func TestLoadDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen != "127.0.0.1:8081" || c.Secret[31] != 0x1f || c.Hash.Params.MemoryKiB != 19456 || c.ShutdownGrace != 15*time.Second || len(c.TrustedProxies) != 2 {
+	if c.Listen != "127.0.0.1:8081" || c.Codes || c.Secret[31] != 0x1f || c.Hash.Params.MemoryKiB != 19456 || c.ShutdownGrace != 15*time.Second || len(c.TrustedProxies) != 2 {
 		t.Errorf("defaults %+v", c)
 	}
 }

@@ -51,7 +51,7 @@ func run(ctx context.Context, c config, logs io.Writer, listening func(net.Addr)
 	registry.MustRegister(revocation.Metrics(func() []revocation.Stats { return []revocation.Stats{b.revoked.Stats()} })...)
 	health := httpapi.NewHealth(httpapi.HealthConfig{Checks: b.checks()})
 	api, err := httpapi.New(httpapi.Config{
-		Health: health, TrustedProxies: c.TrustedProxies, Version: program.Version(), Metrics: registry, Log: log,
+		Health: health, TrustedProxies: c.TrustedProxies, Codes: c.Codes, Version: program.Version(), Metrics: registry, Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("http api: %w", err)

@@ -20,7 +20,7 @@ func actionsCommand() *cli.Command {
 	)...)
 }
 
-var actionColumns = columns("at by action result campaign user_id entry reason detail")
+var actionColumns = columns("at by action result campaign user_id customer entry reason detail")
 
 // listActions lists what operators did, any number of actions.
 func listActions(c *cli.Context) error {
@@ -42,7 +42,7 @@ func listActions(c *cli.Context) error {
 			if err != nil {
 				return incomplete(rows, err)
 			}
-			if err := list.Row(a.At, a.By, a.Name, a.Result, campaignOf(a), a.UserID, a.Entry, a.Reason, a.Detail); err != nil {
+			if err := list.Row(a.At, a.By, a.Name, a.Result, campaignOf(a), a.UserID, a.Customer, a.Entry, a.Reason, a.Detail); err != nil {
 				return err
 			}
 			rows++

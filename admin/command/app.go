@@ -33,7 +33,7 @@ func Run(ctx context.Context, argv []string, s Streams) int {
 		argv = []string{app.Name}
 	}
 	if len(argv) > 1 && argv[1] == completeWord {
-		complete(app, argv[2:], s.Out)
+		complete(ctx, app, argv[2:], s.Out)
 		return exitDone
 	}
 	l := parse(app, spelledOut(argv[1:]))
@@ -141,7 +141,7 @@ func newApp(s Streams) *cli.App {
 		Writer:          s.Out,
 		ErrWriter:       s.Err,
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{campaignCommand(), userCommand(), actionsCommand(), keyCommand(), redisCommand(), rehearseCommand(), kongCommand(), doctorCommand(), completionCommand()},
+		Commands:        []*cli.Command{campaignCommand(), userCommand(), enrolCommand(), actionsCommand(), keyCommand(), redisCommand(), rehearseCommand(), kongCommand(), doctorCommand(), completionCommand()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // Run decides
 	}
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version"}

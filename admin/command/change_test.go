@@ -10,11 +10,17 @@ import (
 )
 
 // meanwhile answers yes, but only after somebody else has done something.
-type meanwhile struct{ do func() }
+type meanwhile struct {
+	do     func()
+	answer io.Reader // nil: not asked yet
+}
 
 func (m *meanwhile) Read(p []byte) (int, error) {
-	m.do()
-	return copy(p, "yes\n"), nil
+	if m.answer == nil {
+		m.do()
+		m.answer = strings.NewReader("yes\n")
+	}
+	return m.answer.Read(p)
 }
 
 // TestTwoAdminsAtOnce: what is shown is what is changed. Of two admins one wins,
@@ -50,7 +56,7 @@ func TestTwoAdminsAtOnce(t *testing.T) {
 			if tt.given != "" {
 				s.mustRun(t, tt.given)
 			}
-			status, out, errs := s.run(t.Context(), &meanwhile{func() { s.mustRun(t, tt.second) }}, tt.first)
+			status, out, errs := s.run(t.Context(), &meanwhile{do: func() { s.mustRun(t, tt.second) }}, tt.first)
 			if status != exitFailed || out != "" {
 				t.Errorf("exit %d, result %q, want a failure without one", status, out)
 			}
@@ -72,7 +78,7 @@ func TestArrivalsDoNotRefuse(t *testing.T) {
 	s := newStores(t)
 	s.mustRun(t, "campaign start --yes --name L --slots 5 --discount 10")
 	r := s.replica(t)
-	status, out, errs := s.run(t.Context(), &meanwhile{func() { place(t, r, "a", "b") }}, "campaign pause --output csv")
+	status, out, errs := s.run(t.Context(), &meanwhile{do: func() { place(t, r, "a", "b") }}, "campaign pause --output csv")
 	if status != exitDone || !strings.Contains(out, "1,L,10,5,2,3,0,paused,") {
 		t.Errorf("exit %d, %s%s", status, out, errs)
 	}
@@ -105,7 +111,7 @@ func (s silent) Read([]byte) (int, error) {
 func TestInterrupted(t *testing.T) {
 	for name, typing := range map[string]func(interrupt func()) io.Reader{
 		"no answer":          func(interrupt func()) io.Reader { return silent{interrupt} },
-		"an answer after it": func(interrupt func()) io.Reader { return &meanwhile{interrupt} },
+		"an answer after it": func(interrupt func()) io.Reader { return &meanwhile{do: interrupt} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStores(t)

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"embed"
 	"io"
 	"slices"
@@ -55,12 +56,12 @@ type candidate struct{ word, what string }
 
 // complete writes what may stand in place of the last word, one per line, with
 // a tab and an explanation where there is one.
-func complete(app *cli.App, words []string, w io.Writer) {
+func complete(ctx context.Context, app *cli.App, words []string, w io.Writer) {
 	if len(words) == 0 {
 		words = []string{""}
 	}
 	before, current := words[:len(words)-1], words[len(words)-1]
-	for _, c := range candidates(app, before, current) {
+	for _, c := range candidates(ctx, app, before, current) {
 		if c.what == "" {
 			say(w, "%s\n", c.word)
 			continue
@@ -69,7 +70,7 @@ func complete(app *cli.App, words []string, w io.Writer) {
 	}
 }
 
-func candidates(app *cli.App, before []string, current string) []candidate {
+func candidates(ctx context.Context, app *cli.App, before []string, current string) []candidate {
 	flag, value, prefix := valueOf(app, before, current)
 	l := parse(app, rejoined(before))
 	commands, flags := app.Commands, app.Flags
@@ -78,7 +79,7 @@ func candidates(app *cli.App, before []string, current string) []candidate {
 	}
 	switch {
 	case flag != "" && strings.TrimLeft(flag, "-") == "campaign":
-		return matching(fromStore(app, l, campaignNumbers), value, prefix)
+		return matching(fromStore(ctx, app, l, campaignNumbers), value, prefix)
 	case flag != "":
 		return matching(flagValues(flag, flags), value, prefix)
 	case isFlag(current) || current == "-":
@@ -88,7 +89,7 @@ func candidates(app *cli.App, before []string, current string) []candidate {
 	case len(l.path) > 0 && l.path[len(l.path)-1].ArgsUsage == "FILE":
 		return []candidate{{word: completeFiles}}
 	case len(l.path) > 0 && l.path[len(l.path)-1].ArgsUsage == "USERNAME" && len(l.args) == 0:
-		return fromStore(app, l, usernames(current))
+		return fromStore(ctx, app, l, usernames(current))
 	default:
 		return nil
 	}

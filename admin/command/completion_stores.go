@@ -22,8 +22,8 @@ const completedNames = 50
 
 // fromStore looks into the MongoDB that the line or the environment names, and offers
 // nothing when it does not answer soon.
-func fromStore(app *cli.App, l line, look func(context.Context, *mongostore.Store) []candidate) []candidate {
-	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+func fromStore(ctx context.Context, app *cli.App, l line, look func(context.Context, *mongostore.Store) []candidate) []candidate {
+	ctx, cancel := context.WithTimeout(ctx, completionTime)
 	defer cancel()
 	set := flag.NewFlagSet("", flag.ContinueOnError)
 	for _, f := range storeFlags() {

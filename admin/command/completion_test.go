@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 func completed(words ...string) []string {
 	var out bytes.Buffer
-	Run(nil, append([]string{"earlybird", completeWord}, words...), Streams{Out: &out}) //nolint:staticcheck // SA1012: completing needs no context
+	Run(context.Background(), append([]string{"earlybird", completeWord}, words...), Streams{Out: &out})
 	var found []string
 	for line := range strings.Lines(out.String()) {
 		word, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")

@@ -87,10 +87,10 @@ func (lateHasher) Hash(ctx context.Context, text string) (string, error) {
 }
 
 // userColumns are what is shown of an account.
-var userColumns = columns("id username canonical created_at disabled generation one_time_until")
+var userColumns = columns("id username canonical created_at disabled generation one_time_until customer")
 
 func userRow(a account.Account) []any {
-	return []any{a.ID, a.Username, a.Canonical, a.CreatedAt, a.Disabled, a.Generation, a.OneTimeUntil}
+	return []any{a.ID, a.Username, a.Canonical, a.CreatedAt, a.Disabled, a.Generation, a.OneTimeUntil, a.Customer}
 }
 
 // withUser finds the account of the user that was named.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/earlybird/earlybird/admin/output"
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/account/enrolment"
 	"github.com/earlybird/earlybird/identity/limit"
 	"github.com/earlybird/earlybird/identity/mongostore"
 )
@@ -101,10 +102,26 @@ func userDelete(c *cli.Context) error {
 // exportJSON is all that is stored of one user.
 type exportJSON struct {
 	Account     map[string]any   `json:"account"`
+	Enrolment   *enrolmentJSON   `json:"enrolment"` // null: the account was registered without a code
 	Places      []placeJSON      `json:"places"`
 	Attempts    []attemptJSON    `json:"login_attempts"`
 	Actions     []actionJSON     `json:"actions"`
 	Revocations []revocationJSON `json:"revocations"`
+}
+
+// enrolmentJSON is what is kept of a customer of the bank, but for the hashes of
+// codes.
+type enrolmentJSON struct {
+	Customer string     `json:"customer"`
+	Since    time.Time  `json:"since"`
+	Codes    []codeJSON `json:"codes"`
+}
+
+type codeJSON struct {
+	Number  int64      `json:"number"`
+	At      time.Time  `json:"at"`
+	By      string     `json:"by"`
+	Expires *time.Time `json:"expires"` // null: the code before was revoked
 }
 
 type placeJSON struct {
@@ -158,7 +175,7 @@ func userExport(c *cli.Context) error {
 			return err
 		}
 		out.Attempts = attemptsJSON(attempts)
-		for a, err := range s.mongo.Actions(c.Context, mongostore.ActionFilter{UserID: found.ID}) {
+		for a, err := range s.mongo.Actions(c.Context, mongostore.ActionFilter{UserID: found.ID, Customer: found.Customer}) {
 			if err != nil {
 				return err
 			}
@@ -170,6 +187,11 @@ func userExport(c *cli.Context) error {
 			}
 			out.Revocations = append(out.Revocations, revocationJSON{r.Generation, r.At, r.Until})
 		}
+		if found.Customer != "" {
+			if out.Enrolment, err = s.enrolmentOf(c.Context, found.Customer); err != nil {
+				return err
+			}
+		}
 		if out.Places, err = s.placesOf(c.Context, found.ID); err != nil {
 			return err // half of what is stored would look like all of it
 		}
@@ -178,6 +200,29 @@ func userExport(c *cli.Context) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(out)
 	})
+}
+
+// enrolmentOf is what is kept of a customer who has an account.
+func (s *stores) enrolmentOf(ctx context.Context, customer string) (*enrolmentJSON, error) {
+	claim, err := s.mongo.Claim(ctx, customer)
+	if err != nil {
+		return nil, err
+	}
+	out := &enrolmentJSON{Customer: customer, Since: claim.At, Codes: []codeJSON{}}
+	for number := int64(1); ; number++ {
+		issue, err := s.mongo.Issue(ctx, customer, number)
+		if errors.Is(err, enrolment.ErrNotFound) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		code := codeJSON{Number: number, At: issue.At, By: issue.By}
+		if issue.Hash != "" {
+			code.Expires = &issue.Expires
+		}
+		out.Codes = append(out.Codes, code)
+	}
 }
 
 // placesOf are the user's places in every campaign there was.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,7 @@ func flags() []cli.Flag {
 		&cli.StringFlag{Name: "data", EnvVars: []string{"EARLYBIRD_DATA"}, Value: "var", Usage: "`FOLDER` of the state"},
 		&cli.BoolFlag{Name: "no-gateway", EnvVars: []string{"EARLYBIRD_NO_GATEWAY"}, Usage: "run everything else, for a real Kong in the gateway's place"},
 		&cli.BoolFlag{Name: "miniredis", EnvVars: []string{"EARLYBIRD_MINIREDIS"}, Usage: "use the embedded Redis, also when redis-server is there"},
+		&cli.StringFlag{Name: "registration", EnvVars: []string{"EARLYBIRD_REGISTRATION"}, Value: "open", Usage: "`WHO` may register: open (anybody) or code (who has an enrolment code)"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"EARLYBIRD_LOG_LEVEL"}, Value: "warn", Usage: "least `LEVEL` that is logged: debug, info, warn or error"},
 	}
 }
@@ -79,7 +81,8 @@ func runStack(c *cli.Context, stdout, stderr io.Writer) error {
 	cfg := stack.Config{
 		Gateway: c.String("gateway"), Identity: c.String("identity"), Mongo: c.String("mongo"), Redis: c.String("redis"),
 		Data: c.String("data"), Programs: filepath.Dir(program), Miniredis: c.Bool("miniredis"),
-		Stdout: stdout, Stderr: stderr,
+		Registration: cmp.Or(c.String("registration"), "open"),
+		Stdout:       stdout, Stderr: stderr,
 	}
 	if c.Bool("no-gateway") {
 		cfg.Gateway = ""
@@ -99,6 +102,9 @@ func check(c *cli.Context, cfg *stack.Config) error {
 	}
 	if err := cfg.LogLevel.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		faults = append(faults, fmt.Errorf("--log-level %q: must be debug, info, warn or error", c.String("log-level")))
+	}
+	if cfg.Registration != "open" && cfg.Registration != "code" {
+		faults = append(faults, fmt.Errorf("--registration %q: must be open or code", cfg.Registration))
 	}
 	if !c.Bool("no-gateway") && cfg.Gateway == "" {
 		faults = append(faults, errors.New("--gateway: must not be empty; --no-gateway runs everything else"))

@@ -376,6 +376,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"an unknown flag":     {[]string{"--nothing"}, "nothing"},
 		"an unknown command":  {[]string{"nothing"}, `unknown command "nothing"`},
 		"a wrong level":       {[]string{"--log-level", "loud"}, "--log-level"},
+		"a registration":      {[]string{"--registration", "closed"}, `--registration "closed": must be open or code`},
 		"an address":          {[]string{"--identity", "127.0.0.1"}, `--identity "127.0.0.1": must be host:port`},
 		"a port":              {[]string{"--mongo", "127.0.0.1:70000"}, `--mongo "127.0.0.1:70000": must be host:port`},
 		"a port's name":       {[]string{"--redis", "127.0.0.1:redis"}, `--redis "127.0.0.1:redis"`},
@@ -415,6 +416,19 @@ func TestWrongCommandLines(t *testing.T) {
 	if _, err := os.Stat("what?"); err == nil {
 		t.Error("a refused folder was made")
 	}
+}
+
+// TestRegistrationWithCodes: the variable is enough, and what to type next begins
+// with a code.
+func TestRegistrationWithCodes(t *testing.T) {
+	t.Setenv("EARLYBIRD_REGISTRATION", "code")
+	l := newLocal(t, "--miniredis")
+	l.waits = "enrol issue --customers customers.csv --yes"
+	l.start(t)
+	if status, _, body := l.request(t, "POST", "/users", "", ada); status != http.StatusUnprocessableEntity || !strings.Contains(body, "code: is required") {
+		t.Errorf("POST /users without a code: %d %s", status, body)
+	}
+	l.end(t, os.Interrupt)
 }
 
 // TestAProgramThatCannotStartEndsTheStart: identity refuses a key secret that is

@@ -18,6 +18,7 @@ type User struct {
 	Username  string    // as typed at registration
 	Canonical string    // the PRECIS form that is unique
 	CreatedAt time.Time // UTC, millisecond precision
+	Customer  string    // the bank's reference of who enrolled with a code; else empty
 }
 
 // Credential is the secret half of an account, found by canonical username.
@@ -92,7 +93,7 @@ var (
 // InvalidError names the field of a request that was refused and what is
 // allowed there. It never holds the refused value.
 type InvalidError struct {
-	Field  string // "username", "password", "current" or "new"
+	Field  string // "username", "password", "code", "current" or "new"
 	Reason string // what is wrong and what is allowed, a sentence for the person
 }
 

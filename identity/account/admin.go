@@ -30,6 +30,10 @@ type AdminStore interface {
 	// attempt at a user's account, and returns from how many.
 	ForgetAddresses(ctx context.Context, userID string) (int64, error)
 
+	// SettleClaim forgets what is kept of the registration of an enrolled customer
+	// until it is known to have ended, as enrolment.Store has it.
+	SettleClaim(ctx context.Context, customer, userID string) error
+
 	// DeleteUser removes a user, if there is one.
 	DeleteUser(ctx context.Context, id string) error
 
@@ -281,7 +285,7 @@ func (a *Admin) Deleting(ctx context.Context, username string) (User, error) {
 
 // Delete removes an account for good: the user, the credential, and the addresses
 // in the audit. What keeps the user's id (the audit, the log of a campaign) leads to
-// nobody then. It returns how many recorded attempts had an address. With
+// nobody then, but for the claim of a customer who enrolled, which stays. It returns how many recorded attempts had an address. With
 // ErrNotAnnounced the account is removed, and the edges will hear later that its
 // tokens are dead.
 //
@@ -306,7 +310,14 @@ func (a *Admin) Delete(ctx context.Context, u User) (attempts int64, err error) 
 		attempts += n
 		return err
 	}
+	settle := func() error {
+		if u.Customer == "" {
+			return nil
+		}
+		return a.cfg.Store.SettleClaim(ctx, u.Customer, u.ID) // else whoever reads the claim creates the account again
+	}
 	for _, step := range []func() error{
+		settle,
 		func() error { return a.cfg.Store.DeleteUser(ctx, u.ID) },
 		forget,
 		func() error { return a.cfg.Store.DeleteCredential(ctx, u.Canonical, u.ID) },

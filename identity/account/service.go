@@ -40,6 +40,7 @@ type ServiceConfig struct {
 	Hasher            Hasher
 	Revoker           Revoker
 	Generations       Generations      // nil: credentials are never behind
+	Enrolment         Enrolment        // nil: anybody may register
 	Limiter           Limiter          // nil: no limits
 	MinPasswordLength int              // code points; zero: MinPassword
 	MinPasswordScore  int              // least password.Strength of a new password, to password.MaxScore; zero: any
@@ -54,6 +55,7 @@ type Service struct {
 	hasher      Hasher
 	revoker     Revoker
 	generations Generations
+	enrolment   Enrolment
 	limiter     Limiter
 	minPassword int
 	minScore    int
@@ -77,6 +79,9 @@ func NewService(c ServiceConfig) (*Service, error) {
 	if c.MinPasswordScore < 0 || c.MinPasswordScore > password.MaxScore {
 		return nil, fmt.Errorf("minimum password score %d: must be 0 to %d", c.MinPasswordScore, password.MaxScore)
 	}
+	if c.Enrolment == nil {
+		c.Enrolment = open{c.Store}
+	}
 	if c.Limiter == nil {
 		c.Limiter = unlimited{}
 	}
@@ -90,7 +95,7 @@ func NewService(c ServiceConfig) (*Service, error) {
 		c.Log = slog.Default()
 	}
 	return &Service{
-		store: c.Store, hasher: c.Hasher, revoker: c.Revoker, generations: c.Generations,
+		store: c.Store, hasher: c.Hasher, revoker: c.Revoker, generations: c.Generations, enrolment: c.Enrolment,
 		limiter: c.Limiter, minPassword: c.MinPasswordLength, minScore: c.MinPasswordScore,
 		unrecorded: c.Unrecorded, now: c.Now, log: c.Log,
 	}, nil
@@ -100,17 +105,21 @@ func NewService(c ServiceConfig) (*Service, error) {
 type Registration struct {
 	Username string
 	Password string
+	Code     string // where an Enrolment asks for one
 	IP       string
 }
 
-// Register creates an account. It fails with an *InvalidError (two, joined,
-// when name and password are both invalid), with ErrUsernameTaken, with a
+// Register creates an account. It fails with an *InvalidError (several, joined,
+// when more than one of name, password and code are invalid), with ErrUsernameTaken, with a
 // *limit.LimitedError, with the hasher's error when it is busy, or with an
 // *unavailable.Error.
+//
+// A code that does not work is refused before the name is looked for and the
+// password is hashed: who has no code learns no names and costs little.
 func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	canonical, nameErr := Canonical(r.Username)
 	normal, passwordErr := normalise(r.Password, s.minPassword)
-	if err := errors.Join(nameErr, passwordErr); err != nil {
+	if err := errors.Join(nameErr, passwordErr, s.enrolment.Check(r.Code)); err != nil {
 		return User{}, err
 	}
 	if _, err := s.limiter.Take(ctx, "", r.IP); err != nil {
@@ -121,6 +130,13 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 		return User{}, fmt.Errorf("register: %w", err)
 	}
 	defer release()
+	admitted, err := s.enrolment.Admit(ctx, r.Code)
+	if err != nil {
+		return User{}, fmt.Errorf("register: %w", err)
+	}
+	if admitted.Held != nil {
+		return s.resume(ctx, canonical, normal, r.IP, admitted)
+	}
 	if err := s.free(ctx, canonical); err != nil {
 		return User{}, err
 	}
@@ -129,9 +145,12 @@ func (s *Service) Register(ctx context.Context, r Registration) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	u := User{ID: rand.Text(), Username: r.Username, Canonical: canonical, CreatedAt: s.now().UTC().Truncate(time.Millisecond)}
+	u := User{
+		ID: rand.Text(), Username: r.Username, Canonical: canonical, Customer: admitted.Customer,
+		CreatedAt: s.now().UTC().Truncate(time.Millisecond),
+	}
 	c := Credential{Canonical: canonical, UserID: u.ID, Password: hash}
-	if err := s.store.CreateUser(ctx, u, c); err != nil {
+	if err := s.enrolment.Create(ctx, u, c); err != nil {
 		return User{}, fmt.Errorf("create user %s: %w", u.ID, err)
 	}
 	// Somebody may have been guessing at this name since before it was anybody's.

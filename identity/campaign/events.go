@@ -29,7 +29,7 @@ type EventID struct {
 func (id EventID) String() string { return fmt.Sprintf("%s:%d", id.Place, id.N) }
 
 func (id EventID) before(other EventID) bool {
-	return id.Place.Before(other.Place) || id.Place == other.Place && id.N < other.N
+	return id.Before(other.Place) || id.Place == other.Place && id.N < other.N
 }
 
 // ParseEventID reads what String returns, or a place, which is its entry's first

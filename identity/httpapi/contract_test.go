@@ -282,8 +282,11 @@ func (c *contract) attempts(t *testing.T, s *service, operation map[string]any, 
 
 // TestContract sends each operation of openapi.json what its schemas allow and
 // what they do not, and holds every answer against it.
-func TestContract(t *testing.T) {
-	s := start(t)
+func TestContract(t *testing.T) { testContract(t, start(t)) }
+
+func TestContractWithCodes(t *testing.T) { testContract(t, startWithCodes(t)) }
+
+func testContract(t *testing.T, s *service) {
 	s.promotions.held = campaign.Promotion{
 		Grant: campaign.Grant{Campaign: 3, Rank: 42, GrantedAt: s.now}, Name: "Early Bird", Discount: 30,
 	}
@@ -297,6 +300,9 @@ func TestContract(t *testing.T) {
 				id := s.register(t, name)
 				switch route {
 				case "/users":
+					if s.codes {
+						return id, "", map[string]any{"username": name + "-new", "password": goodPassword, "code": s.code(t)}
+					}
 					return id, "", map[string]any{"username": name + "-new", "password": goodPassword}
 				case "/login":
 					return id, "", map[string]any{"username": name, "password": goodPassword}

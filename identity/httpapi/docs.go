@@ -29,7 +29,7 @@ var docsFiles = []string{
 
 // addDocs serves the description and the page to try it.
 func (a *API) addDocs(mux *http.ServeMux) {
-	text := describe(a.Version)
+	text := describe(a.Version, a.Codes)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", jsonMediaType)
 		_, _ = w.Write(text) // the client may be gone

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/account/enrolment"
 	"github.com/earlybird/earlybird/identity/account/memstore"
 	"github.com/earlybird/earlybird/identity/campaign"
 	"github.com/earlybird/earlybird/identity/httpapi"
@@ -211,12 +213,24 @@ type service struct {
 	now        time.Time
 	logs       *logBuffer
 	store      auditedStore
+	codes      bool // registrations take an enrolment code
 	metrics    *prometheus.Registry
 }
 
 func start(t testing.TB) *service {
 	t.Helper()
-	s := startClosed(t)
+	return open(t, startClosed(t))
+}
+
+// startWithCodes starts an API where registrations take an enrolment code.
+func startWithCodes(t testing.TB) *service {
+	t.Helper()
+	return open(t, startAPI(t, true))
+}
+
+// open gives an API its backend.
+func open(t testing.TB, s *service) *service {
+	t.Helper()
 	clock := func() time.Time { return s.now }
 	public, private, err := ed25519.GenerateKey(nil)
 	must(t, err)
@@ -228,8 +242,12 @@ func start(t testing.TB) *service {
 	must(t, err)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: issuer, Keys: s.keys, Now: clock})
 	must(t, err)
+	var codes account.Enrolment
+	if s.codes {
+		codes = enrolment.NewRegistry(s.customers(), clock)
+	}
 	accounts, err := account.NewService(account.ServiceConfig{
-		Store: s.store, Hasher: s.hasher, Revoker: s.revoked, Now: clock, Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, nil))),
+		Store: s.store, Hasher: s.hasher, Revoker: s.revoked, Enrolment: codes, Now: clock, Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, nil))),
 	})
 	must(t, err)
 	must(t, s.api.Open(httpapi.Backend{
@@ -242,8 +260,14 @@ func start(t testing.TB) *service {
 // startClosed starts an API that has no backend yet.
 func startClosed(t testing.TB) *service {
 	t.Helper()
+	return startAPI(t, false)
+}
+
+func startAPI(t testing.TB, codes bool) *service {
+	t.Helper()
 	s := &service{
-		now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{},
+		codes: codes,
+		now:   time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), hasher: &plainHasher{},
 		promotions: &promotions{placement: campaign.Placement{Status: campaign.StatusNone}}, revoked: newRevocations(),
 		logs: &logBuffer{}, store: newStore(t), metrics: prometheus.NewRegistry(), checks: map[string]*error{},
 	}
@@ -257,7 +281,7 @@ func startClosed(t testing.TB) *service {
 	}
 	s.health = httpapi.NewHealth(httpapi.HealthConfig{Checks: checks})
 	api, err := httpapi.New(httpapi.Config{
-		Health: s.health, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Health: s.health, Codes: codes, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Metrics: s.metrics, Now: func() time.Time { return s.now },
 		Log: slog.New(httpapi.LogHandler(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 	})
@@ -350,10 +374,35 @@ func credentials(username, password string) string {
 	return string(body)
 }
 
+// enrolling is a body for POST /users with an enrolment code.
+func enrolling(username, password, code string) string {
+	body, err := json.Marshal(map[string]string{"username": username, "password": password, "code": code})
+	if err != nil {
+		panic(err)
+	}
+	return string(body)
+}
+
+// customers is the store as what issues codes asks for it.
+func (s *service) customers() enrolment.Store { return s.store.(enrolment.Store) }
+
+// code issues a code to a new customer.
+func (s *service) code(t testing.TB) string {
+	t.Helper()
+	admin := enrolment.NewAdmin(enrolment.AdminConfig{Store: s.customers(), By: "carol", Now: func() time.Time { return s.now }})
+	issued, err := admin.Issue(t.Context(), []string{"C-" + rand.Text()}, s.now.Add(time.Hour), false)
+	must(t, err)
+	return issued[0].Code.String()
+}
+
 // register creates an account and returns its id.
 func (s *service) register(t testing.TB, username string) string {
 	t.Helper()
-	got := s.post(t, "/users", credentials(username, goodPassword))
+	body := credentials(username, goodPassword)
+	if s.codes {
+		body = enrolling(username, goodPassword, s.code(t))
+	}
+	got := s.post(t, "/users", body)
 	if got.status != http.StatusCreated {
 		t.Fatalf("register %s: %d %s", username, got.status, got.body)
 	}

@@ -88,6 +88,7 @@ type Backend struct {
 type Config struct {
 	Health         *Health               // nil: always ready
 	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed
+	Codes          bool                  // registrations take an enrolment code
 	Version        string                // of the program, shown in openapi.json; empty: "dev"
 	Metrics        prometheus.Registerer // nil: metrics are kept nowhere
 	Now            func() time.Time      // nil: time.Now

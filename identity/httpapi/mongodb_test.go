@@ -52,7 +52,7 @@ func TestOverMongoDB(t *testing.T) {
 		"login": TestLogin, "login refusals": TestLoginRefusalsAreTheSame,
 		"user": TestUser, "if none match": TestUserIfNoneMatch,
 		"logout": TestLogout, "change password": TestChangePassword, "change password refusals": TestChangePasswordRefusals,
-		"contract": TestContract,
+		"contract": TestContract, "codes": TestRegisterWithCode,
 	} {
 		t.Run(name, test)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed" // the description
 	"encoding/json"
+	"regexp"
 )
 
 // description is openapi.json, written by hand. The contract test holds every
@@ -12,11 +13,19 @@ import (
 //go:embed openapi.json
 var description []byte
 
-// describe returns the description of a version of the program.
-func describe(version string) []byte {
+// codeMember is where the description lists the member code of a registration.
+var codeMember = regexp.MustCompile(`(?m)^ *"code": \{.*\},\n|, "code"`)
+
+// describe returns the description of a version of the program; codes says whether
+// registrations take an enrolment code.
+func describe(version string, codes bool) []byte {
+	text := description
+	if !codes {
+		text = codeMember.ReplaceAll(text, nil)
+	}
 	quoted, err := json.Marshal(version)
 	if err != nil { // no string fails
-		return description
+		return text
 	}
-	return bytes.Replace(description, []byte(`"version": "dev"`), append([]byte(`"version": `), quoted...), 1)
+	return bytes.Replace(text, []byte(`"version": "dev"`), append([]byte(`"version": `), quoted...), 1)
 }

@@ -157,8 +157,8 @@ func TestBodiesAreAsDescribed(t *testing.T) {
 	if err := json.Unmarshal(description, &described); err != nil {
 		t.Fatal(err)
 	}
-	least := map[string]int{"username": account.MaxUsername, "password": account.MaxPassword, "current": account.MaxPassword, "new": account.MaxPassword}
-	for name, b := range map[string]body{"Registration": registration, "Credentials": credentials, "PasswordChange": passwordChange} {
+	least := map[string]int{"username": account.MaxUsername, "password": account.MaxPassword, "current": account.MaxPassword, "new": account.MaxPassword, "code": 17}
+	for name, b := range map[string]body{"Registration": enrolment, "Credentials": credentials, "PasswordChange": passwordChange} {
 		schema := described.Components.Schemas[name]
 		if strings.Join(schema.Required, " and ") != b.names() || len(schema.Properties) != len(b) {
 			t.Errorf("%s has %v, the body %s", name, schema.Required, b.names())

@@ -23,6 +23,10 @@ var registration = body{
 	{"password", 512, "8 to 128 characters, spaces included"},
 }
 
+// enrolment is the body of POST /users where registrations take a code.
+var enrolment = append(registration[:len(registration):len(registration)],
+	member{"code", 68, "the enrolment code that you were sent, in any case, with or without dashes"})
+
 // userBody is a user as their own client sees them.
 type userBody struct {
 	Username string `json:"username"`
@@ -30,12 +34,16 @@ type userBody struct {
 }
 
 func (a *API) register(w http.ResponseWriter, r *http.Request, b *Backend) error {
-	in, err := registration.read(r)
+	members := registration
+	if a.Codes {
+		members = enrolment
+	}
+	in, err := members.read(r)
 	if err != nil {
 		return err
 	}
 	u, err := b.Accounts.Register(r.Context(), account.Registration{
-		Username: in["username"], Password: in["password"], IP: clientAddress(r.Context()),
+		Username: in["username"], Password: in["password"], Code: in["code"], IP: clientAddress(r.Context()),
 	})
 	if err != nil {
 		return err

@@ -562,8 +562,18 @@ func inspect(t *testing.T, client redis.UniversalClient) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("states\n%+v, want\n%+v", got, want)
 	}
+	if err := limit.Forget(t.Context(), client, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	got, err = limit.Inspect(t.Context(), client, "alice", []string{"192.0.2.1"})
+	if want := []limit.State{{Limit: limit.ByAddress, Address: "192.0.2.1", Left: 999, Burst: 1000}}; err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("of an account that was deleted: %+v, %v; want its address's limit alone", got, err)
+	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
+	if err := limit.Forget(gone, client, "alice"); err == nil {
+		t.Error("forgotten without an answer")
+	}
 	if _, err := limit.Inspect(gone, client, "alice", nil); err == nil {
 		t.Error("no error without an answer")
 	}

@@ -34,6 +34,15 @@ type user struct {
 	Username  string    `bson:"username"`
 	Canonical string    `bson:"canonical"`
 	CreatedAt time.Time `bson:"created_at"`
+	Customer  string    `bson:"customer,omitempty"`
+}
+
+func newUser(u account.User) user {
+	return user{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt, Customer: u.Customer}
+}
+
+func (u user) user() account.User {
+	return account.User{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt.UTC(), Customer: u.Customer}
 }
 
 func (s *Store) credentials() *mongo.Collection { return s.db.Collection("credentials") }
@@ -42,7 +51,7 @@ func (s *Store) users() *mongo.Collection       { return s.db.Collection("users"
 // CreateUser implements account.Store. The user is stored first, not yet
 // visible, and the insert of the credential decides which user holds the name.
 func (s *Store) CreateUser(ctx context.Context, u account.User, c account.Credential) error {
-	err := s.insert(ctx, s.users(), user{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt})
+	err := s.insert(ctx, s.users(), newUser(u))
 	if err != nil && !errors.Is(err, errExists) { // ids are random: it exists because an answer was lost
 		return err
 	}
@@ -150,7 +159,7 @@ func (s *Store) User(ctx context.Context, id string) (account.User, error) {
 	if err != nil {
 		return account.User{}, notFound(err)
 	}
-	return account.User{ID: u.ID, Username: u.Username, Canonical: u.Canonical, CreatedAt: u.CreatedAt.UTC()}, nil
+	return u.user(), nil
 }
 
 func notFound(err error) error {

@@ -27,6 +27,7 @@ type Action struct {
 	Name     string    `bson:"name"` // the command, such as "campaign pause"
 	Campaign int64     `bson:"campaign,omitempty"`
 	UserID   string    `bson:"user_id,omitempty"`
+	Customer string    `bson:"customer,omitempty"`
 	Entry    string    `bson:"entry,omitempty"`  // the `_id` of the entry that it appended to a campaign's log
 	Reason   string    `bson:"reason,omitempty"` // in the operator's words, for what is done to a person
 	Result   string    `bson:"result"`           // ResultBegun, then one of the others
@@ -51,18 +52,26 @@ func (s *Store) RecordAction(ctx context.Context, a Action) error {
 
 // ActionFilter chooses actions; what is empty chooses all.
 type ActionFilter struct {
-	Since  time.Time // at or after
-	By     string    // by whom
-	UserID string    // on whom
+	Since time.Time // at or after
+	By    string    // by whom
+	// On whom: a user, or a customer of the bank. With both, on either.
+	UserID, Customer string
 }
 
 // Actions yields what operators did, in order of time. It ends with the first error.
 func (s *Store) Actions(ctx context.Context, f ActionFilter) iter.Seq2[Action, error] {
 	filter := bson.D{}
-	for _, part := range []struct{ name, value string }{{"by", f.By}, {"user_id", f.UserID}} {
-		if part.value != "" {
-			filter = append(filter, bson.E{Key: part.name, Value: part.value})
+	if f.By != "" {
+		filter = append(filter, bson.E{Key: "by", Value: f.By})
+	}
+	var whom bson.A
+	for _, one := range []struct{ name, value string }{{"user_id", f.UserID}, {"customer", f.Customer}} {
+		if one.value != "" {
+			whom = append(whom, bson.D{{Key: one.name, Value: one.value}})
 		}
+	}
+	if len(whom) > 0 {
+		filter = append(filter, bson.E{Key: "$or", Value: whom})
 	}
 	if !f.Since.IsZero() {
 		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: f.Since}}})

@@ -141,3 +141,44 @@ func TestRecordAction(t *testing.T) {
 		t.Errorf("stored %+v, want %+v", got, want)
 	}
 }
+
+// Actions come in order of time, whoever recorded them first.
+func TestActions(t *testing.T) {
+	s := open(t, Config{})
+	at := func(minute int, by, user string) Action {
+		return Action{At: time.Date(2026, 11, 22, 12, minute, 0, 0, time.UTC), By: by, Name: "n", UserID: user, Result: ResultDone}
+	}
+	all := []Action{at(1, "ann", "u"), at(2, "bob", "w"), at(3, "ann", "v"), at(4, "bob", "u")}
+	all[1].UserID, all[1].Customer = "", "c"
+	for _, i := range []int{2, 0, 3, 1} {
+		if err := s.RecordAction(t.Context(), all[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		filter ActionFilter
+		want   []Action
+	}{
+		{"all", ActionFilter{}, all},
+		{"since", ActionFilter{Since: all[2].At}, all[2:]},
+		{"since later", ActionFilter{Since: all[3].At.Add(1e6)}, nil},
+		{"by one", ActionFilter{By: "ann"}, []Action{all[0], all[2]}},
+		{"by nobody", ActionFilter{By: "$ne"}, nil},
+		{"on one", ActionFilter{UserID: "u"}, []Action{all[0], all[3]}},
+		{"on a customer", ActionFilter{Customer: "c"}, []Action{all[1]}},
+		{"on either", ActionFilter{Customer: "c", UserID: "v"}, all[1:3]},
+		{"by one since", ActionFilter{By: "bob", Since: all[2].At}, all[3:]},
+	} {
+		var got []Action
+		for a, err := range s.Actions(t.Context(), tt.filter) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, a)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}

@@ -44,6 +44,7 @@ func (s *Store) indexes() []index {
 		{collection: "actions", name: "time", keys: bson.D{{Key: "at", Value: 1}, {Key: "_id", Value: 1}}},
 		{collection: "revocations", name: "latest", keys: bson.D{{Key: "at", Value: 1}}},
 		{collection: "revocations", name: "expiry", keys: bson.D{{Key: "until", Value: 1}}, expires: true},
+		{collection: "enrolments", name: "expiry", keys: bson.D{{Key: "expires", Value: 1}}, expires: true},
 	}
 }
 

@@ -28,9 +28,11 @@ type Config struct {
 	Data      string // folder of the state
 	Programs  string // folder of the project's programs
 	Miniredis bool   // use the embedded Redis, also when redis-server is there
-	LogLevel  slog.Level
-	Stdout    io.Writer // what is for the person who started it
-	Stderr    io.Writer // logs
+	// Registration is identity's setting of this name: open or code.
+	Registration string
+	LogLevel     slog.Level
+	Stdout       io.Writer // what is for the person who started it
+	Stderr       io.Writer // logs
 }
 
 // An endpoint is one address the stack listens on.

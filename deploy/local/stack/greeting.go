@@ -29,13 +29,18 @@ func (s *stack) greet() {
 	if s.cfg.Gateway == "" {
 		fmt.Fprintf(&b, "  bin/earlybird kong render --identity %s --redis %s   prints kong.yml for a Kong of your own\n", s.cfg.identityURL(), s.cfg.redisURL())
 	}
-	fmt.Fprintf(&b, `  curl -i %[1]s/users -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
+	code := ""
+	if s.cfg.Registration == "code" {
+		code = `,"code":"<the code>"`
+		fmt.Fprintf(&b, "  echo C-1 > customers.csv && %s enrol issue --customers customers.csv --yes   prints the code for customer C-1\n", s.adminCommand())
+	}
+	fmt.Fprintf(&b, `  curl -i %[1]s/users -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"%[3]s}'
   curl -i %[1]s/login -H 'Content-Type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
   curl -i %[1]s/promotion -H "Authorization: Bearer <the token>"
   %[2]s campaign status
 
 Ctrl-C stops everything.
-`, front, s.adminCommand())
+`, front, s.adminCommand(), code)
 	_, _ = fmt.Fprintln(s.cfg.Stdout, b.String())
 }
 

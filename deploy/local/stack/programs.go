@@ -35,6 +35,7 @@ func (s *stack) startIdentity(ctx context.Context) error {
 		Args: []string{
 			"--listen", s.cfg.Identity, "--mongo-url", s.cfg.mongoURL(), "--redis-url", s.cfg.redisURL(),
 			"--key-secret-file", secret, "--log-level", s.cfg.LogLevel.String(),
+			"--registration", s.cfg.Registration,
 		},
 	}, func(ctx context.Context) error { return answersOK(ctx, client, s.cfg.identityURL()+"/readyz") })
 }

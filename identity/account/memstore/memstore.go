@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/earlybird/earlybird/identity/account"
+	"github.com/earlybird/earlybird/identity/account/enrolment"
 )
 
 var _ account.AdminStore = (*Store)(nil)
@@ -22,11 +23,16 @@ type Store struct {
 	users       map[string]account.User       // by id
 	credentials map[string]account.Credential // by canonical username
 	attempts    []account.Attempt
+	issues      map[string][]enrolment.Issue // by customer, in the order of their numbers
+	claims      map[string]enrolment.Claim   // by customer
 }
 
 // New returns an empty store.
 func New() *Store {
-	return &Store{users: map[string]account.User{}, credentials: map[string]account.Credential{}}
+	return &Store{
+		users: map[string]account.User{}, credentials: map[string]account.Credential{},
+		issues: map[string][]enrolment.Issue{}, claims: map[string]enrolment.Claim{},
+	}
 }
 
 // CreateUser implements account.Store.
