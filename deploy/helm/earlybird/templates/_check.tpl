@@ -38,6 +38,9 @@
 {{- $faults = append $faults "trustedProxies must not be every address: whoever sends an X-Forwarded-For would choose the one they are limited by" -}}
 {{- end -}}
 {{- end -}}
+{{- if contains "@" .Values.kong.url -}}
+{{- $faults = append $faults "kong.url has a user in it, which everybody who reads the release could see: leave that out" -}}
+{{- end -}}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- $faults = append $faults "autoscaling.minReplicas is over autoscaling.maxReplicas" -}}
 {{- end -}}
