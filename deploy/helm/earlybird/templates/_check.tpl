@@ -20,12 +20,11 @@
 {{- if regexMatch "^[^/]*//[^/?#]*:[^/?#]*@" $store.url -}}
 {{- $faults = append $faults (printf "%s.url has a password in it, which everybody who reads the release could see: put it into a Secret and name that in %s.passwordSecret" $name $name) -}}
 {{- else if $.Values.networkPolicy.enabled -}}
-{{- $policy := ternary "mongodb" "redis" (eq $name "mongo") -}}
 {{- $authority := regexReplaceAll "^[^/]*//([^/?#]*@)?([^/?#]*).*$" $store.url "${2}" -}}
 {{- range regexFindAll ":[0-9]+(,|$)" $authority -1 -}}
 {{- $port := . | trimPrefix ":" | trimSuffix "," -}}
-{{- if not (has $port ((index $.Values.networkPolicy $policy).ports | toStrings)) -}}
-{{- $faults = append $faults (printf "networkPolicy.%s.ports lacks the port %s of %s.url: identity could not reach it" $policy $port $name) -}}
+{{- if not (has $port ((index $.Values.networkPolicy $name).ports | toStrings)) -}}
+{{- $faults = append $faults (printf "networkPolicy.%s.ports lacks the port %s of %s.url: identity could not reach it" $name $port $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
