@@ -119,7 +119,7 @@ func TestALoginIsToldNothingFromBeforeItsPlace(t *testing.T) {
 func TestTellIsBoundedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := campaigntest.NewMirror()
-		m.Delay(time.Minute)
+		m.Suffer(campaigntest.MirrorFaults{Delay: time.Minute})
 		began := time.Now()
 		got := mirror.NewTeller(mirror.TellerConfig{Standings: m, Timeout: 100 * time.Millisecond}).Tell(t.Context(), "u", campaign.Place{})
 		if took := time.Since(began); got.Status != campaign.StatusPending || took != 100*time.Millisecond {
