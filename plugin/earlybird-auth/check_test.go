@@ -90,7 +90,7 @@ func newCheckBench(t testing.TB, size int) *checkBench {
 	var err error
 	b.checker, err = newChecker(checkerConfig{
 		Verifier: verifier, CacheSize: size, Revocations: b.revocations, Log: log, Metrics: b.metrics,
-		People: &people{View: b.view, Standings: b.standings, Log: log, Metrics: b.metrics},
+		Grants: &grants{View: b.view, Standings: b.standings, Log: log, Metrics: b.metrics},
 	})
 	if err := errors.Join(keyErr, verifierErr, err); err != nil {
 		t.Fatal(err)
@@ -256,7 +256,9 @@ func TestStanding(t *testing.T) {
 		}, unknown},
 		{"another database's, unseen", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.SwapOrigin("elsewhere") }, unknown},
 		{"rolled back, unseen", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.Rollback(1) }, unknown},
-		{"cannot be read", func(_ *testing.T, b *checkBench) { b.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("slow")}) }, unknown},
+		{"cannot be read", func(_ *testing.T, b *checkBench) {
+			b.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("slow")})
+		}, unknown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

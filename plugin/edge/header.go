@@ -19,8 +19,8 @@ const Header = "Earlybird"
 // Retry is the downstream header of a login that may not have counted.
 const Retry = "status=retry"
 
-// Standing is a user's grant as the upstream header reports it.
-type Standing struct {
+// KnownGrant is a user's grant as the upstream header reports it.
+type KnownGrant struct {
 	Unknown bool         // not known now; the rest is empty
 	Grant   mirror.Grant // zero: none
 }
@@ -28,15 +28,15 @@ type Standing struct {
 // Upstream is the header for the services behind Kong: who the user is, by
 // which token, and the grant. It is an error when a value has a
 // character that the header cannot carry (RFC 9651 section 3.3.3).
-func Upstream(user, tokenID string, s Standing) (string, error) {
+func Upstream(user, tokenID string, g KnownGrant) (string, error) {
 	d := httpsfv.NewDictionary()
 	d.Add("user", httpsfv.NewItem(user))
 	d.Add("token", httpsfv.NewItem(tokenID))
 	switch {
-	case s.Unknown:
+	case g.Unknown:
 		d.Add("grant", httpsfv.NewItem(httpsfv.Token("unknown")))
-	case s.Grant != mirror.Grant{}:
-		addGrant(d, s.Grant)
+	case g.Grant != mirror.Grant{}:
+		addGrant(d, g.Grant)
 	}
 	return marshal(d)
 }

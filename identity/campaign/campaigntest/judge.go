@@ -19,7 +19,7 @@ type Asked int
 const (
 	// AskedLogin is Replica.Place, or the header of identity's answer to a login.
 	AskedLogin Asked = iota
-	// AskedTag is what the gateway made of a login that has a place: mirror.Teller,
+	// AskedTag is what the gateway made of a login that has a place: mirror.Resolver,
 	// or the header that a client sees.
 	AskedTag
 	// AskedPromotion is GET /promotion.
