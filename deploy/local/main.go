@@ -67,6 +67,7 @@ func flags() []cli.Flag {
 		&cli.StringFlag{Name: "data", EnvVars: []string{"EARLYBIRD_DATA"}, Value: "var", Usage: "`FOLDER` of the state"},
 		&cli.BoolFlag{Name: "no-gateway", EnvVars: []string{"EARLYBIRD_NO_GATEWAY"}, Usage: "run everything else, for a real Kong in the gateway's place"},
 		&cli.BoolFlag{Name: "miniredis", EnvVars: []string{"EARLYBIRD_MINIREDIS"}, Usage: "use the embedded Redis, also when redis-server is there"},
+		&cli.StringFlag{Name: "redis-server", EnvVars: []string{"EARLYBIRD_TEST_REDIS_SERVER"}, Usage: "`PROGRAM` to start as Redis, such as valkey-server; default: redis-server, else the embedded one"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"EARLYBIRD_LOG_LEVEL"}, Value: "warn", Usage: "least `LEVEL` that is logged: debug, info, warn or error"},
 	}
 }
@@ -78,7 +79,7 @@ func runStack(c *cli.Context, stdout, stderr io.Writer) error {
 	}
 	cfg := stack.Config{
 		Gateway: c.String("gateway"), Identity: c.String("identity"), Mongo: c.String("mongo"), Redis: c.String("redis"),
-		Data: c.String("data"), Programs: filepath.Dir(program), Miniredis: c.Bool("miniredis"),
+		Data: c.String("data"), Programs: filepath.Dir(program), Miniredis: c.Bool("miniredis"), RedisServer: c.String("redis-server"),
 		Stdout: stdout, Stderr: stderr,
 	}
 	if c.Bool("no-gateway") {

@@ -213,7 +213,7 @@ func TestJourneyAndRestart(t *testing.T) {
 		{"redis-server", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := exec.LookPath("redis-server"); c.more == nil && err != nil {
+			if _, err := exec.LookPath(cmp.Or(os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"), "redis-server")); c.more == nil && err != nil {
 				if os.Getenv("EARLYBIRD_REQUIRE_REAL") == "1" {
 					t.Fatal(err)
 				}
@@ -233,6 +233,27 @@ func TestJourneyAndRestart(t *testing.T) {
 				t.Errorf("GET /promotion with the token of before: %d %s", status, body)
 			}
 		})
+	}
+}
+
+// TestRedisServer: the tests can be run on another server than redis-server, and one
+// that is not there is an error, not the embedded one.
+func TestRedisServer(t *testing.T) {
+	program, err := exec.LookPath(cmp.Or(os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"), "redis-server"))
+	if err != nil {
+		t.Skip(err) // TestJourneyAndRestart has failed already where one is required
+	}
+	named := filepath.Join(t.TempDir(), "another-server")
+	if err := os.WriteFile(named, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", program), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("EARLYBIRD_TEST_REDIS_SERVER", named)
+	l := newLocal(t)
+	l.waits = "redis-server (" + named + ")"
+	l.start(t)
+	l.end(t, os.Interrupt)
+	if out, code := newLocal(t, "--redis-server", "/nonexistent").run(t); code != 1 || !strings.Contains(out, "--redis-server: ") {
+		t.Errorf("exit %d: %s", code, out)
 	}
 }
 

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -257,7 +255,7 @@ func TestRedisSplit(t *testing.T) {
 func TestSentinelFailover(t *testing.T) {
 	primary := testserver.Redis(t)
 	copied := testserver.Redis(t, testserver.WithRedisArgs("--replicaof", fmt.Sprintf("127.0.0.1 %d", primary.Port()), "--repl-diskless-sync-delay", "0"))
-	address := sentinel(t, primary.Port())
+	address := testserver.Sentinel(t, primary.Port(), "down-after-milliseconds m 1000", "failover-timeout m 3000")
 	asked := redis.NewSentinelClient(&redis.Options{Addr: address})
 	defer func() { _ = asked.Close() }()
 	url := "redis+sentinel://" + address + "?master=m"
@@ -313,32 +311,4 @@ func TestCluster(t *testing.T) {
 		gateway.grant(user(n))
 	}
 	w.verdict()
-}
-
-// sentinel starts a redis-sentinel that watches a primary on this port, and returns
-// its address.
-func sentinel(t *testing.T, primary int) string {
-	t.Helper()
-	program, err := exec.LookPath("redis-server") // the same program is the sentinel
-	if err != nil {
-		t.Skip("no redis-server") // testserver.Redis has failed already where one is required
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
-	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	config := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor m 127.0.0.1 %d 1\n"+
-		"sentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 3000\n", port, filepath.Dir(file), primary)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, file, "--sentinel")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return "127.0.0.1:" + strconv.Itoa(port)
 }

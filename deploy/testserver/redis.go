@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,16 +42,13 @@ func WithRedisArgs(args ...string) RedisOption {
 // Redis starts a redis-server that ends with the test.
 func Redis(t testing.TB, options ...RedisOption) *RedisServer {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		unavailable(t, "redis-server", err)
-	}
-	s := &RedisServer{t: t, program: program, dir: t.TempDir()}
+	s := &RedisServer{t: t, program: redisProgram(t), dir: t.TempDir()}
 	for _, option := range options {
 		option(s)
 	}
 	t.Cleanup(s.Kill)
 	const attempts = 5 // another process may take the free port first
+	var err error
 	for range attempts {
 		if s.port, err = freePort(); err != nil {
 			continue
@@ -60,6 +59,50 @@ func Redis(t testing.TB, options ...RedisOption) *RedisServer {
 	}
 	t.Fatalf("start redis-server: %v", err)
 	return nil
+}
+
+// redisProgram is the server that the tests start.
+func redisProgram(t testing.TB) string {
+	t.Helper()
+	if named := os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"); named != "" {
+		program, err := exec.LookPath(named)
+		if err != nil {
+			t.Fatalf("EARLYBIRD_TEST_REDIS_SERVER: %v", err)
+		}
+		return program
+	}
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		unavailable(t, "redis-server", err)
+	}
+	return program
+}
+
+// Sentinel starts a Redis Sentinel, which is the same program as the server. It
+// watches the primary on this port under the name m. Settings are added to its
+// configuration, such as "down-after-milliseconds m 1000". It ends with the test;
+// its address is host:port.
+func Sentinel(t testing.TB, primary int, settings ...string) string {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "sentinel.conf")
+	config := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor m 127.0.0.1 %d 1\n", port, filepath.Dir(file), primary)
+	for _, setting := range settings {
+		config += "sentinel " + setting + "\n"
+	}
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(redisProgram(t), file, "--sentinel") //nolint:gosec // the server of the tests
+	dieWithParent(command)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
+	return "127.0.0.1:" + strconv.Itoa(port)
 }
 
 // RedisCluster starts a Redis Cluster of one node that has all slots, and
@@ -131,7 +174,7 @@ func (s *RedisServer) start() error {
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
 	}, s.args...)
-	command := exec.Command(s.program, args...) //nolint:gosec // redis-server from PATH
+	command := exec.Command(s.program, args...) //nolint:gosec // the server of the tests
 	var output lockedBuffer
 	command.Stdout, command.Stderr = &output, &output
 	dieWithParent(command)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -28,9 +29,12 @@ type Config struct {
 	Data      string // folder of the state
 	Programs  string // folder of the project's programs
 	Miniredis bool   // use the embedded Redis, also when redis-server is there
-	LogLevel  slog.Level
-	Stdout    io.Writer // what is for the person who started it
-	Stderr    io.Writer // logs
+	// RedisServer is the program to start as Redis; empty: redis-server from PATH,
+	// else the embedded one.
+	RedisServer string
+	LogLevel    slog.Level
+	Stdout      io.Writer // what is for the person who started it
+	Stderr      io.Writer // logs
 }
 
 // An endpoint is one address the stack listens on.
@@ -126,6 +130,9 @@ func (c Config) check() error {
 		if _, err := os.Stat(c.program(name)); err != nil {
 			faults = append(faults, fmt.Errorf("%s is not there: build it with `make build`", c.program(name)))
 		}
+	}
+	if _, err := exec.LookPath(c.RedisServer); c.RedisServer != "" && err != nil {
+		faults = append(faults, fmt.Errorf("--redis-server: %w", err))
 	}
 	return errors.Join(faults...)
 }

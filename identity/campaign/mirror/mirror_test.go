@@ -4,11 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -156,7 +151,7 @@ func TestMirrorInCluster(t *testing.T) {
 
 func TestMirrorBehindSentinel(t *testing.T) {
 	server := testserver.Redis(t)
-	url := "redis+sentinel://" + sentinel(t, server.Port()) + "?master=m"
+	url := "redis+sentinel://" + testserver.Sentinel(t, server.Port()) + "?master=m"
 	client := connect(t, url)
 	eventually(t, "the sentinel knows the primary", func() bool { return client.Ping(t.Context()).Err() == nil })
 	runSuite(t, url, server.URL())
@@ -173,33 +168,6 @@ func withUser(t testing.TB, server *testserver.RedisServer, name string, rights 
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("redis://%s:%s@127.0.0.1:%d/0", name, password, server.Port())
-}
-
-// sentinel starts a redis-sentinel that watches a primary on this port, and
-// returns its address.
-func sentinel(t *testing.T, primary int) string {
-	t.Helper()
-	program, err := exec.LookPath("redis-server") // the same program is the sentinel
-	if err != nil {
-		t.Skip("no redis-server") // testserver.Redis has failed already where one is required
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
-	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	config := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor m 127.0.0.1 %d 1\n", port, filepath.Dir(file), primary)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, file, "--sentinel")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return "127.0.0.1:" + strconv.Itoa(port)
 }
 
 // eventually polls until ok, or fails the test.
