@@ -389,6 +389,13 @@ func (l *local) run(t *testing.T) (string, int) {
 	return string(out), exit.ExitCode()
 }
 
+func TestVersion(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"earlybird-local", "--version"}, &out, io.Discard); err != nil || !strings.HasPrefix(out.String(), "earlybird-local version ") {
+		t.Errorf("--version says %q, %v", &out, err)
+	}
+}
+
 func TestWrongCommandLines(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
