@@ -2,6 +2,7 @@
 
 GO            ?= go
 GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT    := $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck= -pyflakes=
 
 # The race detector needs a C compiler; on a machine with Go alone the tests run without it.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
@@ -79,10 +80,31 @@ generated:
 	done
 
 .PHONY: check
-check: generated ## Formatting, lint, tidy modules, generated code: what CI runs before the tests
+check: generated ## Formatting, lint, tidy modules, generated code, workflows: what CI runs before the tests
+	@$(ACTIONLINT) .github/workflows/*.yml
 	@for m in $(MODULES); do \
 	  $(GO) -C $$m mod tidy -diff && $(GO) -C $$m vet ./... && (cd $$m && $(GOLANGCI_LINT) run ./...) || exit 1; \
 	done
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Look for known vulnerabilities in every module; needs the network
+	@for m in $(MODULES); do echo "$$m" && $(GO) -C $$m run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./... || exit 1; done
+
+# Where dist writes, and what the programs say they are.
+DIST ?= dist
+RELEASED := earlybird=./admin earlybird-identity=./identity earlybird-auth=./plugin/earlybird-auth earlybird-tag=./plugin/earlybird-tag
+
+.PHONY: dist
+dist: ## Build a release's archives and their checksums into dist/: make dist VERSION=v1.2.3
+	@echo '$(VERSION)' | grep -Eqx 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?' || { echo 'VERSION must be such as v1.2.3'; exit 2; }
+	@rm -rf '$(DIST)' && for arch in amd64 arm64; do \
+	  to='$(DIST)'/earlybird_$(VERSION)_linux_$$arch && mkdir -p $$to && cp LICENSE CHANGELOG.md kong/kong.conf $$to || exit 1; \
+	  for p in $(RELEASED); do \
+	    GOOS=linux GOARCH=$$arch $(GOBUILD) build -trimpath -ldflags '-s -w -X github.com/earlybird/earlybird/identity/program.version=$(VERSION)' \
+	      -o $$to/$${p%=*} $${p#*=} || exit 1; \
+	  done; \
+	  tar -C '$(DIST)' --owner=0 --group=0 -czf $$to.tar.gz $${to##*/} && rm -r $$to || exit 1; \
+	done && cd '$(DIST)' && sha256sum *.tar.gz >checksums.txt
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -90,4 +112,4 @@ fmt: ## Format the code
 
 .PHONY: clean
 clean: ## Remove what was built; var/, the state of the local stack, stays
-	rm -rf bin
+	rm -rf bin dist

@@ -1,7 +1,8 @@
 # The identity service, and the command line for admins beside it. Build from
 # the project's root:
 #   docker build -f deploy/images/identity.Dockerfile -t earlybird-identity .
-FROM golang:1.26-trixie AS build
+# The programs are compiled here for the image's platform, not emulated.
+FROM --platform=$BUILDPLATFORM golang:1.26-trixie AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
@@ -9,7 +10,9 @@ COPY identity identity
 COPY plugin plugin
 COPY kong kong
 COPY admin admin
+ARG TARGETARCH
 ENV CGO_ENABLED=0
+ENV GOARCH=$TARGETARCH
 # There is no git here to read it from.
 ARG VERSION=
 ENV GOFLAGS=-ldflags=-X=github.com/earlybird/earlybird/identity/program.version=$VERSION

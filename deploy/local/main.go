@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	app := &cli.App{
 		Name:            "earlybird-local",
 		Usage:           "run all of Earlybird on one machine, in the foreground",
+		Version:         program.Version(),
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		HideHelpCommand: true,
@@ -70,6 +71,7 @@ func flags() []cli.Flag {
 		&cli.BoolFlag{Name: "no-gateway", EnvVars: []string{"EARLYBIRD_NO_GATEWAY"}, Usage: "run everything else, for a real Kong in the gateway's place"},
 		&cli.BoolFlag{Name: "miniredis", EnvVars: []string{"EARLYBIRD_MINIREDIS"}, Usage: "use the embedded Redis, also when redis-server is there"},
 		&cli.StringFlag{Name: "registration", EnvVars: []string{"EARLYBIRD_REGISTRATION"}, Value: "open", Usage: "`WHO` may register: open (anybody) or code (who has an enrolment code)"},
+		&cli.StringFlag{Name: "redis-server", EnvVars: []string{"EARLYBIRD_TEST_REDIS_SERVER"}, Usage: "`PROGRAM` to start as Redis, such as valkey-server; default: redis-server, else the embedded one"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"EARLYBIRD_LOG_LEVEL"}, Value: "warn", Usage: "least `LEVEL` that is logged: debug, info, warn or error"},
 	}
 }
@@ -81,7 +83,7 @@ func runStack(c *cli.Context, stdout, stderr io.Writer) error {
 	}
 	cfg := stack.Config{
 		Gateway: c.String("gateway"), Identity: c.String("identity"), Mongo: c.String("mongo"), Redis: c.String("redis"), Shop: c.String("shop"),
-		Data: c.String("data"), Programs: filepath.Dir(program), Miniredis: c.Bool("miniredis"),
+		Data: c.String("data"), Programs: filepath.Dir(program), Miniredis: c.Bool("miniredis"), RedisServer: c.String("redis-server"),
 		Registration: cmp.Or(c.String("registration"), "open"),
 		Stdout:       stdout, Stderr: stderr,
 	}

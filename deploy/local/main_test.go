@@ -219,7 +219,7 @@ func TestJourneyAndRestart(t *testing.T) {
 		{"redis-server", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := exec.LookPath("redis-server"); c.more == nil && err != nil {
+			if _, err := exec.LookPath(cmp.Or(os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"), "redis-server")); c.more == nil && err != nil {
 				if os.Getenv("EARLYBIRD_REQUIRE_REAL") == "1" {
 					t.Fatal(err)
 				}
@@ -315,7 +315,7 @@ func (l *local) redis(t *testing.T) *os.Process {
 	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, entry := range entries {
 		text, _ := os.ReadFile(entry)
-		if line := string(text); strings.Contains(line, "redis-server") && strings.Contains(line, ":"+port) {
+		if line := string(text); strings.Contains(line, "-server ") && strings.Contains(line, ":"+port) {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
 			process, err := os.FindProcess(pid)
 			if err != nil {
@@ -326,6 +326,27 @@ func (l *local) redis(t *testing.T) *os.Process {
 	}
 	t.Skip("finds redis-server by /proc, which is not here")
 	return nil
+}
+
+// TestRedisServer: the tests can be run on another server than redis-server, and one
+// that is not there is an error, not the embedded one.
+func TestRedisServer(t *testing.T) {
+	program, err := exec.LookPath(cmp.Or(os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"), "redis-server"))
+	if err != nil {
+		t.Skip(err) // TestJourneyAndRestart has failed already where one is required
+	}
+	named := filepath.Join(t.TempDir(), "another-server")
+	if err := os.WriteFile(named, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", program), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("EARLYBIRD_TEST_REDIS_SERVER", named)
+	l := newLocal(t)
+	l.waits = "redis-server (" + named + ")"
+	l.start(t)
+	l.end(t, os.Interrupt)
+	if out, code := newLocal(t, "--redis-server", "/nonexistent").run(t); code != 1 || !strings.Contains(out, "--redis-server: ") {
+		t.Errorf("exit %d: %s", code, out)
+	}
 }
 
 // TestNoGateway: everything else runs, its port is left to a real Kong, and
@@ -427,6 +448,13 @@ func (l *local) run(t *testing.T) (string, int) {
 		t.Fatal(err)
 	}
 	return string(out), exit.ExitCode()
+}
+
+func TestVersion(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"earlybird-local", "--version"}, &out, io.Discard); err != nil || !strings.HasPrefix(out.String(), "earlybird-local version ") {
+		t.Errorf("--version says %q, %v", &out, err)
+	}
 }
 
 func TestWrongCommandLines(t *testing.T) {

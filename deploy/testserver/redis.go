@@ -34,13 +34,10 @@ type RedisServer struct {
 // as "--replicaof", "127.0.0.1 6379".
 func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		unavailable(t, "redis-server", err)
-	}
-	s := &RedisServer{t: t, program: program, dir: t.TempDir(), args: args}
+	s := &RedisServer{t: t, program: redisProgram(t), dir: t.TempDir(), args: args}
 	t.Cleanup(s.Kill)
 	const attempts = 5 // another process may take the free port first
+	var err error
 	for range attempts {
 		_, port, _ := net.SplitHostPort(FreeAddresses(t, 1)[0])
 		s.port, _ = strconv.Atoi(port)
@@ -50,6 +47,23 @@ func Redis(t testing.TB, args ...string) *RedisServer {
 	}
 	t.Fatalf("start redis-server: %v", err)
 	return nil
+}
+
+// redisProgram is the server that the tests start.
+func redisProgram(t testing.TB) string {
+	t.Helper()
+	if named := os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"); named != "" {
+		program, err := exec.LookPath(named)
+		if err != nil {
+			t.Fatalf("EARLYBIRD_TEST_REDIS_SERVER: %v", err)
+		}
+		return program
+	}
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		unavailable(t, "redis-server", err)
+	}
+	return program
 }
 
 // RedisCluster starts a Redis Cluster of one node that has all slots, and
@@ -121,7 +135,7 @@ func (s *RedisServer) start() error {
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
 	}, s.args...)
-	command := exec.Command(s.program, args...) //nolint:gosec // redis-server from PATH
+	command := exec.Command(s.program, args...) //nolint:gosec // the server of the tests
 	var output Output
 	command.Stdout, command.Stderr = &output, &output
 	dieWithParent(command)
@@ -173,7 +187,7 @@ func (s *RedisServer) User(name string, rights ...string) string {
 	return strings.Replace(s.URL(), "redis://", "redis://"+name+":secret@", 1)
 }
 
-// Sentinel starts a redis-sentinel that watches the server under the name m, and
+// Sentinel starts the same program as a sentinel that watches the server under the name m, and
 // returns its address. It takes a server that is silent for a second for down.
 func (s *RedisServer) Sentinel() string {
 	s.t.Helper()
@@ -185,7 +199,7 @@ func (s *RedisServer) Sentinel() string {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	command := exec.Command(s.program, file, "--sentinel") //nolint:gosec // redis-server from PATH is the sentinel too
+	command := exec.Command(s.program, file, "--sentinel") //nolint:gosec // the server of the tests is the sentinel too
 	dieWithParent(command)
 	if err := command.Start(); err != nil {
 		s.t.Fatal(err)

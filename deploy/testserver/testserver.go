@@ -1,6 +1,7 @@
 // Package testserver gives tests the real servers they need: a MongoDB (the
 // embedded one of deploy/local, or one that EARLYBIRD_TEST_MONGO_URL names)
-// and a real redis-server. A test skips when its server is not available,
+// and a real redis-server (or the program that EARLYBIRD_TEST_REDIS_SERVER names).
+// A test skips when its server is not available,
 // or fails if EARLYBIRD_REQUIRE_REAL=1.
 package testserver
 

@@ -1,7 +1,13 @@
 package testserver_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -61,6 +67,35 @@ func TestRedisKeepsItsDataThroughKill(t *testing.T) {
 	server.Start()
 	if got := client.Get(t.Context(), "k").Val(); got != "v" {
 		t.Fatalf("after stop and start: %q, want v", got)
+	}
+}
+
+// TestRedisServerIsTheNamedOne: so that every test can be run on another server.
+func TestRedisServerIsTheNamedOne(t *testing.T) {
+	program, err := exec.LookPath(cmp.Or(os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"), "redis-server"))
+	if err != nil {
+		testserver.Redis(t) // skips or fails
+	}
+	started := filepath.Join(t.TempDir(), "started")
+	named := filepath.Join(t.TempDir(), "another-server")
+	script := fmt.Sprintf("#!/bin/sh\necho >>'%s'\nexec '%s' \"$@\"\n", started, program)
+	if err := os.WriteFile(named, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("EARLYBIRD_TEST_REDIS_SERVER", named)
+	sentinel := testserver.Redis(t).Sentinel()
+	testserver.RedisCluster(t)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", sentinel); err == nil {
+			_ = conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the sentinel does not listen")
+		}
+	}
+	if starts, err := os.ReadFile(started); err != nil || len(starts) != 3 {
+		t.Errorf("the named server was started %d times, %v; want a server, a sentinel and a cluster", len(starts), err)
 	}
 }
 

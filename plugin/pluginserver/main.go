@@ -23,6 +23,7 @@ import (
 // options are the process's own settings. Kong starts a plugin server with an
 // empty environment, so they are flags.
 type options struct {
+	version      bool
 	dump         bool
 	socket       string
 	level        slog.Level
@@ -41,9 +42,12 @@ func Main(args []string, stdout, stderr io.Writer, define func() Definition) int
 	case err != nil:
 		return 2 // the flag package has said why
 	}
-	if opts.dump {
+	switch {
+	case opts.version:
+		_, err = fmt.Fprintf(stdout, "%s version %s\n", definition.Name, program.Version())
+	case opts.dump:
 		err = WriteDump(stdout, definition, opts.socket)
-	} else {
+	default:
 		ctx, stop := program.NotifyContext(context.Background())
 		defer stop()
 		err = run(ctx, definition, opts, stderr)
@@ -60,6 +64,7 @@ func parseOptions(args []string, stderr io.Writer, name string) (options, error)
 	var prefix string
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.BoolVar(&opts.version, "version", false, "print the version, and exit")
 	flags.BoolVar(&opts.dump, "dump", false, "print what Kong must know of the plugin, as JSON, and exit")
 	flags.StringVar(&prefix, "kong-prefix", "/usr/local/kong", "Kong's prefix `folder`; the socket is <folder>/"+name+".socket")
 	flags.StringVar(&opts.socket, "socket", "", "the socket's `path`, in place of -kong-prefix")
@@ -141,7 +146,7 @@ func run(ctx context.Context, definition Definition, opts options, stderr io.Wri
 	if opts.metrics != "" {
 		go serveMetrics(background, metricsConfig{Address: opts.metrics, Registry: registry, Log: server.log, Retry: 5 * time.Second})
 	}
-	log.InfoContext(ctx, "plugin server is listening", slog.String("socket", opts.socket), slog.String("version", definition.Version))
+	log.InfoContext(ctx, "plugin server is listening", slog.String("socket", opts.socket), slog.String("version", program.Version()))
 	if err := server.Serve(serving, listener); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -31,9 +32,12 @@ type Config struct {
 	Miniredis bool   // use the embedded Redis, also when redis-server is there
 	// Registration is identity's setting of this name: open or code.
 	Registration string
-	LogLevel     slog.Level
-	Stdout       io.Writer // what is for the person who started it
-	Stderr       io.Writer // logs
+	// RedisServer is the program to start as Redis; empty: redis-server from PATH,
+	// else the embedded one.
+	RedisServer string
+	LogLevel    slog.Level
+	Stdout      io.Writer // what is for the person who started it
+	Stderr      io.Writer // logs
 }
 
 // An endpoint is one address the stack listens on.
@@ -133,6 +137,9 @@ func (c Config) check() error {
 		if _, err := os.Stat(c.program(name)); err != nil {
 			faults = append(faults, fmt.Errorf("%s is not there: build it with `make build`", c.program(name)))
 		}
+	}
+	if _, err := exec.LookPath(c.RedisServer); c.RedisServer != "" && err != nil {
+		faults = append(faults, fmt.Errorf("--redis-server: %w", err))
 	}
 	return errors.Join(faults...)
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func (s *stack) startMongo(ctx context.Context) error {
 
 // startRedis starts the redis-server of this machine, or the embedded one.
 func (s *stack) startRedis(ctx context.Context) error {
-	program, err := exec.LookPath("redis-server")
+	program, err := exec.LookPath(cmp.Or(s.cfg.RedisServer, "redis-server"))
 	if s.cfg.Miniredis || err != nil {
 		return s.startMiniredis(ctx)
 	}
