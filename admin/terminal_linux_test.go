@@ -109,3 +109,39 @@ func TestWatchEndsWithItsReader(t *testing.T) {
 		t.Errorf("the watcher ended with %v, want that it is done", err)
 	}
 }
+
+// TestEnrolShowsItsProgress: who issues many codes at a terminal sees how far it
+// is, also while customers are skipped, and the codes go elsewhere.
+func TestEnrolShowsItsProgress(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "customers.csv")
+	if err := os.WriteFile(path, []byte("C-1\nC-2\nC-3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := started(t, "enrol", "issue", "--customers", path, "--yes")
+	second := exec.CommandContext(t.Context(), first.Path, first.Args[1:]...)
+	second.Env = first.Env
+	for _, c := range []*exec.Cmd{first, second} {
+		person, tty := terminal(t)
+		var out bytes.Buffer
+		c.Stdout, c.Stderr = &out, tty
+		c.Env = append(c.Env, "TERM=xterm")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_ = tty.Close()
+		seen, _ := io.ReadAll(person) // ends in an error when the program has ended
+		if err := c.Wait(); err != nil {
+			t.Fatalf("%v: %s", err, seen)
+		}
+		want, codes := "codes issued: 3, customers skipped: 0.", 3
+		if c == second {
+			want, codes = "codes issued: 0, customers skipped: 3.", 0
+		}
+		if text := string(seen); !strings.Contains(text, "] 3 of 3 codes") || !strings.Contains(text, want) || strings.Count(text, "\r\x1b[Kskipped: C-") != 3-codes {
+			t.Errorf("the terminal shows %q, want %q", text, want)
+		}
+		if got := strings.Count(out.String(), "│ C-"); got != codes {
+			t.Errorf("%d codes in the output, want %d: %s", got, codes, &out)
+		}
+	}
+}

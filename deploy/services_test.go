@@ -24,7 +24,7 @@ import (
 func headers(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	for _, standing := range []edge.Standing{
+	for _, known := range []edge.KnownGrant{
 		{},
 		{Unknown: true},
 		{Grant: mirror.Grant{Campaign: 1, Rank: 1, Discount: 30}},
@@ -32,7 +32,7 @@ func headers(t *testing.T) []string {
 		{Grant: mirror.Grant{Campaign: 7, Rank: 2}},
 	} {
 		for _, user := range []string{"SEUE3UFRHCKE2JMLX23DIFZJOK", `"\, x="`} {
-			header, err := edge.Upstream(user, "HXDR", standing)
+			header, err := edge.Upstream(user, "HXDR", known)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -59,26 +59,51 @@ func campaignReinstate(c *cli.Context) error {
 
 // judge changes whether one user's place in the campaign in force counts.
 func judge(c *cli.Context, name string, change func(user string) campaign.Change, what func(f *campaign.Fold, username string, position int64) string) error {
-	why, err := reason(c)
+	f, err1 := format(c)
+	why, err2 := reason(c)
+	who, err3 := username(c)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	s, err := open(c)
 	if err != nil {
 		return err
 	}
-	return withUser(c, func(s *stores, _ *account.Admin, f output.Format, found account.Account) error {
-		log, err := s.campaigns().Read(c.Context)
-		switch {
-		case err != nil:
-			return err
-		case log.InForce() == nil:
-			return withHint(campaign.ErrNoCampaign, "only a campaign that has started has places")
-		}
-		return s.propose(c, f, proposal{
-			name: name, change: change(found.ID),
-			what: func(l *campaign.Log) string {
-				return what(l.InForce(), found.Username, l.InForce().Position(found.ID))
-			},
-			about: mongostore.Action{Campaign: log.InForce().Campaign(), UserID: found.ID, Reason: why},
-		})
+	defer s.close(c.Context)
+	log, err := s.campaigns().Read(c.Context)
+	switch {
+	case err != nil:
+		return err
+	case log.InForce() == nil:
+		return withHint(campaign.ErrNoCampaign, "only a campaign that has started has places")
+	}
+	id, shown, err := s.placed(c.Context, log.InForce(), who)
+	if err != nil {
+		return err
+	}
+	return s.propose(c, f, proposal{
+		name: name, change: change(id),
+		what:  func(l *campaign.Log) string { return what(l.InForce(), shown, l.InForce().Position(id)) },
+		about: mongostore.Action{Campaign: log.InForce().Campaign(), UserID: id, Reason: why},
 	})
+}
+
+// placed is the id of a user who is named, and how to call them: a username, or the
+// id of somebody who holds a place, which is all that is left of a deleted account.
+func (s *stores) placed(ctx context.Context, fold *campaign.Fold, who string) (id, shown string, err error) {
+	admin, err := s.accounts()
+	if err != nil {
+		return "", "", err
+	}
+	found, err := admin.Show(ctx, who)
+	switch {
+	case err == nil:
+		return found.ID, found.Username, nil
+	case errors.Is(err, account.ErrNotFound) && fold.Position(who) > 0:
+		return who, who, nil
+	default:
+		return "", "", noUser(who, err)
+	}
 }
 
 // campaignChange changes the campaign's name, description and end.

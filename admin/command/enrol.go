@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -25,7 +25,7 @@ func enrolCommand() *cli.Command {
 				&cli.StringFlag{Name: "expires", Value: "30d", Usage: "`DURATION` for which the codes are good, in days or hours"},
 				&cli.BoolFlag{Name: "reissue", Usage: "replace live codes with new ones: for when the output was lost"},
 			)...),
-			aboutCustomer("show", "show whether a customer has a code, and the account", enrolShow, readFlags()),
+			aboutCustomer("show", "show how a customer stands: until when a code is good, and the account", enrolShow, readFlags()),
 			aboutCustomer("revoke", "end a customer's code", enrolRevoke, changeFlags()),
 			aboutCustomer("release", "let a customer whose account was deleted enrol again", enrolRelease, changeFlags()),
 		},
@@ -252,8 +252,8 @@ func (r *issuing) all(ctx context.Context, file *customerFile) error {
 }
 
 // clearLine removes the meter from a terminal before another line.
-func clearLine(w interface{ Write([]byte) (int, error) }) {
+func clearLine(w io.Writer) {
 	if drawable(w) {
-		say(w, "\r%s\r", strings.Repeat(" ", 78))
+		say(w, "\r\x1b[K")
 	}
 }

@@ -315,7 +315,7 @@ func (r *rehearsal) perform(log *campaign.Log) error {
 			err = r.start(ctx, a)
 		}
 		if err == nil {
-			r.logIn(r.c.Context)
+			r.logIn(r.c.Context) //nolint:contextcheck // Ctrl-C ends the logins, and not what is done after them
 			err = errors.Join(r.end(ctx), r.readOutcome(ctx))
 		}
 		err = errors.Join(err, r.clean(ctx))
@@ -348,10 +348,12 @@ func (r *rehearsal) register() error {
 // start starts the rehearsal's campaign, unless it would do harm by now.
 func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 	admin := r.campaigns()
-	if _, err := admin.Read(ctx); err != nil {
+	log, err := admin.Read(ctx)
+	if err != nil {
 		return err
 	}
-	r.number = a.Campaign
+	r.number = aimedAt(log, "campaign start") // another rehearsal may have come between
+	a.Campaign = r.number
 	done, err := admin.Commit(ctx, func(l *campaign.Log, at time.Time) (*campaign.Fold, campaign.Entry, error) {
 		if err := harmless(l); err != nil {
 			return nil, campaign.Entry{}, err
@@ -504,7 +506,7 @@ func (r *rehearsal) report(f output.Format) error {
 			report.Limited, report.Busy, report.Failed, report.Slots, report.Granted, report.FullIn, report.ToldText())
 	}
 	if f == output.Table && err == nil {
-		err = writeFindingsOf(r.c.App.Writer, report)
+		err = writeChecks(r.c.App.Writer, report)
 	}
 	var broken error
 	if report.Broken() {
@@ -513,8 +515,8 @@ func (r *rehearsal) report(f output.Format) error {
 	return errors.Join(err, saved, broken)
 }
 
-// writeFindingsOf writes the checks and what the numbers mean.
-func writeFindingsOf(w io.Writer, report rehearse.Report) error {
+// writeChecks writes the checks, and what the numbers mean.
+func writeChecks(w io.Writer, report rehearse.Report) error {
 	list := output.List(w, output.Table, append(columns("check ok"), output.Column{Name: "detail", Long: true})...)
 	for _, c := range report.Checks {
 		if err := list.Row(c.Name, c.OK, c.Detail); err != nil {

@@ -278,6 +278,25 @@ func TestRehearsalDecidedByAnother(t *testing.T) {
 	}
 }
 
+// TestRehearsalsAtOnce: one that starts its campaign after another has ended its
+// own ends the right one.
+func TestRehearsalsAtOnce(t *testing.T) {
+	stores := newStores(t)
+	g := newGateway(t, stores)
+	line := fmt.Sprintf("rehearse --gateway %s --users 3 --at-once --yes", g.url)
+	var once atomic.Bool
+	g.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/users" && once.CompareAndSwap(false, true) {
+			stores.mustRun(t, line)
+		}
+		return false
+	}
+	stores.mustRun(t, line)
+	if f := stores.latest(t); f.Campaign() != 2 || f.Phase() != campaign.PhaseEnded || f.Last() != 3 {
+		t.Errorf("campaign %d is %s with %d places", f.Campaign(), f.Phase(), f.Last())
+	}
+}
+
 // TestRehearsalEndsByItself: when the program is killed the clock ends the
 // campaign.
 func TestRehearsalEndsByItself(t *testing.T) {

@@ -97,3 +97,25 @@ func TestWatchOfNothing(t *testing.T) {
 		t.Errorf("exit %d, %s, %s", status, out, errs)
 	}
 }
+
+// TestWatchAfterACancel: what was canceled before it opened is not watched, but the
+// campaign in force.
+func TestWatchAfterACancel(t *testing.T) {
+	s := newStores(t)
+	for _, line := range []string{
+		"campaign start --yes --name Old --slots 2 --discount 10", "campaign end --yes",
+		"campaign start --yes --name New --slots 2 --discount 10 --starts +2h", "campaign cancel --yes",
+	} {
+		s.mustRun(t, line)
+	}
+	ctx, interrupt := context.WithTimeout(t.Context(), 20*time.Second)
+	defer interrupt()
+	out := &following{each: func(int) { interrupt() }}
+	var errs bytes.Buffer
+	if status := Run(ctx, s.argv("campaign watch --output json"), Streams{In: strings.NewReader(""), Out: out, Err: &errs}); status != exitDone {
+		t.Fatalf("exit %d: %s", status, &errs)
+	}
+	if len(out.lines) == 0 || !strings.Contains(out.lines[0], `"id":"1","name":"Old"`) {
+		t.Errorf("watched %q", out.lines)
+	}
+}

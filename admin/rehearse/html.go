@@ -33,7 +33,10 @@ func (r Report) HTML(w io.Writer) error {
 	lines := func(id, title, desc, unit string, series ...chart.Series) template.HTML {
 		return chart.Lines(chart.Plot{ID: id, Title: title, Desc: desc, Unit: unit, From: r.At}, series...)
 	}
-	granted := r.points(func(b Bin) float64 { return float64(b.Granted) })
+	granted := []chart.Point{{At: r.At}}
+	for i, at := range r.grants {
+		granted = append(granted, chart.Point{At: at, Value: float64(i + 1)})
+	}
 	return pages.Execute(w, struct {
 		Report
 		CSS                              template.CSS
@@ -53,11 +56,11 @@ func (r Report) HTML(w io.Writer) error {
 		chart.Steps(chart.Plot{
 			ID: "grants", Title: "Users who were told of a slot", Desc: fmt.Sprintf("%d of %d slots were granted.", r.Granted, r.Slots), Unit: "users",
 			From: r.At, Level: float64(r.Slots), LevelName: fmt.Sprintf("%d slots", r.Slots),
-		}, append([]chart.Point{{At: r.At}}, granted...)),
+		}, granted),
 	})
 }
 
-// points are one value of every bin, at its middle; a count is that of its end.
+// points are one value of every bin, at its middle.
 func (r Report) points(of func(Bin) float64) []chart.Point {
 	points := make([]chart.Point, len(r.OverTime))
 	for i, b := range r.OverTime {

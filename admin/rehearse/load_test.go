@@ -102,11 +102,11 @@ func TestAskingAgain(t *testing.T) {
 		{"retry for ever", []request{again}, []int{0, 1, 3, 7, 15, 31}, false, Visit{Status: campaign.StatusRetry}},
 		{"a header that cannot be read", []request{{200, []string{"Earlybird", "?!"}}, granted}, []int{0, 1}, false, Visit{Status: campaign.StatusGranted, Rank: 3}},
 		{"no header", []request{{200, nil}, granted}, []int{0, 1}, false, Visit{Status: campaign.StatusGranted, Rank: 3}},
-		{"503 that does not say when", []request{{503, nil}}, []int{0, 1, 3, 7, 15, 31}, false, Visit{Problem: "503"}},
-		{"500", []request{{500, []string{"Retry-After", "1"}}}, []int{0, 1, 3, 7, 15, 31}, false, Visit{Problem: "500"}},
+		{"503 that does not say when", []request{{503, nil}}, []int{0, 1, 3, 7, 15, 31}, false, Visit{Problem: "answered 503"}},
+		{"500", []request{{500, []string{"Retry-After", "1"}}}, []int{0, 1, 3, 7, 15, 31}, false, Visit{Problem: "answered 500"}},
 		{"no answer", []request{none, granted}, []int{0, 1}, false, Visit{Status: campaign.StatusGranted, Rank: 3}},
 		{"never an answer", []request{none}, []int{0, 1, 3, 7, 15, 31}, false, Visit{Problem: "no answer: refused"}},
-		{"the wrong password", []request{{401, nil}}, []int{0}, true, Visit{Problem: "401"}},
+		{"the wrong password", []request{{401, nil}}, []int{0}, true, Visit{Problem: "answered 401"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -109,6 +109,7 @@ func (l *Load) Run(ctx context.Context) Seen {
 		}
 	)
 	defer timer.Stop()
+	l.Client.most.Store(0) // before, others were open
 	for i := range l.Users {
 		v := &seen.Visits[i]
 		v.Due = first.Add(l.Rate.After(i))
@@ -142,7 +143,7 @@ func (l *Load) visit(ctx context.Context, u User, v *Visit, answered func(Answer
 	case err != nil:
 		v.Problem = err.Error()
 	case final.status != 200:
-		v.Problem = strconv.Itoa(final.status)
+		v.Problem = fmt.Sprintf("answered %d", final.status)
 	default:
 		v.Status, v.Rank = final.told, final.rank
 	}

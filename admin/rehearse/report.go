@@ -51,6 +51,7 @@ type Report struct {
 	Granted  int64          `json:"granted"`
 	FullIn   float64        `json:"full_in"` // until the last slot was taken and its user told so; 0: never
 	Hash     string         `json:"hash"`
+	First    []Place        `json:"first"` // the users who were first
 	Checks   []Check        `json:"checks"`
 	Sizing   Sizing         `json:"sizing"`
 	Meaning  []string       `json:"meaning"`
@@ -58,6 +59,7 @@ type Report struct {
 
 	Registered Registered `json:"-"`
 	width      time.Duration
+	grants     []time.Time // when users were told of a slot
 }
 
 // Spread is how long things took, in seconds.
@@ -66,6 +68,14 @@ type Spread struct {
 	P90 float64 `json:"p90"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+}
+
+// Place is a user's place in the campaign.
+type Place struct {
+	Position int64   `json:"position"`
+	Username string  `json:"username"`
+	Came     float64 `json:"came"` // seconds after the first user was due
+	Told     float64 `json:"told"` // the same; 0: the user was not told of the place
 }
 
 // Check is something that must hold.
@@ -133,7 +143,10 @@ func NewReport(p Play) Report {
 	}
 	r.Login, r.User, r.Lasted = spread(logins), spread(users), seconds(end.Sub(r.At))
 	r.OverTime, r.width = overTime(r.At, end, p)
-	r.FullIn = fullIn(p)
+	r.grants, r.First = grants(p), first(p)
+	if len(r.grants) >= int(r.Slots) && r.Slots > 0 {
+		r.FullIn = seconds(r.grants[len(r.grants)-1].Sub(r.At))
+	}
 	r.Checks = append(judge(p), measured(p)...)
 	r.Sizing = size(r, p.System)
 	r.Meaning = meaning(r, p)
@@ -193,13 +206,13 @@ func overTime(from, until time.Time, p Play) ([]Bin, time.Duration) {
 			bins[i].Failed += each
 		}
 	}
-	for i, v := range p.Seen.Visits {
+	for _, v := range p.Seen.Visits {
 		if !v.Sent.IsZero() {
 			bins[in(v.Due)].Due += each
 		}
-		if p.granted(i) && placed(v) {
-			bins[in(v.Answered)].Granted++
-		}
+	}
+	for _, at := range grants(p) {
+		bins[in(at)].Granted++
 	}
 	for i := range bins {
 		s := spread(took[i])
@@ -228,21 +241,37 @@ func placed(v Visit) bool {
 	return v.Status == campaign.StatusGranted || v.Status == campaign.StatusPending || v.Status == campaign.StatusFull
 }
 
-// fullIn is how long it took until all slots were taken and all their users told
-// so; 0: they are not.
-func fullIn(p Play) float64 {
-	var told int64
-	end := p.Seen.Visits[0].Due
+// grants are the times at which users were told of a slot, in order.
+func grants(p Play) []time.Time {
+	var all []time.Time
 	for i, v := range p.Seen.Visits {
 		if p.granted(i) && placed(v) {
-			told++
-			end = later(end, v.Answered)
+			all = append(all, v.Answered)
 		}
 	}
-	if told < p.Outcome.Slots {
-		return 0
+	slices.SortFunc(all, time.Time.Compare)
+	return all
+}
+
+// mostFirst is how many of the first users a report lists.
+const mostFirst = 20
+
+// first lists the users who were first, by their positions.
+func first(p Play) []Place {
+	all := []Place{}
+	for i, v := range p.Seen.Visits {
+		position := p.position(i)
+		if position == 0 || position > mostFirst {
+			continue
+		}
+		place := Place{Position: position, Username: p.Users[i].Name, Came: seconds(v.Sent.Sub(p.Seen.Visits[0].Due))}
+		if placed(v) {
+			place.Told = seconds(v.Answered.Sub(p.Seen.Visits[0].Due))
+		}
+		all = append(all, place)
 	}
-	return seconds(end.Sub(p.Seen.Visits[0].Due))
+	slices.SortFunc(all, func(a, b Place) int { return cmp.Compare(a.Position, b.Position) })
+	return all
 }
 
 // judge checks what is promised against the log.
@@ -260,8 +289,8 @@ func judge(p Play) []Check {
 	}
 	places, slots := int64(len(p.Outcome.Position)), p.Outcome.Slots
 	add("slots", p.Outcome.Granted == min(slots, places),
-		fmt.Sprintf("%d of %d slots were granted to the first of %d users with a place", p.Outcome.Granted, slots, places),
-		"%d slots were granted, where %d of %d users with a place should have one", p.Outcome.Granted, min(slots, places), places)
+		fmt.Sprintf("%d of %d slots were granted; users with a place: %d", p.Outcome.Granted, slots, places),
+		"%d slots were granted, where it should be %d; users with a place: %d", p.Outcome.Granted, min(slots, places), places)
 	overtaken, example := overtaken(p)
 	add("order", overtaken == 0, "who was answered before another came has the smaller position",
 		"%d users have a smaller position than somebody who was answered before they came; %s", overtaken, example)

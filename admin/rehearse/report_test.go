@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestChecks(t *testing.T) {
 		detail string
 	}{
 		{"all is well", func(*Play) {}, "", false, ""},
-		{"more granted than slots", func(p *Play) { p.Outcome.Granted = 4 }, "slots", true, "4 slots were granted, where 3 of 10"},
+		{"more granted than slots", func(p *Play) { p.Outcome.Granted = 4 }, "slots", true, "4 slots were granted, where it should be 3; users with a place: 10"},
 		{"fewer granted than slots", func(p *Play) { p.Outcome.Granted = 2 }, "slots", true, "2 slots were granted"},
 		{"one is overtaken by the next", func(p *Play) {
 			p.Outcome.Position["id5"], p.Outcome.Position["id6"] = 6, 5
@@ -231,6 +232,17 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+func TestFirst(t *testing.T) {
+	p := played(30, 3)
+	p.Outcome.Position["id1"], p.Outcome.Position["id2"] = 2, 1
+	p.Seen.Visits[1].Status = campaign.StatusRetry
+	got := NewReport(p).First
+	want := []Place{{1, p.Users[1].Name, 1, 0}, {2, p.Users[0].Name, 0, 0.1}, {3, p.Users[2].Name, 2, 2.1}}
+	if len(got) != mostFirst || !slices.Equal(got[:3], want) {
+		t.Errorf("%d: %+v, want %+v", len(got), got, want)
+	}
+}
+
 // TestHTML: the page is whole, needs nothing else, and repeats no markup of
 // others.
 func TestHTML(t *testing.T) {
@@ -262,7 +274,7 @@ func TestJSON(t *testing.T) {
 	}
 	const want = `{"campaign":"3","name":"Rehearsal","gateway":"http://gateway","at":"2026-11-29T12:00:00Z","users":1,"rate":1,"addresses":"",` +
 		`"logins":1,"told":{"granted":1},"lasted":0.1,"login":{"p50":0.1,"p90":0.1,"p99":0.1,"max":0.1},"user":{"p50":0.1,"p90":0.1,"p99":0.1,"max":0.1},` +
-		`"status_429":0,"status_503":0,"failed":0,"open_requests":0,"slots":1,"granted":1,"full_in":0.1,"hash":"HASH","checks":[`
+		`"status_429":0,"status_503":0,"failed":0,"open_requests":0,"slots":1,"granted":1,"full_in":0.1,"hash":"HASH","first":[{"position":1,"username":"rehearsal-`
 	if !strings.HasPrefix(string(text), want) {
 		t.Errorf("got\n%s, want\n%s...", text, want)
 	}

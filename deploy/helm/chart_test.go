@@ -35,18 +35,17 @@ var valueFiles = []string{"example-values.yaml", "testdata/minimal.yaml", "testd
 
 // release is what the chart makes of values.
 type release struct {
-	identity  apps.Deployment
-	settings  core.ConfigMap
-	services  map[string]core.Service
-	budget    policy.PodDisruptionBudget
-	scaler    *autoscaling.HorizontalPodAutoscaler
-	policies  map[string]networking.NetworkPolicy
-	doctor    batch.Job
-	monitor   *monitoring.ServiceMonitor
-	plugins   *monitoring.PodMonitor
-	rules     *monitoring.PrometheusRule
-	all       []meta.Object
-	documents int
+	identity apps.Deployment
+	settings core.ConfigMap
+	services map[string]core.Service
+	budget   policy.PodDisruptionBudget
+	scaler   *autoscaling.HorizontalPodAutoscaler
+	policies map[string]networking.NetworkPolicy
+	doctor   batch.Job
+	monitor  *monitoring.ServiceMonitor
+	plugins  *monitoring.PodMonitor
+	rules    *monitoring.PrometheusRule
+	all      []meta.Object
 }
 
 // values reads a file of values.

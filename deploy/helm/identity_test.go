@@ -128,17 +128,17 @@ func TestSettingsAreIdentitys(t *testing.T) {
 	if len(flags) < 30 {
 		t.Fatalf("only %d flags found in --help", len(flags))
 	}
-	set := map[string]bool{}
+	given := map[string]bool{}
 	for _, file := range valueFiles {
 		for name := range render(t, values(t, file)).environment(t, "identity") {
-			set[name] = true
+			given[name] = true
 			if flags[name] == "" && name != "GOMAXPROCS" {
 				t.Errorf("%s: identity reads no %s", file, name)
 			}
 		}
 	}
 	for name, flag := range flags {
-		if !set[name] {
+		if !given[name] {
 			t.Errorf("no value and no setting of everything.yaml becomes %s (--%s)", name, flag)
 		}
 	}
@@ -150,8 +150,8 @@ func TestSettingsAreIdentitys(t *testing.T) {
 	if err := json.Unmarshal([]byte(read(t, "deploy/helm/earlybird/values.schema.json")), &schema); err != nil {
 		t.Fatal(err)
 	}
-	given, _ := values(t, "testdata/everything.yaml")["settings"].(map[string]any)
-	if a, b := slices.Sorted(maps.Keys(schema.Properties.Settings.Properties)), slices.Sorted(maps.Keys(given)); !slices.Equal(a, b) {
+	settings, _ := values(t, "testdata/everything.yaml")["settings"].(map[string]any)
+	if a, b := slices.Sorted(maps.Keys(schema.Properties.Settings.Properties)), slices.Sorted(maps.Keys(settings)); !slices.Equal(a, b) {
 		t.Errorf("the schema has the settings %v, everything.yaml %v", a, b)
 	}
 }
@@ -168,6 +168,18 @@ func TestIdentityTakesItsSettings(t *testing.T) {
 				t.Errorf("exit status %d:\n%s", status, out)
 			}
 		})
+	}
+}
+
+// TestIdentityRefusesTheRest: what the schema cannot know is wrong, identity says when it
+// starts, all at once.
+func TestIdentityRefusesTheRest(t *testing.T) {
+	v := set(t, values(t, "testdata/minimal.yaml"), "settings={min-password-score: 9, account-limit: often, audit-retention: 1y, token-cache-size: 0}", `mongo.url="mongodb:///"`)
+	out, status := run(t, pairs(render(t, v).mounted(t, "identity")), program(t, "./identity"))
+	for _, want := range []string{"--min-password-score", "--account-limit", "--audit-retention", "--token-cache-size", "mongo URL"} {
+		if status != 2 || !strings.Contains(out, want) {
+			t.Errorf("exit status %d, and %s is not in\n%s", status, want, out)
+		}
 	}
 }
 

@@ -149,7 +149,6 @@ func closedError(ctx context.Context, err error) error {
 type connection struct {
 	net.Conn
 	reader *bufio.Reader
-	idle   time.Time
 }
 
 // bridge answers the plugin's calls until the empty frame or an exit.

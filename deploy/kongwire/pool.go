@@ -6,15 +6,10 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
 )
 
-// What Kong keeps per worker by default: lua_socket_pool_size as Kong sets it,
-// and 60 s of keepalive.
-const (
-	maxIdle     = 256
-	idleTimeout = 60 * time.Second
-)
+// maxIdle is what Kong keeps per worker: lua_socket_pool_size as Kong sets it.
+const maxIdle = 256
 
 // pool keeps idle connections, the one used last on top.
 type pool struct {
@@ -33,7 +28,7 @@ func (p *pool) get(ctx context.Context) (*connection, error) {
 		if conn == nil {
 			break
 		}
-		if time.Since(conn.idle) < idleTimeout && conn.quiet() {
+		if conn.quiet() {
 			return conn, nil
 		}
 		_ = conn.Close()
@@ -59,7 +54,6 @@ func (p *pool) pop() *connection {
 
 func (p *pool) put(conn *connection, keep bool) {
 	if keep {
-		conn.idle = time.Now()
 		p.mu.Lock()
 		if keep = !p.closed && len(p.idle) < maxIdle; keep {
 			p.idle = append(p.idle, conn)

@@ -203,11 +203,11 @@ func user(n int) string { return fmt.Sprintf("USER%06d", n) }
 
 // edge is a gateway: what it tells clients, and services behind it.
 type edge struct {
-	w      *world
-	redis  *testserver.Proxy // nil: there is none
-	mirror *mirror.Mirror
-	view   *mirror.View
-	teller *mirror.Teller
+	w        *world
+	redis    *testserver.Proxy // nil: there is none
+	mirror   *mirror.Mirror
+	view     *mirror.View
+	resolver *mirror.Resolver
 }
 
 func (w *world) edge(redisURL string) *edge {
@@ -219,7 +219,7 @@ func (w *world) edge(redisURL string) *edge {
 	client := w.connect(redisURL)
 	e.mirror = mirror.New(mirror.Config{Redis: client})
 	e.view = mirror.NewView(mirror.ViewConfig{})
-	e.teller = mirror.NewTeller(mirror.TellerConfig{Standings: e.mirror})
+	e.resolver = mirror.NewResolver(mirror.ResolverConfig{Standings: e.mirror})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	tail := mirror.NewTail(mirror.TailConfig{Redis: client, View: e.view, Log: slog.New(slog.DiscardHandler)})
@@ -231,7 +231,7 @@ func (w *world) edge(redisURL string) *edge {
 // tell is what the gateway makes of a login that has a place.
 func (e *edge) tell(user string, at campaign.Place) mirror.Outcome {
 	c := e.w.judge.Begin(user, campaigntest.AskedTag)
-	out := e.teller.Tell(context.Background(), user, at)
+	out := e.resolver.Resolve(context.Background(), user, at)
 	e.w.judge.End(c, string(out.Status), at, out.Rank)
 	return out
 }

@@ -133,7 +133,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// keep notes a pair of connections, unless they are not to be had.
+// keep registers a pair of connections, or closes them while the proxy is down.
 func (p *Proxy) keep(pair ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

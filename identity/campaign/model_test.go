@@ -395,11 +395,11 @@ func (m *model) skewed() bool {
 func (m *model) mirrorFault(s step) {
 	switch s.variant {
 	case 0:
-		m.mirror.Fail(errors.New("refused"))
+		m.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("refused")})
 	case 1:
-		m.mirror.Delay(80 * time.Millisecond)
+		m.mirror.Suffer(campaigntest.MirrorFaults{Delay: 80 * time.Millisecond})
 	case 2:
-		m.mirror.Delay(time.Second)
+		m.mirror.Suffer(campaigntest.MirrorFaults{Delay: time.Second})
 	case 3, 4:
 		m.mirror.Flush()
 	case 5:
@@ -407,7 +407,7 @@ func (m *model) mirrorFault(s step) {
 	case 6:
 		m.mirror.Rollback(s.n)
 	case 7:
-		m.mirror.LoseAnswers(errors.New("reset"))
+		m.mirror.Suffer(campaigntest.MirrorFaults{Lose: errors.New("reset")})
 	}
 }
 

@@ -70,10 +70,10 @@ func (r *Replica) place(ctx context.Context, user string, began time.Time) Place
 	return retry
 }
 
-// failing reports whether a login would most likely wait in vain: appends fail,
-// and it needs one, or the log cannot be read either. One that needs none is
-// answered as long as the log can be read: a campaign that takes no more places
-// sees no append that succeeds again. It is called with mu held.
+// failing reports whether a login would most likely wait for nothing: appends
+// fail, and either it needs one or the log cannot be read. A login that needs no
+// append is answered as long as the log can be read: in a campaign without free
+// places no append would ever succeed and end the failure. It is called with mu held.
 func (r *Replica) failing(appends bool) bool {
 	return r.failed >= failures && (appends || r.cfg.Now().Sub(r.readAt) > readableFor)
 }

@@ -22,7 +22,7 @@ type NoGrantError struct {
 func (e *NoGrantError) Error() string { return "no grant: " + e.Standing }
 
 // Promotion returns the grant that the user holds. It fails with a
-// *NoGrantError, or with an *unavailable.Error when it cannot be told.
+// *NoGrantError, or with an *unavailable.Error when that cannot be decided.
 //
 // While the log is damaged or lacks entries, a grant that is already known is
 // still returned; the absence of one is not.

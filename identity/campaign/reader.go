@@ -64,7 +64,7 @@ func load(ctx context.Context, store Store) (*reader, error) {
 			err = fmt.Errorf("read the log of campaign %d: %w", first, err)
 		}
 		if r.log.InForce() != nil || err != nil && !errors.As(err, &damage) {
-			break // grants of an earlier campaign are told beside the damage of a later one
+			break // grants of an earlier campaign are reported although a later one is damaged
 		}
 	}
 	if err != nil {
@@ -233,7 +233,7 @@ func (l *Log) batch(from int64) Batch {
 	return b
 }
 
-// unavailable returns the error for a log that cannot be used now.
+// notAvailable returns the error for a log that cannot be used now.
 func notAvailable(reason string) error {
 	return unavailable.New("campaign log", "read", errors.New(reason))
 }

@@ -24,9 +24,9 @@ const (
 
 	tickEvery   = 250 * time.Millisecond
 	checkEvery  = time.Second            // between comparisons with the stores
-	freshFor    = 300 * time.Millisecond // a grant may be told from a log read as long ago
-	readableFor = time.Second            // so long after a read it is not doubted that the log can be read
-	beatFor     = time.Second            // a beat may be raised for a log read as long ago
+	freshFor    = 300 * time.Millisecond // a grant may be reported from a log read this long ago
+	readableFor = time.Second            // how long after a read the log counts as readable
+	beatFor     = time.Second            // a beat may be raised for a log read this long ago
 	probeEvery  = time.Second            // between tries while appends fail
 	failures    = 3                      // appends that fail before logins are no longer kept waiting
 

@@ -141,7 +141,7 @@ func TestAFailingMirrorIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := campaigntest.NewMirror()
 		r := runReplica(t, m, limited{m, &redisdb.Breaker{Probe: mirrorTimeout}})
-		r.mirror.Fail(errors.New("refused"))
+		r.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("refused")})
 		r.pass(time.Second)
 		for _, user := range []string{"u1", "u2", "u3"} {
 			r.places(user)
@@ -250,7 +250,7 @@ func TestLoginsDoNotWaitForAMirrorThatIsFilledAnew(t *testing.T) {
 		}
 		r.pass(time.Second)
 		m.Flush()
-		m.Delay(batch)
+		m.Suffer(campaigntest.MirrorFaults{Delay: batch})
 		for i := range 10 {
 			began := time.Now()
 			p := r.replica.Place(t.Context(), fmt.Sprint("late", i))
@@ -259,7 +259,7 @@ func TestLoginsDoNotWaitForAMirrorThatIsFilledAnew(t *testing.T) {
 			}
 		}
 		r.pass(5 * time.Second)
-		if at := m.Peek(); !at.Intact || r.replica.Stats().Lag != 0 || m.Position("late9") != places+11 {
+		if at := m.Peek(); !at.Intact || r.replica.Stats().Lag != 0 || m.Positions()["late9"] != places+11 {
 			t.Errorf("the mirror is filled up to %s", at.Place)
 		}
 	})

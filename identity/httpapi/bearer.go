@@ -12,14 +12,14 @@ func (b *Backend) authenticate(r *http.Request) (token.Claims, error) {
 	return b.admit(r, token.Demand{Audience: b.Audience})
 }
 
-// authenticatePassword also lets a token through that a one-time password has
-// bought. It is for the change of password alone.
+// authenticatePassword also accepts the token of a one-time password. It is only
+// for changing the password.
 func (b *Backend) authenticatePassword(r *http.Request) (token.Claims, error) {
 	return b.admit(r, token.Demand{Audience: b.Audience, AlsoAudience: token.PasswordAudience(b.Audience)})
 }
 
-// authenticateAgain also lets a token through that was ended while the edges
-// could not be told: its logout was answered with 503, and may be repeated.
+// authenticateAgain also accepts a token whose logout was answered with 503 because
+// the edges could not be reached: it may be repeated.
 func (b *Backend) authenticateAgain(r *http.Request) (token.Claims, error) {
 	claims, err := b.authenticate(r)
 	if errors.Is(err, token.ErrRevoked) && b.Revocations.Pending(claims.ID) {
@@ -37,8 +37,8 @@ func (b *Backend) admit(r *http.Request, d token.Demand) (token.Claims, error) {
 	return claims, b.Revocations.Check(claims)
 }
 
-// bearer verifies the one token of a request. Two Authorization lines could be
-// read as either by whoever stands in between: they are refused, as Kong does.
+// bearer verifies the one token of a request. Of two Authorization lines a proxy
+// might read one and this service the other: they are refused, as Kong does.
 func (b *Backend) bearer(r *http.Request, demand token.Demand) (token.Claims, error) {
 	lines := r.Header.Values("Authorization")
 	if len(lines) > 1 {

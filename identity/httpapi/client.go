@@ -49,7 +49,7 @@ func isTrusted(address netip.Addr, trusted []netip.Prefix) bool {
 
 const (
 	// manyStrangers is how many requests from strangers are worth a warning: more
-	// than somebody who tries a header.
+	// than one person makes who tries a header.
 	manyStrangers = 10
 	warnEvery     = time.Minute
 )
@@ -64,8 +64,8 @@ type strangers struct {
 // warnOfStranger logs, at most once a minute, that a peer which is not trusted
 // keeps naming its clients. Such a peer is most often the gateway, reached over
 // another network than the one that was meant to be trusted: then all its clients
-// share one address limit, and the audit names the gateway. Where nobody is
-// trusted, that is what was asked for.
+// share one address limit, and the audit names the gateway. Where no proxy is
+// trusted, that is intended.
 func (a *API) warnOfStranger(r *http.Request) {
 	if len(a.TrustedProxies) == 0 || r.Header.Get("X-Forwarded-For") == "" {
 		return

@@ -41,7 +41,7 @@ type Verifier interface {
 // *revocation.Writer.
 type Revocations interface {
 	// Check returns token.ErrRevoked for a token that was ended, and
-	// token.ErrNotReady while that cannot be told.
+	// token.ErrNotReady while that is not known.
 	Check(c token.Claims) error
 	// RevokeToken ends the token with this jti and exp at every edge. It fails
 	// with an *unavailable.Error, which may be a *revocation.PendingError.
@@ -56,7 +56,7 @@ type Promotions interface {
 	// seconds at most, and never fails.
 	Place(ctx context.Context, userID string) campaign.Placement
 	// Promotion returns the user's grant, a *campaign.NoGrantError, or an
-	// *unavailable.Error when that cannot be told.
+	// *unavailable.Error when that cannot be decided.
 	Promotion(ctx context.Context, userID string) (campaign.Promotion, error)
 }
 

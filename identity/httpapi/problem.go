@@ -71,8 +71,7 @@ func (p *Problem) write(w http.ResponseWriter) {
 	}
 	w.Header().Set("Content-Type", problemMediaType)
 	w.WriteHeader(p.Status)
-	// The client may be gone, and nobody could be told.
-	_ = json.NewEncoder(w).Encode(p)
+	_ = json.NewEncoder(w).Encode(p) // the client may be gone
 }
 
 // problem returns a problem of the type about:blank.

@@ -27,8 +27,8 @@ type Config struct {
 	OldSecret [SecretSize]byte
 	// MaxAge is the age at which Run rotates the newest key; zero: never.
 	MaxAge time.Duration
-	// Lead is how long a new key is published before it signs; 10 min, twice the
-	// time in which an edge that hears of nothing fetches the key set again.
+	// Lead is how long a new key is published before it signs; 10 min, twice as
+	// long as an edge waits at most before it fetches the key set again.
 	Lead time.Duration
 	// Refresh is the time between two looks at the store; 30 s. A Lead that is
 	// not longer would let one replica sign with a key that another does not

@@ -20,12 +20,12 @@ type State struct {
 	Left    int           // attempts that are let through at once
 	Burst   int           // of the limit
 	Wait    time.Duration // until the next attempt is let through; zero: at once
-	Known   bool          // a login from this address has succeeded of late: the limit by account does not apply
+	Known   bool          // a login from this address has succeeded recently: the limit by account does not apply
 }
 
-// Inspect returns how an account stands: the limit by account, and for each
-// address the limit by address and the one by both, as far as anything was
-// taken from them; addresses of one network are one. It fails with an *unavailable.Error.
+// Inspect returns the state of an account's limits: of the limit by account, and
+// for each address of the limit by address and the one by both. A limit from which
+// nothing was taken is left out, and addresses of one network count as one. It fails with an *unavailable.Error.
 func Inspect(ctx context.Context, client redis.UniversalClient, account string, addresses []string) ([]State, error) {
 	now, err := client.Time(ctx).Result()
 	if err != nil {

@@ -22,10 +22,10 @@ type FeedConfig struct {
 	Now   func() time.Time // nil: time.Now
 }
 
-// Feed knows what is revoked, and hears of every revocation within a second
-// while Redis answers. While it does not, or no identity service confirms that
-// the stream is complete, the Feed goes on with what it knows: it never forgets
-// what can still matter. It is safe for concurrent use.
+// Feed knows what is revoked. While Redis answers, it learns of every revocation
+// within a second. While Redis does not, or no identity service confirms that the
+// stream is complete, the Feed goes on with what it knows: it never forgets what
+// can still matter. It is safe for concurrent use.
 type Feed struct {
 	cfg     FeedConfig
 	known   *set
@@ -102,7 +102,7 @@ func (f *Feed) Check(c token.Claims) error {
 // dead, as far as it was raised in the last half hour; else 0.
 func (f *Feed) Generation(userID string) int64 { return f.known.generation(userID) }
 
-// Stats is what a Feed tells of itself.
+// Stats describes a Feed, for metrics.
 type Stats struct {
 	Ready       bool
 	Foreign     bool      // in an identity service: Redis holds another database's revocations, and is left as it is
@@ -280,7 +280,7 @@ func (t *tail) miss(ctx context.Context, st State) {
 
 func (t *tail) learn(ctx context.Context, entries []redis.XMessage) {
 	f := t.feed
-	if n := len(entries); n > 0 { // before they count as heard: a beat rests on this one
+	if n := len(entries); n > 0 { // before they are marked as heard: a beat depends on this one
 		pos := t.pos
 		pos.at = entries[n-1].ID
 		t.show(pos)

@@ -29,18 +29,17 @@ type PublisherConfig struct {
 	SweepEvery time.Duration
 }
 
-// Publisher gives Redis the revocations it lacks, and the Feed of its own
-// process what the store has, so that the identity service obeys revocations
-// with or without Redis. Every replica runs one: what they do twice does no
-// harm.
+// Publisher adds to Redis the revocations that it lacks. It also gives the Feed of
+// its own process what the store has, so the identity service obeys revocations
+// with or without Redis. Every replica runs one; doing the same twice is harmless.
 type Publisher struct {
 	cfg    PublisherConfig
 	stream stream
 
-	lost   bool      // at the last look Redis did not answer, or was another database's
+	lost   bool      // Redis did not answer when last looked at, or was another database's
 	looked time.Time // when the store was last read
 	load   uint64    // the Feed's reading of the stream that swept is about
-	swept  time.Time // everything decided before came with that reading; of the wall clock alone, as what is stored
+	swept  time.Time // the stream held everything decided before this; wall clock only, like the stored times
 	seen   State     // at the last look
 	beatAt time.Time // when the beat was last seen to be a new one
 	tidied time.Time
@@ -168,8 +167,8 @@ func (p *Publisher) renew(ctx context.Context, origin string, was State) error {
 	return err
 }
 
-// sweep teaches the Feed what the store has, announces what the stream was not
-// heard to hold, and raises the beat.
+// sweep gives the Feed what the store has, announces what the Feed has not read
+// from the stream, and raises the beat.
 func (p *Publisher) sweep(ctx context.Context, origin string) error {
 	start, pos := p.cfg.Now().Round(0), p.cfg.Feed.position()
 	if pos.load != p.load {
@@ -219,7 +218,7 @@ func (p *Publisher) bring(ctx context.Context, origin string, start time.Time, u
 	if complete {
 		p.swept = start
 	}
-	var rests []string // what the beat rests on: what was heard, and what was announced
+	var rests []string // the entries the beat depends on: the last one read, and the last one announced
 	for _, id := range []string{pos.at, last} {
 		if id != "" {
 			rests = append(rests, id)

@@ -104,8 +104,8 @@ type Store interface {
 	PruneRevocations(ctx context.Context, now time.Time) error
 }
 
-// PendingError reports a revocation that is stored but that the edges have not
-// heard of, because Redis did not answer or holds another database's (a
+// PendingError reports a revocation that is stored but not known to the edges,
+// because Redis did not answer or holds another database's (a
 // *ForeignError). The identity service obeys it, and announces it to the edges
 // as soon as it can.
 type PendingError struct{ Err error }

@@ -47,8 +47,8 @@ func (s *set) generation(userID string) int64 {
 	return s.generations[userID].least
 }
 
-// add learns r, which the stream brought in the reading heard, or which was
-// added to it during the reading sent; 0: it was not.
+// add adds r. heard is the reading of the stream that brought it, and sent the
+// reading during which this process added it to the stream; 0: none.
 func (s *set) add(r Revocation, heard, sent uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,20 +75,20 @@ func (m mark) and(n mark) mark {
 	return mark{until: max(m.until, n.until), heard: max(m.heard, n.heard), sent: max(m.sent, n.sent)}
 }
 
-// heard reports whether r, or what makes it needless, came with this reading of
-// the stream. Reading 0 is before the first: nothing came.
+// heard reports whether this reading of the stream brought r, or a revocation that
+// includes it. Reading 0 is before the first: it brought nothing.
 func (s *set) heard(r Revocation, load uint64) bool {
 	m, ok := s.mark(r)
 	return ok && load > 0 && m.heard >= load
 }
 
-// told reports the same, or that this process added it during the reading.
-func (s *set) told(r Revocation, load uint64) bool {
+// announced reports the same, or that this process added it during the reading.
+func (s *set) announced(r Revocation, load uint64) bool {
 	m, ok := s.mark(r)
 	return ok && load > 0 && max(m.heard, m.sent) >= load
 }
 
-// mark returns what is remembered of r, or of what makes it needless.
+// mark returns what is remembered of r, or of a revocation that includes it.
 func (s *set) mark(r Revocation) (m mark, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -92,9 +92,9 @@ func (w *Writer) announce(ctx context.Context, r Revocation) error {
 	return nil
 }
 
-// Pending reports whether a token is known here to be revoked while the edges
-// may not have heard of it: to revoke it again is not in vain then.
+// Pending reports whether a token is known here to be revoked while the edges may
+// not know it yet: then it makes sense to revoke it again.
 func (w *Writer) Pending(jti string) bool {
 	f := w.cfg.Feed
-	return f != nil && f.known.revoked(jti, "", 0) && !f.known.told(Revocation{TokenID: jti}, f.position().load)
+	return f != nil && f.known.revoked(jti, "", 0) && !f.known.announced(Revocation{TokenID: jti}, f.position().load)
 }

@@ -20,7 +20,7 @@ type CacheConfig[V any] struct {
 	// once and must not call the Cache.
 	Hold    func(Claims) V
 	Release func(V)
-	// Observe hears of each lookup whether the token was remembered; nil: nothing does.
+	// Observe is called for each lookup with whether the token was remembered; may be nil.
 	Observe func(hit bool)
 }
 

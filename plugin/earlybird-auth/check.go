@@ -25,7 +25,7 @@ type Revocations interface {
 type checkerConfig struct {
 	Verifier    *token.Verifier
 	CacheSize   int // tokens
-	People      *people
+	Grants      *grants
 	Revocations Revocations
 	Log         *slog.Logger
 	Metrics     *metrics
@@ -36,19 +36,19 @@ type checkerConfig struct {
 // and each passes its own demand. It is safe for concurrent use.
 type checker struct {
 	checkerConfig
-	tokens *token.Cache[*holder]
+	tokens *token.Cache[*cached]
 }
 
-// holder is cached with each verified token.
-type holder struct {
+// cached is what is kept with a verified token.
+type cached struct {
 	user    *mirror.User
 	written atomic.Pointer[rendered] // the header as last written
 }
 
-// rendered is a header's value and the standing it was written from.
+// rendered is a header's value and the grant it was written from.
 type rendered struct {
-	standing edge.Standing
-	value    string
+	grant edge.KnownGrant
+	value string
 }
 
 // demand is what one route asks of a request.
@@ -58,10 +58,10 @@ type demand struct {
 }
 
 func newChecker(cfg checkerConfig) (*checker, error) {
-	tokens, err := token.NewCache(token.CacheConfig[*holder]{
+	tokens, err := token.NewCache(token.CacheConfig[*cached]{
 		Verifier: cfg.Verifier, Size: cfg.CacheSize, Observe: cfg.Metrics.lookup,
-		Hold:    func(c token.Claims) *holder { return &holder{user: cfg.People.View.Watch(c.Subject)} },
-		Release: func(h *holder) { cfg.People.View.Release(h.user) },
+		Hold:    func(c token.Claims) *cached { return &cached{user: cfg.Grants.View.Watch(c.Subject)} },
+		Release: func(h *cached) { cfg.Grants.View.Release(h.user) },
 	})
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (c *checker) decide(ctx context.Context, authorization string, d demand) (h
 	case c.Revocations.Revoked(claims.ID, claims.Subject, claims.Generation):
 		return "", c.refuse(token.ErrRevoked), nil
 	}
-	header, err = e.Value.header(claims, c.People.standing(ctx, e.Value.user, claims.Subject))
+	header, err = e.Value.header(claims, c.Grants.of(ctx, e.Value.user, claims.Subject))
 	if err != nil {
 		c.Log.ErrorContext(ctx, "header could not be written", slog.Any("err", err))
 		return "", nil, errHeader
@@ -110,16 +110,16 @@ func (c *checker) refuse(err error) *edge.Problem {
 	return p
 }
 
-// header returns the upstream header. It is rendered again only when the standing
-// has changed.
-func (h *holder) header(c *token.Claims, s edge.Standing) (string, error) {
-	if r := h.written.Load(); r != nil && r.standing == s {
+// header returns the upstream header. It is rendered again only when the grant has
+// changed.
+func (h *cached) header(c *token.Claims, g edge.KnownGrant) (string, error) {
+	if r := h.written.Load(); r != nil && r.grant == g {
 		return r.value, nil
 	}
-	value, err := edge.Upstream(c.Subject, c.ID, s)
+	value, err := edge.Upstream(c.Subject, c.ID, g)
 	if err != nil {
 		return "", err
 	}
-	h.written.Store(&rendered{standing: s, value: value})
+	h.written.Store(&rendered{grant: g, value: value})
 	return value, nil
 }

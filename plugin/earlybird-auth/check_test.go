@@ -90,7 +90,7 @@ func newCheckBench(t testing.TB, size int) *checkBench {
 	var err error
 	b.checker, err = newChecker(checkerConfig{
 		Verifier: verifier, CacheSize: size, Revocations: b.revocations, Log: log, Metrics: b.metrics,
-		People: &people{View: b.view, Standings: b.standings, Log: log, Metrics: b.metrics},
+		Grants: &grants{View: b.view, Standings: b.standings, Log: log, Metrics: b.metrics},
 	})
 	if err := errors.Join(keyErr, verifierErr, err); err != nil {
 		t.Fatal(err)
@@ -239,7 +239,7 @@ func TestStanding(t *testing.T) {
 		}, ""},
 		{"Redis down", func(t *testing.T, b *checkBench) {
 			b.arrive(t, "u")
-			b.mirror.Fail(errors.New("down"))
+			b.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("down")})
 			b.look(t)
 		}, unknown},
 		{"emptied", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.Flush(); b.look(t) }, unknown},
@@ -256,7 +256,9 @@ func TestStanding(t *testing.T) {
 		}, unknown},
 		{"another database's, unseen", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.SwapOrigin("elsewhere") }, unknown},
 		{"rolled back, unseen", func(t *testing.T, b *checkBench) { b.arrive(t, "u"); b.mirror.Rollback(1) }, unknown},
-		{"cannot be read", func(_ *testing.T, b *checkBench) { b.mirror.Fail(errors.New("slow")) }, unknown},
+		{"cannot be read", func(_ *testing.T, b *checkBench) {
+			b.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("slow")})
+		}, unknown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -292,7 +294,7 @@ func TestWhatIsRememberedFollowsEveryChange(t *testing.T) {
 	is("voided", "")
 	b.add(t, campaign.Entry{Kind: campaign.KindReinstate, User: "u", Limit: 2})
 	is("reinstated", second)
-	b.mirror.Fail(errors.New("down"))
+	b.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("down")})
 	b.look(t)
 	b.now = b.now.Add(time.Minute)
 	is("Redis down", second)
@@ -317,7 +319,7 @@ func TestWhatIsRememberedFollowsEveryChange(t *testing.T) {
 func TestFailedReadIsNotRemembered(t *testing.T) {
 	b := newCheckBench(t, 10)
 	b.arrive(t, "u")
-	b.mirror.Fail(errors.New("slow"))
+	b.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("slow")})
 	if got := b.suffix(t, "u"); got != unknown {
 		t.Fatalf("got %q", got)
 	}
@@ -340,7 +342,7 @@ func TestChangeDuringARead(t *testing.T) {
 			b.add(t, campaign.Entry{Kind: campaign.KindVoid, User: "u", Limit: 2})
 		}, ""},
 		{"another campaign", func(b *checkBench) { b.next(t, "u"); b.pass(t, time.Second) }, `, campaign="2", rank=1, discount=30`},
-		{"Redis is lost", func(b *checkBench) { b.mirror.Fail(errors.New("down")); b.look(t) }, ""},
+		{"Redis is lost", func(b *checkBench) { b.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("down")}); b.look(t) }, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

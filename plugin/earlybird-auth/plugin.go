@@ -50,7 +50,7 @@ type plugin struct {
 	process   pluginserver.Process
 	keys      *edge.Pool[string, *token.JWKS] // by the URL of the key set
 	servers   *edge.Pool[string, *server]     // by the URL of Redis
-	followed  *edge.Pool[followed, *people]
+	followed  *edge.Pool[followed, *grants]
 	checks    *edge.Pool[shared, *check]
 	metrics   *metrics
 	responses map[*edge.Problem]pluginserver.Response
@@ -186,7 +186,7 @@ func (p *plugin) connect(ctx context.Context, url string) (*server, error) {
 }
 
 // follow follows the campaign's log in one Redis until ctx ends.
-func (p *plugin) follow(ctx context.Context, f followed) (*people, error) {
+func (p *plugin) follow(ctx context.Context, f followed) (*grants, error) {
 	s, release, err := p.servers.Acquire(f.redisURL)
 	if err != nil {
 		return nil, err
@@ -198,7 +198,7 @@ func (p *plugin) follow(ctx context.Context, f followed) (*people, error) {
 		_ = tail.Run(ctx) // it ends with ctx and returns nil
 		release()
 	}()
-	return &people{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics}, nil
+	return &grants{View: view, Standings: copies, Log: p.process.Log, Metrics: p.metrics}, nil
 }
 
 // open builds the check of a configuration. It holds the shared keys and feeds
@@ -214,17 +214,17 @@ func (p *plugin) open(ctx context.Context, s shared) (*check, error) {
 		return nil, err
 	}
 	context.AfterFunc(ctx, releaseServer)
-	people, releasePeople, err := p.followed.Acquire(s.followed)
+	grants, releaseGrants, err := p.followed.Acquire(s.followed)
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, releasePeople)
+	context.AfterFunc(ctx, releaseGrants)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Issuer: s.issuer, Leeway: s.leeway, Keys: keys, Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
 	c, err := newChecker(checkerConfig{
-		Verifier: verifier, CacheSize: s.cacheSize, People: people, Revocations: server.revoked,
+		Verifier: verifier, CacheSize: s.cacheSize, Grants: grants, Revocations: server.revoked,
 		Log: p.process.Log, Metrics: p.metrics,
 	})
 	if err != nil {
@@ -240,7 +240,7 @@ func (c *check) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	_ = c.keys.WaitReady(ctx) // without keys requests are refused with 503
-	for !c.People.View.Fresh() || !c.revoked.Ready() {
+	for !c.Grants.View.Fresh() || !c.revoked.Ready() {
 		select {
 		case <-ctx.Done():
 			return

@@ -107,7 +107,7 @@ func (p *plugin) build(ctx context.Context, config []byte) (pluginserver.Instanc
 	_ = keys.WaitReady(wait) // without keys the status is pending
 	return &instance{plugin: p, release: release, tagger: &tagger{
 		verifier: verifier, audience: s.Audience, log: p.process.Log,
-		teller: mirror.NewTeller(mirror.TellerConfig{Standings: copies, Timeout: s.ClaimTimeoutDuration()}),
+		resolver: mirror.NewResolver(mirror.ResolverConfig{Standings: copies, Timeout: s.ClaimTimeoutDuration()}),
 	}}, nil
 }
 

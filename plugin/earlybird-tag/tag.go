@@ -17,19 +17,19 @@ type Verifier interface {
 	Verify(raw string, d token.Demand) (token.Claims, error)
 }
 
-// Teller finds out the outcome of a login; *mirror.Teller implements it. It bounds
+// Resolver finds out the outcome of a login; *mirror.Resolver implements it. It bounds
 // its own time, and returns campaign.StatusPending when it cannot tell.
-type Teller interface {
-	Tell(ctx context.Context, user string, at campaign.Place) mirror.Outcome
+type Resolver interface {
+	Resolve(ctx context.Context, user string, at campaign.Place) mirror.Outcome
 }
 
 // tagger decides what the response to a successful login says about the promotion.
-// It does not depend on Kong. It is safe for concurrent use. Without a teller, a
+// It does not depend on Kong. It is safe for concurrent use. Without a resolver, a
 // login that has a place is answered with pending.
 type tagger struct {
 	verifier Verifier
 	audience string // of access tokens
-	teller   Teller
+	resolver Resolver
 	log      *slog.Logger
 }
 
@@ -50,7 +50,7 @@ func (t *tagger) tag(ctx context.Context, header string, body func() ([]byte, er
 		}
 		return mirror.Outcome{Status: placement.Status}
 	}
-	if t.teller == nil {
+	if t.resolver == nil {
 		return pending
 	}
 	claims, err := t.claims(body)
@@ -58,7 +58,7 @@ func (t *tagger) tag(ctx context.Context, header string, body func() ([]byte, er
 		t.log.WarnContext(ctx, "login response holds no token to look up", slog.Any("err", err))
 		return pending
 	}
-	return t.teller.Tell(ctx, claims.Subject, placement.Place)
+	return t.resolver.Resolve(ctx, claims.Subject, placement.Place)
 }
 
 var errBody = errors.New("body is not an object with a token")

@@ -28,13 +28,13 @@ func (verifier) Verify(raw string, d token.Demand) (token.Claims, error) {
 	return token.Claims{Subject: user, Audience: d.Audience}, nil
 }
 
-// teller notes for whom it is asked, and of which place on.
-type teller struct {
+// resolver notes for whom it is asked, and of which place on.
+type resolver struct {
 	outcome mirror.Outcome
 	asked   []string
 }
 
-func (l *teller) Tell(_ context.Context, user string, at campaign.Place) mirror.Outcome {
+func (l *resolver) Resolve(_ context.Context, user string, at campaign.Place) mirror.Outcome {
 	l.asked = append(l.asked, user+" "+at.String())
 	return l.outcome
 }
@@ -78,8 +78,8 @@ func TestTag(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var log bytes.Buffer
-			l := &teller{outcome: tt.outcome}
-			tagger := &tagger{verifier: verifier{}, audience: "a", teller: l, log: slog.New(slog.NewTextHandler(&log, nil))}
+			l := &resolver{outcome: tt.outcome}
+			tagger := &tagger{verifier: verifier{}, audience: "a", resolver: l, log: slog.New(slog.NewTextHandler(&log, nil))}
 			if got := edge.Downstream(tagger.tag(t.Context(), tt.header, func() ([]byte, error) { return []byte(tt.body), nil })); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
@@ -98,8 +98,8 @@ func TestTag(t *testing.T) {
 }
 
 func TestTagOfABodyThatCannotBeRead(t *testing.T) {
-	l := &teller{outcome: mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 1}}
-	tagger := &tagger{verifier: verifier{}, audience: "a", teller: l, log: slog.New(slog.DiscardHandler)}
+	l := &resolver{outcome: mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 1}}
+	tagger := &tagger{verifier: verifier{}, audience: "a", resolver: l, log: slog.New(slog.DiscardHandler)}
 	got := edge.Downstream(tagger.tag(t.Context(), placed, func() ([]byte, error) { return []byte(`{"token":"good-u"}`), errors.New("over the limit") }))
 	if got != "status=pending" || l.asked != nil {
 		t.Errorf("got %q, asked for %q", got, l.asked)

@@ -20,20 +20,20 @@ import (
 func TestUpstream(t *testing.T) {
 	tests := []struct {
 		name, user string
-		standing   edge.Standing
+		grant      edge.KnownGrant
 		want       string // empty: an error
 	}{
-		{"no grant", "u", edge.Standing{}, `user="u", token="j"`},
-		{"grant", "u", edge.Standing{Grant: mirror.Grant{Campaign: 1, Rank: 42, Discount: 30}}, `user="u", token="j", campaign="1", rank=42, discount=30`},
-		{"unknown", "u", edge.Standing{Unknown: true}, `user="u", token="j", grant=unknown`},
-		{"unknown, whatever else there is", "u", edge.Standing{Unknown: true, Grant: mirror.Grant{Campaign: 1, Rank: 42}}, `user="u", token="j", grant=unknown`},
-		{"quotes", `a", rank=1, x="\`, edge.Standing{}, `user="a\", rank=1, x=\"\\", token="j"`},
-		{"line break", "a\r\nX: y", edge.Standing{}, ""},
-		{"not ASCII", "ä", edge.Standing{}, ""},
+		{"no grant", "u", edge.KnownGrant{}, `user="u", token="j"`},
+		{"grant", "u", edge.KnownGrant{Grant: mirror.Grant{Campaign: 1, Rank: 42, Discount: 30}}, `user="u", token="j", campaign="1", rank=42, discount=30`},
+		{"unknown", "u", edge.KnownGrant{Unknown: true}, `user="u", token="j", grant=unknown`},
+		{"unknown, whatever else there is", "u", edge.KnownGrant{Unknown: true, Grant: mirror.Grant{Campaign: 1, Rank: 42}}, `user="u", token="j", grant=unknown`},
+		{"quotes", `a", rank=1, x="\`, edge.KnownGrant{}, `user="a\", rank=1, x=\"\\", token="j"`},
+		{"line break", "a\r\nX: y", edge.KnownGrant{}, ""},
+		{"not ASCII", "ä", edge.KnownGrant{}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := edge.Upstream(tt.user, "j", tt.standing)
+			got, err := edge.Upstream(tt.user, "j", tt.grant)
 			if got != tt.want || (err != nil) != (tt.want == "") {
 				t.Fatalf("got %q, %v, want %q", got, err, tt.want)
 			}
@@ -45,10 +45,10 @@ func TestUpstream(t *testing.T) {
 				t.Errorf("%q reads back as %+v, %v", got, user, err)
 			}
 			held, err := user.Grant()
-			if isUnknown := errors.Is(err, earlybird.ErrUnknown); isUnknown != tt.standing.Unknown {
+			if isUnknown := errors.Is(err, earlybird.ErrUnknown); isUnknown != tt.grant.Unknown {
 				t.Errorf("%q: the grant reads back as unknown: %t", got, isUnknown)
 			}
-			if g := tt.standing.Grant; err == nil && (held.Rank != g.Rank || held.Discount != g.Discount || (held.Campaign == "1") != (g.Campaign == 1)) {
+			if g := tt.grant.Grant; err == nil && (held.Rank != g.Rank || held.Discount != g.Discount || (held.Campaign == "1") != (g.Campaign == 1)) {
 				t.Errorf("%q: the grant reads back as %+v", got, held)
 			}
 		})

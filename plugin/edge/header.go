@@ -20,8 +20,8 @@ const Header = earlybird.Header
 // Retry is the downstream header of a login that may not have counted.
 const Retry = "status=retry"
 
-// Standing is a user's grant as the upstream header reports it.
-type Standing struct {
+// KnownGrant is a user's grant as the upstream header reports it.
+type KnownGrant struct {
 	Unknown bool         // not known now; the rest is empty
 	Grant   mirror.Grant // zero: none
 }
@@ -31,15 +31,15 @@ type Standing struct {
 // character that the header cannot carry (RFC 9651 section 3.3.3). No member is
 // ever a Date: structured-headers 2.1.0, which services in Node use, fails on one
 // that is not at the end.
-func Upstream(user, tokenID string, s Standing) (string, error) {
+func Upstream(user, tokenID string, g KnownGrant) (string, error) {
 	d := httpsfv.NewDictionary()
 	d.Add("user", httpsfv.NewItem(user))
 	d.Add("token", httpsfv.NewItem(tokenID))
 	switch {
-	case s.Unknown:
+	case g.Unknown:
 		d.Add("grant", httpsfv.NewItem(httpsfv.Token("unknown")))
-	case s.Grant != mirror.Grant{}:
-		addGrant(d, s.Grant)
+	case g.Grant != mirror.Grant{}:
+		addGrant(d, g.Grant)
 	}
 	return marshal(d)
 }

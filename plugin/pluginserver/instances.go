@@ -62,7 +62,7 @@ func (s *instances) count() int {
 }
 
 // open starts an instance. Each of Kong's workers has one of its own for each
-// configuration, and closes it by the number that it is told here.
+// configuration, and closes it by the number that open gives it.
 func (s *instances) open(ctx context.Context, config []byte) (*running, error) {
 	s.forgetIdle()
 	instance, err := s.start(ctx, config)

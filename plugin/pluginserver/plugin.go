@@ -45,7 +45,7 @@ type Verdict int
 // The verdicts. The zero value is no decision, so that a handler which ends in
 // any other way than by deciding lets nothing through.
 const (
-	Undecided Verdict = iota // Kong is told the plugin's Fallback
+	Undecided Verdict = iota // Kong gets the plugin's Fallback
 	Continue                 // Kong goes on with the request
 	Exited                   // the client has been answered; only Event.Exit returns it
 )

@@ -1,21 +1,6 @@
 // Package schema describes the configuration of Earlybird's plugins in Kong's
-// schema language, derived from the struct tags of the Go type that receives
-// it, and checks a configuration the way Kong does, in Kong's words.
-//
-// It supports only the part of Kong's schema language that the two plugins use. The tags of
-// a field, all but json and description optional:
-//
-//	json           the field's name in kong.yml
-//	description    what the operator reads; at least 10 characters
-//	required       "true": the field must be given or have a default
-//	default        the value Kong fills in
-//	one_of         the strings allowed, separated by commas
-//	between        the least and the greatest number allowed: "0,60"
-//	match          a Lua pattern, see [Pattern]
-//	encrypted      "true": Kong stores the value encrypted where it can
-//	referenceable  "true": the value may be a vault reference
-//
-// Fields are string, bool or int.
+// schema language, and checks a configuration the way Kong does, in Kong's words.
+// It has only the part of the language that the two plugins use.
 package schema
 
 import (
@@ -38,16 +23,37 @@ type Field struct {
 
 // Spec says what a field may hold.
 type Spec struct {
-	Type          string   `json:"type"` // string, boolean or integer; record for the config itself
-	Description   string   `json:"description,omitempty"`
-	Required      bool     `json:"required,omitempty"`
-	Default       any      `json:"default,omitempty"`
-	OneOf         []string `json:"one_of,omitempty"`
-	Between       []int64  `json:"between,omitempty"` // least and greatest, both allowed
-	Match         string   `json:"match,omitempty"`
-	Encrypted     bool     `json:"encrypted,omitempty"`
-	Referenceable bool     `json:"referenceable,omitempty"`
-	Fields        []Field  `json:"fields,omitempty"` // of a record
+	Type          string   `json:"type"`                    // string or integer; record for the config itself
+	Description   string   `json:"description,omitempty"`   // what the operator reads; Kong wants at least 10 characters
+	Required      bool     `json:"required,omitempty"`      // it must be given or have a default
+	Default       any      `json:"default,omitempty"`       // what Kong fills in: a string or an int
+	OneOf         []string `json:"one_of,omitempty"`        // the strings allowed
+	Between       []int64  `json:"between,omitempty"`       // least and greatest, both allowed
+	Match         string   `json:"match,omitempty"`         // a Lua pattern, see Pattern
+	Encrypted     bool     `json:"encrypted,omitempty"`     // Kong stores the value encrypted where it can
+	Referenceable bool     `json:"referenceable,omitempty"` // the value may be a vault reference
+	Fields        []Field  `json:"fields,omitempty"`        // of a record
+}
+
+// Of is the schema of a plugin whose configuration has these fields.
+func Of(name string, fields ...Field) Schema {
+	return Schema{Name: name, Fields: []Field{{"config", Spec{Type: "record", Required: true, Fields: fields}}}}
+}
+
+// Decode fills config from the configuration that Kong sends. A null member, which
+// is how Kong sends an unset field, gets the schema's default.
+func (s Schema) Decode(data []byte, config any) error {
+	defaults, err := json.Marshal(Fill(s, nil))
+	if err == nil {
+		err = json.Unmarshal(defaults, config)
+	}
+	if err == nil {
+		err = json.Unmarshal(data, config)
+	}
+	if err != nil {
+		return fmt.Errorf("decode plugin configuration: %w", err)
+	}
+	return nil
 }
 
 // MarshalJSON writes the field the way Kong lists it: an object of one member.

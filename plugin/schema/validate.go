@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -83,17 +84,10 @@ func (s Spec) fault(v any) string {
 		}
 		return ""
 	}
-	switch s.Type {
-	case "boolean":
-		if _, ok := v.(bool); !ok {
-			return "expected a boolean"
-		}
-	case "integer":
+	if s.Type == "integer" {
 		return s.integerFault(v)
-	default:
-		return s.stringFault(v)
 	}
-	return ""
+	return s.stringFault(v)
 }
 
 func (s Spec) integerFault(v any) string {
@@ -138,4 +132,18 @@ func number(v any) (float64, bool) {
 		return n, true
 	}
 	return 0, false
+}
+
+// foreign are the characters that Lua patterns and regular expressions read
+// differently, or that only one of the two gives a meaning.
+const foreign = `%-|(){}\`
+
+// Pattern compiles a Match. Kong takes it for a Lua pattern, this package for a
+// regular expression, so only what means the same in both is allowed: anchors,
+// literal characters, sets, and the repetitions ? * +.
+func Pattern(match string) (*regexp.Regexp, error) {
+	if i := strings.IndexAny(match, foreign); i >= 0 {
+		return nil, fmt.Errorf("pattern %q: %q means something else to Lua", match, match[i])
+	}
+	return regexp.Compile(match)
 }

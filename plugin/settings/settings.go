@@ -1,6 +1,5 @@
-// Package settings holds the configuration of the two plugins. The structs and
-// their tags are the single source of the plugins' schemas in Kong, of the check of
-// kong.yml, and of the values that the plugins run with.
+// Package settings holds the configuration of the two plugins: its schema, which
+// Kong and the check of kong.yml use, and the values that the plugins run with.
 package settings
 
 import (
@@ -18,20 +17,31 @@ const (
 	TagName  = "earlybird-tag"
 )
 
+// common is what both plugins' configurations have.
+type common struct {
+	Issuer   string `json:"issuer"`
+	Audience string `json:"audience"`
+	JWKSURL  string `json:"jwks_url"`
+	RedisURL string `json:"redis_url"`
+	Leeway   int    `json:"leeway"` // seconds
+}
+
+// LeewayDuration is Leeway as a duration.
+func (c common) LeewayDuration() time.Duration { return time.Duration(c.Leeway) * time.Second }
+
 // Auth is the configuration of earlybird-auth.
 type Auth struct {
-	Issuer   string `json:"issuer" required:"true" description:"The iss claim a token must have: the identity service's --issuer."`
-	Audience string `json:"audience" required:"true" default:"earlybird" description:"The aud claim a token must have: the identity service's --audience."`
+	common
 	// AlsoAudience is set on the route that changes a password, and there alone.
-	AlsoAudience string `json:"also_audience" description:"Another aud claim a token may have instead: <audience>/password on the route that changes a password, which is all that a one-time password opens."`
-	JWKSURL      string `json:"jwks_url" required:"true" match:"^https?://" description:"Where the public keys are: the identity service's /.well-known/jwks.json."`
-	RedisURL     string `json:"redis_url" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file."`
-	Leeway       int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
+	AlsoAudience string `json:"also_audience"`
 	// Revocation is RevocationRequired or RevocationOptional.
-	Revocation string `json:"revocation" required:"true" default:"required" one_of:"required,optional" description:"What to do until it is known which tokens were revoked: required answers 503, optional lets tokens pass that may have been revoked."`
-	BeatMaxAge int    `json:"beat_max_age" required:"true" default:"15" between:"2,300" description:"Seconds after which, without a sign that the campaign in Redis is complete, a user without a grant is told grant=unknown. Longer than an election of MongoDB."`
-	CacheSize  int    `json:"cache_size" required:"true" default:"100000" between:"1,10000000" description:"How many verified tokens each plugin process remembers."`
+	Revocation string `json:"revocation"`
+	BeatMaxAge int    `json:"beat_max_age"` // seconds
+	CacheSize  int    `json:"cache_size"`
 }
+
+// BeatMaxAgeDuration is BeatMaxAge as a duration.
+func (a Auth) BeatMaxAgeDuration() time.Duration { return time.Duration(a.BeatMaxAge) * time.Second }
 
 // The values of Auth.Revocation.
 const (
@@ -41,33 +51,71 @@ const (
 
 // Tag is the configuration of earlybird-tag.
 type Tag struct {
-	Issuer       string `json:"issuer" required:"true" description:"The iss claim a token must have: the identity service's --issuer."`
-	Audience     string `json:"audience" required:"true" default:"earlybird" description:"The aud claim a token must have: the identity service's --audience."`
-	JWKSURL      string `json:"jwks_url" required:"true" match:"^https?://" description:"Where the public keys are: the identity service's /.well-known/jwks.json."`
-	RedisURL     string `json:"redis_url" match:"^rediss?://" encrypted:"true" referenceable:"true" description:"The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file."`
-	Leeway       int    `json:"leeway" required:"true" default:"5" between:"0,60" description:"Seconds by which the clocks of issuer and edge may differ."`
-	ClaimTimeout int    `json:"claim_timeout" required:"true" default:"250" between:"10,5000" description:"Milliseconds for which the rank of a login is looked up; then the login is answered with status pending."`
+	common
+	ClaimTimeout int `json:"claim_timeout"` // milliseconds
 }
-
-// LeewayDuration is Leeway as a duration.
-func (a Auth) LeewayDuration() time.Duration { return time.Duration(a.Leeway) * time.Second }
-
-// BeatMaxAgeDuration is BeatMaxAge as a duration.
-func (a Auth) BeatMaxAgeDuration() time.Duration { return time.Duration(a.BeatMaxAge) * time.Second }
-
-// LeewayDuration is Leeway as a duration.
-func (t Tag) LeewayDuration() time.Duration { return time.Duration(t.Leeway) * time.Second }
 
 // ClaimTimeoutDuration is ClaimTimeout as a duration.
 func (t Tag) ClaimTimeoutDuration() time.Duration {
 	return time.Duration(t.ClaimTimeout) * time.Millisecond
 }
 
-// AuthSchema is earlybird-auth's schema for Kong.
-func AuthSchema() schema.Schema { return schema.Of(AuthName, Auth{}) }
+// The fields of both plugins.
+var (
+	issuer = schema.Field{Name: "issuer", Spec: schema.Spec{
+		Type: "string", Required: true,
+		Description: "The iss claim a token must have: the identity service's --issuer.",
+	}}
+	audience = schema.Field{Name: "audience", Spec: schema.Spec{
+		Type: "string", Required: true, Default: "earlybird",
+		Description: "The aud claim a token must have: the identity service's --audience.",
+	}}
+	jwksURL = schema.Field{Name: "jwks_url", Spec: schema.Spec{
+		Type: "string", Required: true, Match: "^https?://",
+		Description: "Where the public keys are: the identity service's /.well-known/jwks.json.",
+	}}
+	redisURL = schema.Field{Name: "redis_url", Spec: schema.Spec{
+		Type: "string", Match: "^rediss?://", Encrypted: true, Referenceable: true,
+		Description: "The campaign's Redis, redis:// or rediss:// with password. Unset: the file of the plugin's -redis-url-file.",
+	}}
+	leeway = schema.Field{Name: "leeway", Spec: schema.Spec{
+		Type: "integer", Required: true, Default: 5, Between: []int64{0, 60},
+		Description: "Seconds by which the clocks of issuer and edge may differ.",
+	}}
+)
 
-// TagSchema is earlybird-tag's schema for Kong.
-func TagSchema() schema.Schema { return schema.Of(TagName, Tag{}) }
+// AuthSchema is earlybird-auth's schema for Kong. It has the fields of Auth.
+func AuthSchema() schema.Schema {
+	return schema.Of(AuthName, issuer, audience,
+		schema.Field{Name: "also_audience", Spec: schema.Spec{
+			Type:        "string",
+			Description: "Another aud claim a token may have instead: <audience>/password on the route that changes a password, which is all that a one-time password opens.",
+		}},
+		jwksURL, redisURL, leeway,
+		schema.Field{Name: "revocation", Spec: schema.Spec{
+			Type: "string", Required: true, Default: RevocationRequired, OneOf: []string{RevocationRequired, RevocationOptional},
+			Description: "What to do until it is known which tokens were revoked: required answers 503, optional lets tokens pass that may have been revoked.",
+		}},
+		schema.Field{Name: "beat_max_age", Spec: schema.Spec{
+			Type: "integer", Required: true, Default: 15, Between: []int64{2, 300},
+			Description: "Seconds after which, without a sign that the campaign in Redis is complete, a user without a grant is told grant=unknown. Longer than an election of MongoDB.",
+		}},
+		schema.Field{Name: "cache_size", Spec: schema.Spec{
+			Type: "integer", Required: true, Default: 100_000, Between: []int64{1, 10_000_000},
+			Description: "How many verified tokens each plugin process remembers.",
+		}},
+	)
+}
+
+// TagSchema is earlybird-tag's schema for Kong. It has the fields of Tag.
+func TagSchema() schema.Schema {
+	return schema.Of(TagName, issuer, audience, jwksURL, redisURL, leeway,
+		schema.Field{Name: "claim_timeout", Spec: schema.Spec{
+			Type: "integer", Required: true, Default: 250, Between: []int64{10, 5000},
+			Description: "Milliseconds for which the rank of a login is looked up; then the login is answered with status pending.",
+		}},
+	)
+}
 
 // Schemas are the schemas of both plugins by name.
 func Schemas() map[string]schema.Schema {
@@ -88,44 +136,40 @@ var ErrNoRedisURL = errors.New("redis_url is not set and there is no -redis-url-
 // on ErrUnresolved and ErrNoRedisURL.
 func ParseAuth(config []byte, file func() (string, error)) (Auth, error) {
 	var a Auth
-	if err := schema.Decode(config, &a); err != nil {
+	if err := AuthSchema().Decode(config, &a); err != nil {
 		return Auth{}, err
 	}
-	url, err := redisURL(config, a.RedisURL, file)
-	a.RedisURL = url
-	return a, err
+	return a, a.findRedis(config, file)
 }
 
 // ParseTag is ParseAuth for earlybird-tag.
 func ParseTag(config []byte, file func() (string, error)) (Tag, error) {
 	var t Tag
-	if err := schema.Decode(config, &t); err != nil {
+	if err := TagSchema().Decode(config, &t); err != nil {
 		return Tag{}, err
 	}
-	url, err := redisURL(config, t.RedisURL, file)
-	t.RedisURL = url
-	return t, err
+	return t, t.findRedis(config, file)
 }
 
-func redisURL(config []byte, given string, file func() (string, error)) (string, error) {
-	if given != "" {
-		return given, nil
+func (c *common) findRedis(config []byte, file func() (string, error)) error {
+	if c.RedisURL != "" {
+		return nil
 	}
 	url, fileErr := file()
-	if url != "" {
-		return url, nil
+	if c.RedisURL = url; url != "" {
+		return nil
 	}
 	var sent struct {
 		Refs any `json:"$refs"` // an empty Lua table may arrive as a list
 	}
 	if err := json.Unmarshal(config, &sent); err != nil {
-		return "", fmt.Errorf("decode $refs: %w", err)
+		return fmt.Errorf("decode $refs: %w", err)
 	}
 	if refs, ok := sent.Refs.(map[string]any); ok && refs["redis_url"] != nil {
-		return "", fmt.Errorf("%w (%v)", ErrUnresolved, refs["redis_url"])
+		return fmt.Errorf("%w (%v)", ErrUnresolved, refs["redis_url"])
 	}
 	if fileErr != nil {
-		return "", fileErr
+		return fileErr
 	}
-	return "", ErrNoRedisURL
+	return ErrNoRedisURL
 }

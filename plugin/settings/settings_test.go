@@ -1,6 +1,8 @@
 package settings_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,6 +26,42 @@ func TestSchemasAcceptTheirOwnDefaults(t *testing.T) {
 		}
 		if faults := schema.Validate(s, nil); len(faults) != 2 {
 			t.Errorf("%s: want issuer and jwks_url missing, got %v", name, faults)
+		}
+	}
+}
+
+// A schema and the struct that its values are read into have the same fields, with
+// what Kong and Go read alike. Checked by leaving a field out of either.
+func TestSchemasAndStructsAgree(t *testing.T) {
+	for name, into := range map[string]any{settings.AuthName: &settings.Auth{}, settings.TagName: &settings.Tag{}} {
+		values := map[string]any{}
+		for _, f := range settings.Schemas()[name].Config().Fields {
+			if values[f.Name] = any("x"); f.Spec.Type == "integer" {
+				values[f.Name] = 1
+			}
+			if len(f.Spec.Description) < 10 {
+				t.Errorf("%s: Kong wants a description of at least 10 characters", f.Name)
+			}
+			if _, err := schema.Pattern(f.Spec.Match); err != nil {
+				t.Error(err)
+			}
+		}
+		data, err := json.Marshal(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(into); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		again, err := json.Marshal(into)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var members map[string]any
+		if err := json.Unmarshal(again, &members); err != nil || len(members) != len(values) {
+			t.Errorf("%s: the struct has %d fields, the schema %d, %v", name, len(members), len(values), err)
 		}
 	}
 }

@@ -38,11 +38,11 @@ type kongCalls struct {
 	number int  // of this event at the plugin, from 1
 }
 
-// fakeConfig is the fakes' configuration.
-type fakeConfig struct {
-	Word   string `json:"word" required:"true" description:"Any word, for the tests to see."`
-	Secret string `json:"secret" referenceable:"true" description:"What may be a reference to a vault."`
-	Level  int    `json:"level" required:"true" default:"5" between:"0,60" description:"A number with a default."`
+// fakeFields are the fakes' configuration.
+var fakeFields = []schema.Field{
+	{Name: "word", Spec: schema.Spec{Type: "string", Required: true, Description: "Any word, for the tests to see."}},
+	{Name: "secret", Spec: schema.Spec{Type: "string", Referenceable: true, Description: "What may be a reference to a vault."}},
+	{Name: "level", Spec: schema.Spec{Type: "integer", Required: true, Default: 5, Between: []int64{0, 60}, Description: "A number with a default."}},
 }
 
 func (p *fakePlugin) serve(t testing.TB) gateway.External {
@@ -76,7 +76,7 @@ func (p *fakePlugin) serve(t testing.TB) gateway.External {
 	})
 	return gateway.External{
 		Info: kongwire.PluginInfo{
-			Name: p.name, Phases: []string{p.phase}, Version: "1", Priority: p.priority, Schema: schema.Of(p.name, fakeConfig{}),
+			Name: p.name, Phases: []string{p.phase}, Version: "1", Priority: p.priority, Schema: schema.Of(p.name, fakeFields...),
 		},
 		Plugin: plugin,
 	}

@@ -162,8 +162,8 @@ func TestRouting(t *testing.T) {
 		{"no route", "GET", "/none", 404, `"message":"no Route matched with those values"`},
 		{"the expression holds the whole path", "GET", "/guarded/x", 404, "no Route"},
 		{"dot segments do not lead out", "GET", "/open/../guarded2", 404, "no Route"},
-		{"dot segments are resolved before", "GET", "/none/../open/%61", 200, "GET /open/a"},
-		{"escaped slashes stay", "GET", "/open/a%2fb", 200, "GET /open/a%2Fb"},
+		{"dot segments are resolved before", "GET", "/none/../open//a/", 200, "GET /open/a/"},
+		{"escapes stay", "GET", "/open/a%2fb%61", 200, "GET /open/a%2fb%61"},
 		{"a route with methods wins", "POST", "/tagged", 200, "POST /tagged"},
 		{"another method goes to the other route", "GET", "/tagged", 200, "GET /tagged"},
 	} {

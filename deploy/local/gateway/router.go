@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"net/http"
-	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -40,61 +40,21 @@ func rank(all []match) {
 }
 
 // find returns the route of a request with the given normalized path, or nil.
-func find(all []match, r *http.Request, path string) *route {
+func find(all []match, r *http.Request, normalized string) *route {
 	for _, m := range all {
-		if (len(m.methods) == 0 || slices.Contains(m.methods, r.Method)) && m.regex.MatchString(path) {
+		if (len(m.methods) == 0 || slices.Contains(m.methods, r.Method)) && m.regex.MatchString(normalized) {
 			return m.route
 		}
 	}
 	return nil
 }
 
-// normalize brings a path into the form Kong matches and forwards: unreserved
-// characters decoded, other escapes in upper case, dot segments and repeated
-// slashes removed (RFC 3986 section 6.2.2).
+// normalize removes dot segments and repeated slashes from a path, as Kong does
+// before it matches and forwards one. Unlike Kong it leaves escapes as they are.
 func normalize(escaped string) string {
-	decoded := unescapeUnreserved(escaped)
-	segments := strings.Split(decoded, "/")
-	kept := make([]string, 0, len(segments))
-	for i, segment := range segments {
-		last := i == len(segments)-1
-		switch segment {
-		case "", ".":
-			if last {
-				kept = append(kept, "")
-			}
-		case "..":
-			if len(kept) > 0 {
-				kept = kept[:len(kept)-1]
-			}
-			if last {
-				kept = append(kept, "")
-			}
-		default:
-			kept = append(kept, segment)
-		}
+	clean := path.Clean("/" + escaped)
+	if strings.HasSuffix(escaped, "/") && clean != "/" {
+		clean += "/"
 	}
-	return "/" + strings.Join(kept, "/")
-}
-
-func unescapeUnreserved(escaped string) string {
-	var b strings.Builder
-	for i := 0; i < len(escaped); i++ {
-		if escaped[i] != '%' || i+2 >= len(escaped) {
-			b.WriteByte(escaped[i])
-			continue
-		}
-		triplet := escaped[i : i+3]
-		if char, err := url.PathUnescape(triplet); err == nil && unreserved(char[0]) {
-			b.WriteByte(char[0])
-		} else {
-			b.WriteString(strings.ToUpper(triplet))
-		}
-		i += 2
-	}
-	return b.String()
-}
-
-func unreserved(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
+	return clean
 }

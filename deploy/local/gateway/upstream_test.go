@@ -107,14 +107,3 @@ services:
 	broken.Store(false)
 	await(200)
 }
-
-func TestNormalize(t *testing.T) {
-	for in, want := range map[string]string{
-		"": "/", "/": "/", "/a": "/a", "/a/": "/a/", "//a//b": "/a/b", "/a/./b": "/a/b", "/a/../b": "/b", "/..": "/",
-		"/a/..": "/", "/a/%2e%2e/b": "/b", "/%7eb": "/~b", "/a%2fb": "/a%2Fb", "/%zz": "/%ZZ", "/a%2": "/a%2",
-	} {
-		if got := normalize(in); got != want {
-			t.Errorf("normalize(%q) = %q, want %q", in, got, want)
-		}
-	}
-}

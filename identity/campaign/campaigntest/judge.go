@@ -19,16 +19,16 @@ type Asked int
 const (
 	// AskedLogin is Replica.Place, or the header of identity's answer to a login.
 	AskedLogin Asked = iota
-	// AskedTag is what the gateway made of a login that has a place: mirror.Teller,
+	// AskedTag is what the gateway made of a login that has a place: mirror.Resolver,
 	// or the header that a client sees.
 	AskedTag
 	// AskedPromotion is GET /promotion.
 	AskedPromotion
-	// AskedEdge is the grant that a service behind the gateway hears of: mirror.View.
+	// AskedEdge is the grant that a service behind the gateway sees: mirror.View.
 	AskedEdge
 )
 
-// What AskedEdge is answered. The third, that it cannot be told, is no answer.
+// What AskedEdge is answered. The third, that it is unknown, is no answer.
 const (
 	EdgeGranted    = "granted"
 	EdgeNotGranted = "not granted"
@@ -399,8 +399,8 @@ func (t *trial) position(k int, user string) int64 {
 	return position
 }
 
-// tells is what the user is told after k entries, in the order in which reasons
-// count. A login with a place is told pending, whatever the place is worth.
+// tells is the right answer to the user after k entries; the first reason that
+// applies wins. A login with a place is answered with pending, granted or not.
 func (t *trial) tells(k int, user string, asked Asked) string {
 	s := t.after[k]
 	n := s.campaign
@@ -468,7 +468,7 @@ func (t *trial) checkLog() {
 }
 
 // checkAnswer: there is a moment between the beginning and the end of the call
-// at which the answer was right. A grant may be told by a log that is 300 ms
+// at which the answer was right. A grant may come from a log that is 300 ms
 // old, but not against a command that had returned before the call. A grant at
 // an edge that was cut off may be as old as it likes.
 func (t *trial) checkAnswer(c *Call) {
@@ -484,7 +484,7 @@ func (t *trial) checkAnswer(c *Call) {
 	case c.Asked == AskedEdge && granted:
 		lo = 0
 	}
-	// A place that is known is told by a log as old as a grant is.
+	// A known place may come from a log as old as a grant may.
 	pending := c.Asked == AskedLogin && c.Status == string(campaign.StatusPending)
 	if pending {
 		lo = min(lo, c.returned)
@@ -501,8 +501,8 @@ func (t *trial) checkAnswer(c *Call) {
 		c.Began.Format(time.TimeOnly+".000"), c.Ended.Format(time.TimeOnly+".000"), lo, c.hi)
 }
 
-// holdsAt reports whether the place that a login was told is where the log had
-// given the user one when the call ended.
+// holdsAt reports whether the log had given the user a position, by the place of
+// the answer, when the call ended.
 func (t *trial) holdsAt(c *Call) bool {
 	n, known := t.campaigns[c.Place.Epoch]
 	position := t.positions[n][c.User]

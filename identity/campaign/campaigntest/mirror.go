@@ -1,6 +1,7 @@
 package campaigntest
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -33,11 +34,9 @@ var Parts = []Part{PartUser, PartVoid, PartStreamEnd, PartSummary, PartArrivals,
 // can. It does no I/O and tells time by time.Now, so that it works inside a
 // testing/synctest bubble. It is safe for concurrent use.
 type Mirror struct {
-	mu    sync.Mutex
-	held  held
-	fail  error
-	lose  error
-	delay time.Duration
+	mu     sync.Mutex
+	held   held
+	faults MirrorFaults
 }
 
 // held is what a Redis holds.
@@ -66,64 +65,54 @@ func emptyHeld() held {
 	}
 }
 
-func (h held) clone() held {
-	h.arrivals, h.voided, h.stream = maps.Clone(h.arrivals), maps.Clone(h.voided), slices.Clone(h.stream)
-	return h
+func (h *held) clone() held {
+	c := *h
+	c.arrivals, c.voided, c.stream = maps.Clone(h.arrivals), maps.Clone(h.voided), slices.Clone(h.stream)
+	return c
 }
 
-// Fail has every call fail with an outage that wraps err, and do nothing. nil:
-// no longer.
-func (m *Mirror) Fail(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.fail = err
+// MirrorFaults is what goes wrong with every call. The zero value is nothing.
+type MirrorFaults struct {
+	Fail  error         // the call does nothing, and fails with an outage that wraps this
+	Lose  error         // the call does what it should, and fails with such an outage
+	Delay time.Duration // before the call does anything
 }
 
-// LoseAnswers has every call do what it should and fail then, with an outage that
-// wraps err. nil: no longer.
-func (m *Mirror) LoseAnswers(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lose = err
+// Suffer adds to what goes wrong, and Calm ends all of it.
+func (m *Mirror) Suffer(f MirrorFaults) {
+	m.edit(func(*held) {
+		m.faults = MirrorFaults{cmp.Or(f.Fail, m.faults.Fail), cmp.Or(f.Lose, m.faults.Lose), cmp.Or(f.Delay, m.faults.Delay)}
+	})
 }
 
-// Delay has every call take so long before it does anything.
-func (m *Mirror) Delay(d time.Duration) {
+// Calm ends what Suffer began.
+func (m *Mirror) Calm() { m.edit(func(*held) { m.faults = MirrorFaults{} }) }
+
+// edit changes what the mirror holds, whatever fails.
+func (m *Mirror) edit(change func(h *held)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.delay = d
+	change(&m.held)
 }
 
-// Calm ends what Fail, LoseAnswers and Delay began.
-func (m *Mirror) Calm() {
+// look reads what the mirror holds, whatever fails.
+func look[T any](m *Mirror, read func(h *held) T) T {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fail, m.lose, m.delay = nil, nil, 0
+	return read(&m.held)
 }
 
 // Flush empties the mirror, as FLUSHALL does.
-func (m *Mirror) Flush() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.held = emptyHeld()
-}
+func (m *Mirror) Flush() { m.edit(func(h *held) { *h = emptyHeld() }) }
 
 // Snapshot is what a mirror held at one moment.
 type Snapshot struct{ held held }
 
 // Snapshot returns what the mirror holds.
-func (m *Mirror) Snapshot() Snapshot {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return Snapshot{m.held.clone()}
-}
+func (m *Mirror) Snapshot() Snapshot { return Snapshot{look(m, (*held).clone)} }
 
 // Restore has the mirror hold what it held, as after a start with an old file.
-func (m *Mirror) Restore(s Snapshot) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.held = s.held.clone()
-}
+func (m *Mirror) Restore(s Snapshot) { m.edit(func(h *held) { *h = s.held.clone() }) }
 
 // Split returns another mirror that holds the same: the other side of a
 // partition.
@@ -199,28 +188,17 @@ func (m *Mirror) Rollback(n int) {
 // run runs one call as a Redis would: whole, and alone.
 func run[T any](ctx context.Context, m *Mirror, op string, do func(*held) T) (T, error) {
 	var none T
-	m.mu.Lock()
-	delay := m.delay
-	m.mu.Unlock()
-	if delay > 0 {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	if err := sleep(ctx, look(m, func(*held) time.Duration { return m.faults.Delay })); err != nil {
 		return none, unavailable.New("redis", op, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.fail != nil {
-		return none, unavailable.New("redis", op, m.fail)
+	if m.faults.Fail != nil {
+		return none, unavailable.New("redis", op, m.faults.Fail)
 	}
 	answer := do(&m.held)
-	if m.lose != nil {
-		return none, unavailable.New("redis", op, m.lose)
+	if m.faults.Lose != nil {
+		return none, unavailable.New("redis", op, m.faults.Lose)
 	}
 	return answer, nil
 }
@@ -262,24 +240,11 @@ func (m *Mirror) Standing(ctx context.Context, user string) (mirror.Standing, er
 }
 
 // Peek is what State returns, whatever fails.
-func (m *Mirror) Peek() campaign.MirrorState {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.held.read().MirrorState
-}
-
-// Position is the user's position, and 0 for none, whatever fails.
-func (m *Mirror) Position(user string) int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.held.arrivals[user]
-}
+func (m *Mirror) Peek() campaign.MirrorState { return look(m, (*held).read).MirrorState }
 
 // Positions are the positions of all users, whatever fails.
 func (m *Mirror) Positions() map[string]int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return maps.Clone(m.held.arrivals)
+	return look(m, func(h *held) map[string]int64 { return maps.Clone(h.arrivals) })
 }
 
 // Held is what the mirror holds of the campaign in force, and its entries,
@@ -485,17 +450,7 @@ func (m *Mirror) Entries(ctx context.Context) iter.Seq2[campaign.Entry, error] {
 
 // After are the entries that follow a place in the stream, whatever fails.
 func (m *Mirror) After(at campaign.Place) []mirror.Logged {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.held.after(at)
-}
-
-func (h *held) after(at campaign.Place) []mirror.Logged {
-	var entries []mirror.Logged
-	for _, l := range h.stream {
-		if at.Before(l.Place) {
-			entries = append(entries, l)
-		}
-	}
-	return entries
+	return look(m, func(h *held) []mirror.Logged {
+		return slices.DeleteFunc(slices.Clone(h.stream), func(l mirror.Logged) bool { return !at.Before(l.Place) })
+	})
 }

@@ -278,7 +278,7 @@ func testNoCampaign(t *testing.T, s *mirrorSuite) {
 			t.Errorf("%+v, want %+v", state, want)
 		}
 	}
-	if got := s.standing("u"); got.Phase != campaign.PhaseNone || got.Campaign != 0 || got.Tell().Status != campaign.StatusNone {
+	if got := s.standing("u"); got.Phase != campaign.PhaseNone || got.Campaign != 0 || got.Outcome().Status != campaign.StatusNone {
 		t.Errorf("standing %+v", got)
 	}
 	h := NewHistory(suiteOrigin, 1, 10)
@@ -519,13 +519,13 @@ func testVoids(t *testing.T, s *mirrorSuite) {
 	for user, want := range map[string]campaign.Status{
 		"a1": campaign.StatusGranted, "a2": campaign.StatusFull, "a3": campaign.StatusGranted, "a4": campaign.StatusFull,
 	} {
-		if got := s.standing(user).Tell().Status; got != want {
+		if got := s.standing(user).Outcome().Status; got != want {
 			t.Errorf("%s is told %s, want %s", user, got, want)
 		}
 	}
 	h.Add(campaign.Entry{Kind: campaign.KindReinstate, Limit: 3, User: "a2"})
 	s.apply(h.Batch(4, 5), campaign.AnswerOK)
-	if got, want := s.standing("a2").Tell(), (mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 2, Discount: 30}); got != want {
+	if got, want := s.standing("a2").Outcome(), (mirror.Outcome{Status: campaign.StatusGranted, Campaign: 1, Rank: 2, Discount: 30}); got != want {
 		t.Errorf("a2 is told %+v, want %+v", got, want)
 	}
 }

@@ -106,17 +106,15 @@ func (f Faults) and(g Faults) Faults {
 }
 
 // SetFaults sets the faults of every client, beside each client's own.
-func (c *Cluster) SetFaults(f Faults) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.faults = f
-}
+func (c *Cluster) SetFaults(f Faults) { c.edit(func() { c.faults = f }) }
 
 // Step moves the database's clock, forwards or backwards.
-func (c *Cluster) Step(d time.Duration) {
+func (c *Cluster) Step(d time.Duration) { c.edit(func() { c.step += d }) }
+
+func (c *Cluster) edit(change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.step += d
+	change()
 }
 
 // Election says what an election leaves.
@@ -144,9 +142,9 @@ func (c *Cluster) Elect(e Election) {
 
 // Heal ends the partition: the old primary's suffix is rolled back, and its
 // clients talk to the primary.
-func (c *Cluster) Heal() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *Cluster) Heal() { c.edit(c.heal) }
+
+func (c *Cluster) heal() {
 	if c.old != nil {
 		c.old.rollBack()
 		c.old = nil
@@ -172,15 +170,11 @@ func (c *Cluster) Backup() Backup {
 // Restore replaces all data by the backup's, and ends a partition. What is on
 // its way to the database arrives afterwards.
 func (c *Cluster) Restore(b Backup) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.old != nil {
-		c.old.rollBack()
-		c.old = nil
-	}
-	c.primary.rollBack()
-	c.primary = &node{origin: b.Origin, committed: maps.Clone(b.committed)}
-	c.change()
+	c.edit(func() {
+		c.primary.rollBack()
+		c.primary = &node{origin: b.Origin, committed: maps.Clone(b.committed)}
+		c.heal()
+	})
 }
 
 // Damage is what somebody does to a document behind Earlybird's back.
@@ -276,11 +270,7 @@ func (c *Cluster) insert(n *node, e campaign.Entry, replicate time.Duration) *do
 	if replicate == 0 {
 		c.commit(d)
 	} else {
-		time.AfterFunc(replicate, func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.commit(d)
-		})
+		time.AfterFunc(replicate, func() { c.edit(func() { c.commit(d) }) })
 	}
 	return d
 }
@@ -347,19 +337,11 @@ var _ campaign.Store = (*Client)(nil)
 func (c *Cluster) Client(name string) *Client { return &Client{cluster: c, name: name} }
 
 // SetFaults sets the faults of this client's calls.
-func (s *Client) SetFaults(f Faults) {
-	s.cluster.mu.Lock()
-	defer s.cluster.mu.Unlock()
-	s.faults = f
-}
+func (s *Client) SetFaults(f Faults) { s.cluster.edit(func() { s.faults = f }) }
 
 // NextAppend sets the faults of one Append: the next, or the one after those that
 // were set before. They take the place of the client's others.
-func (s *Client) NextAppend(f Faults) {
-	s.cluster.mu.Lock()
-	defer s.cluster.mu.Unlock()
-	s.once = append(s.once, f)
-}
+func (s *Client) NextAppend(f Faults) { s.cluster.edit(func() { s.once = append(s.once, f) }) }
 
 // Appends is how often Append was called.
 func (s *Client) Appends() int {
@@ -543,10 +525,10 @@ type delivery struct {
 func (s *Client) deliver(e campaign.Entry, after, replicate time.Duration) *delivery {
 	var d delivery
 	arrive := func() {
-		s.cluster.mu.Lock()
-		defer s.cluster.mu.Unlock()
-		d.arrived, d.inserted = true, s.cluster.insert(s.node(), e, replicate)
-		s.cluster.change()
+		s.cluster.edit(func() {
+			d.arrived, d.inserted = true, s.cluster.insert(s.node(), e, replicate)
+			s.cluster.change()
+		})
 	}
 	if after == 0 {
 		arrive()

@@ -1,7 +1,7 @@
 // Package mirror writes the copy of the campaign's log in Redis, and reads it at
 // the edges.
 //
-// [Mirror] implements campaign.Mirror; identity fills it. At the edge, a [Teller]
+// [Mirror] implements campaign.Mirror; identity fills it. At the edge, a [Resolver]
 // reads the outcome of a login, and a [Tail] follows the log into a [View], which
 // knows who holds a grant without asking Redis.
 //

@@ -282,7 +282,7 @@ func TestModel(t *testing.T) {
 					m.SwapOrigin(rapid.SampledFrom([]string{origin, "ANOTHER"}).Draw(t, "origin"))
 				}
 			},
-			"down": func(*rapid.T) { pick().Fail(errors.New("refused")) },
+			"down": func(*rapid.T) { pick().Suffer(campaigntest.MirrorFaults{Fail: errors.New("refused")}) },
 			"up":   func(*rapid.T) { w.copies[0].Calm(); w.copies[1].Calm() },
 		}
 		steps := append(slices.Sorted(maps.Keys(do)), "time", "time", "time", "grow", "grow", "ask", "ask", "fill", "look", "up", "up")
@@ -320,8 +320,8 @@ func (w *world) prefix(m *campaigntest.Mirror) {
 	for _, e := range entries {
 		for i, user := range e.Users {
 			last = e.First + int64(i)
-			if m.Position(user) != last {
-				w.t.Fatalf("%s is at %d in the mirror, and at %d in the log", user, m.Position(user), last)
+			if m.Positions()[user] != last {
+				w.t.Fatalf("%s is at %d in the mirror, and at %d in the log", user, m.Positions()[user], last)
 			}
 		}
 	}

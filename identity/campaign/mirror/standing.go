@@ -62,9 +62,9 @@ type Outcome struct {
 	Discount int64 // percent
 }
 
-// Tell returns the outcome for a user whose login has been placed if it could be.
-// The first status that applies wins.
-func (s Standing) Tell() Outcome {
+// Outcome returns the outcome for a user whose login has been placed if it could
+// be. The first status that applies wins.
+func (s Standing) Outcome() Outcome {
 	switch {
 	case s.Granted():
 		return Outcome{Status: campaign.StatusGranted, Campaign: s.Campaign, Rank: s.Position, Discount: s.Settings.DiscountOf(s.Position)}
@@ -84,36 +84,36 @@ type Standings interface {
 	Standing(ctx context.Context, user string) (Standing, error)
 }
 
-// TellerConfig configures a Teller. Standings is required.
-type TellerConfig struct {
+// ResolverConfig configures a Resolver. Standings is required.
+type ResolverConfig struct {
 	Standings Standings
-	Timeout   time.Duration // of one Tell, its first connection included; 0: 250 ms
+	Timeout   time.Duration // of one Resolve, its first connection included; 0: 250 ms
 }
 
-// Teller finds out the outcome of a login. It reads the mirror, as every edge
+// Resolver finds out the outcome of a login. It reads the mirror, as every edge
 // does, so the client gets the same answer as the services behind the gateway. It
 // is safe for concurrent use.
-type Teller struct{ cfg TellerConfig }
+type Resolver struct{ cfg ResolverConfig }
 
-// How long a Teller waits between two reads of a mirror that is behind.
+// How long a Resolver waits between two reads of a mirror that is behind.
 const (
-	firstWait   = 5 * time.Millisecond // doubled each time
-	longestWait = 40 * time.Millisecond
-	tellTimeout = 250 * time.Millisecond
+	firstWait      = 5 * time.Millisecond // doubled each time
+	longestWait    = 40 * time.Millisecond
+	resolveTimeout = 250 * time.Millisecond
 )
 
-// NewTeller returns a Teller.
-func NewTeller(cfg TellerConfig) *Teller {
+// NewResolver returns a Resolver.
+func NewResolver(cfg ResolverConfig) *Resolver {
 	if cfg.Timeout == 0 {
-		cfg.Timeout = tellTimeout
+		cfg.Timeout = resolveTimeout
 	}
-	return &Teller{cfg: cfg}
+	return &Resolver{cfg: cfg}
 }
 
-// Tell returns the outcome of a login whose user has a place in the log. It waits
+// Resolve returns the outcome of a login whose user has a place in the log. It waits
 // until the mirror has reached the place at. If that takes too long, the outcome
 // is StatusPending.
-func (t *Teller) Tell(ctx context.Context, user string, at campaign.Place) Outcome {
+func (t *Resolver) Resolve(ctx context.Context, user string, at campaign.Place) Outcome {
 	pending := Outcome{Status: campaign.StatusPending}
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
@@ -123,7 +123,7 @@ func (t *Teller) Tell(ctx context.Context, user string, at campaign.Place) Outco
 			if s.Position == 0 {
 				return pending // the mirror holds another campaign by now, or another database
 			}
-			return s.Tell()
+			return s.Outcome()
 		}
 		timer := time.NewTimer(wait)
 		select {

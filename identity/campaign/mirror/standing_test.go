@@ -13,7 +13,7 @@ import (
 )
 
 // Reasons count in this order: granted; none; ended; paused; full.
-func TestTellOrder(t *testing.T) {
+func TestOutcomeOrder(t *testing.T) {
 	granted := mirror.Outcome{Status: campaign.StatusGranted, Campaign: 7, Rank: 3, Discount: 30}
 	status := func(s campaign.Status) mirror.Outcome { return mirror.Outcome{Status: s} }
 	for _, c := range []struct {
@@ -40,7 +40,7 @@ func TestTellOrder(t *testing.T) {
 				Summary:  mirror.Summary{Campaign: 7, Phase: c.phase, Limit: 5, Settings: campaign.Settings{Discount: 30}},
 				Position: c.position, Voided: c.voided,
 			}
-			if got := s.Tell(); got != c.want {
+			if got := s.Outcome(); got != c.want {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})
@@ -72,7 +72,7 @@ func at(seq int64, edit ...func(*mirror.Standing)) func() (mirror.Standing, erro
 
 // h7: a login is told nothing that the mirror said before it had come as far as
 // the log had when the login was placed.
-// Broken on purpose by leaving the place out of Tell, and by leaving out Intact.
+// Broken on purpose by leaving the place out of Resolve, and by leaving out Intact.
 func TestALoginIsToldNothingFromBeforeItsPlace(t *testing.T) {
 	refused := func() (mirror.Standing, error) { return mirror.Standing{}, errors.New("refused") }
 	voided := func(s *mirror.Standing) { s.Voided = true }
@@ -95,7 +95,7 @@ func TestALoginIsToldNothingFromBeforeItsPlace(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &standings{began: time.Now(), steps: c.steps}
-				got := mirror.NewTeller(mirror.TellerConfig{Standings: s}).Tell(t.Context(), "u", campaign.Place{Epoch: 1 << 20, Seq: 9})
+				got := mirror.NewResolver(mirror.ResolverConfig{Standings: s}).Resolve(t.Context(), "u", campaign.Place{Epoch: 1 << 20, Seq: 9})
 				if got.Status != c.want {
 					t.Errorf("told %+v, want %s", got, c.want)
 				}
@@ -115,13 +115,13 @@ func TestALoginIsToldNothingFromBeforeItsPlace(t *testing.T) {
 	}
 }
 
-// A mirror that is slow costs a login no more than the Teller's time.
-func TestTellIsBoundedInTime(t *testing.T) {
+// A mirror that is slow costs a login no more than the Resolver's time.
+func TestResolveIsBoundedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := campaigntest.NewMirror()
-		m.Delay(time.Minute)
+		m.Suffer(campaigntest.MirrorFaults{Delay: time.Minute})
 		began := time.Now()
-		got := mirror.NewTeller(mirror.TellerConfig{Standings: m, Timeout: 100 * time.Millisecond}).Tell(t.Context(), "u", campaign.Place{})
+		got := mirror.NewResolver(mirror.ResolverConfig{Standings: m, Timeout: 100 * time.Millisecond}).Resolve(t.Context(), "u", campaign.Place{})
 		if took := time.Since(began); got.Status != campaign.StatusPending || took != 100*time.Millisecond {
 			t.Errorf("told %+v after %s", got, took)
 		}

@@ -189,7 +189,7 @@ func TestWithoutABeatAGrantStaysAndANoBecomesUnknown(t *testing.T) {
 	e.expect(a1, "a1", 1, mirror.Granted)
 	e.expect(a3, "a3", 0, mirror.NotGranted)
 	e.void("a1", 3)
-	e.mirror.Fail(errors.New("refused"))
+	e.mirror.Suffer(campaigntest.MirrorFaults{Fail: errors.New("refused")})
 	e.now = e.now.Add(14900 * time.Millisecond)
 	e.look()
 	e.expect(a3, "a3", 0, mirror.NotGranted)

@@ -20,12 +20,11 @@
 {{- if regexMatch "^[^/]*//[^/?#]*:[^/?#]*@" $store.url -}}
 {{- $faults = append $faults (printf "%s.url has a password in it, which everybody who reads the release could see: put it into a Secret and name that in %s.passwordSecret" $name $name) -}}
 {{- else if $.Values.networkPolicy.enabled -}}
-{{- $policy := ternary "mongodb" "redis" (eq $name "mongo") -}}
 {{- $authority := regexReplaceAll "^[^/]*//([^/?#]*@)?([^/?#]*).*$" $store.url "${2}" -}}
 {{- range regexFindAll ":[0-9]+(,|$)" $authority -1 -}}
 {{- $port := . | trimPrefix ":" | trimSuffix "," -}}
-{{- if not (has $port ((index $.Values.networkPolicy $policy).ports | toStrings)) -}}
-{{- $faults = append $faults (printf "networkPolicy.%s.ports lacks the port %s of %s.url: identity could not reach it" $policy $port $name) -}}
+{{- if not (has $port ((index $.Values.networkPolicy $name).ports | toStrings)) -}}
+{{- $faults = append $faults (printf "networkPolicy.%s.ports lacks the port %s of %s.url: identity could not reach it" $name $port $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -37,6 +36,9 @@
 {{- if hasSuffix "/0" . -}}
 {{- $faults = append $faults "trustedProxies must not be every address: whoever sends an X-Forwarded-For would choose the one they are limited by" -}}
 {{- end -}}
+{{- end -}}
+{{- if contains "@" .Values.kong.url -}}
+{{- $faults = append $faults "kong.url has a user in it, which everybody who reads the release could see: leave that out" -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- $faults = append $faults "autoscaling.minReplicas is over autoscaling.maxReplicas" -}}
