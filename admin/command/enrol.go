@@ -18,12 +18,12 @@ import (
 func enrolCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "enrol",
-		Usage: "issue the codes with which customers register, where identity asks for one",
+		Usage: "issue the codes with which customers register, for identity's --registration code",
 		Subcommands: []*cli.Command{
 			leaf("issue", "issue a one-time code to each customer of a file", "earlybird enrol issue --customers customers.csv --output csv > codes.csv", enrolIssue, changeFlags(
-				&cli.StringFlag{Name: "customers", Usage: "`FILE`, CSV, with one customer reference a row (required)"},
+				&cli.StringFlag{Name: "customers", Usage: "CSV `FILE` with one customer reference a row (required)"},
 				&cli.StringFlag{Name: "expires", Value: "30d", Usage: "`DURATION` for which the codes are good, in days or hours"},
-				&cli.BoolFlag{Name: "reissue", Usage: "give who has a live code a new one, which ends it: for codes that were lost"},
+				&cli.BoolFlag{Name: "reissue", Usage: "replace live codes with new ones: for when the output was lost"},
 			)...),
 			aboutCustomer("show", "show how a customer stands: until when a code is good, and the account", enrolShow, readFlags()),
 			aboutCustomer("revoke", "end a customer's code", enrolRevoke, changeFlags()),
@@ -134,7 +134,7 @@ func changeCustomer(c *cli.Context, name string, status enrolment.Status, what s
 
 // standing says how a customer stands, and so why one is skipped.
 var standing = map[enrolment.Status]string{
-	enrolment.StatusNone:     "was issued a code by somebody else in this moment",
+	enrolment.StatusNone:     "was issued a code, or had one revoked, by somebody else at the same moment",
 	enrolment.StatusLive:     "has a live code",
 	enrolment.StatusExpired:  "has a code that has expired",
 	enrolment.StatusRevoked:  "has no code: it was revoked",
@@ -174,9 +174,9 @@ func enrolIssue(c *cli.Context) error {
 		what = fmt.Sprintf("This issues a code, good until %s, to one customer, %s.", expires.Format(time.RFC3339), file.First)
 	}
 	if c.Bool("reissue") {
-		what += " It ends the codes that they have. Who has an account is skipped."
+		what += " It ends the codes that they have. Customers who have an account are skipped."
 	} else {
-		what += " Who has an account or a live code is skipped."
+		what += " Customers who have an account or a live code are skipped."
 	}
 	if err := confirm(c, "%s", what); err != nil {
 		return err

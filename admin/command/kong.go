@@ -37,8 +37,8 @@ func kongFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "identity", Usage: "`URL` at which Kong and the plugins reach the identity service; without it, kong.yml as docker-compose.yml uses it"},
 		&cli.StringFlag{Name: "redis", Usage: "`URL` at which the plugins reach Redis, or a reference such as {vault://env/earlybird-redis-url} that keeps the password out of the file (the default)"},
-		&cli.StringFlag{Name: "issuer", Usage: "`URL` that identity's --issuer says, if it is another"},
-		&cli.StringFlag{Name: "audience", Usage: "`NAME` that identity's --audience says, if it is another"},
+		&cli.StringFlag{Name: "issuer", Usage: "`URL` of identity's --issuer, if it is not the default"},
+		&cli.StringFlag{Name: "audience", Usage: "`NAME` of identity's --audience, if it is not the default"},
 	}
 }
 

@@ -43,13 +43,13 @@ func rehearseCommand() *cli.Command {
 		changeFlags(
 			&cli.StringFlag{Name: "gateway", Value: localGateway, Usage: "`URL` that clients use", EnvVars: []string{"EARLYBIRD_GATEWAY_URL"}},
 			&cli.StringFlag{Name: "users", Usage: "`NUMBER` of accounts to register and to log in"},
-			&cli.StringFlag{Name: "accounts", Usage: "`FILE` of accounts that exist, instead: lines of username,password"},
+			&cli.StringFlag{Name: "accounts", Usage: "`FILE` of existing accounts, in place of --users: lines of username,password"},
 			&cli.StringFlag{Name: "rate", Usage: "`RATE` at which users come, such as 200/s"},
-			&cli.BoolFlag{Name: "at-once", Usage: "all users come at one moment, instead"},
+			&cli.BoolFlag{Name: "at-once", Usage: "all users come at one moment, in place of --rate"},
 			&cli.StringFlag{Name: "slots", Value: "100", DefaultText: "100", Usage: "`NUMBER` of users who get a slot"},
 			&cli.StringFlag{Name: "addresses", Usage: "`NETWORK` that users come from, such as 10.9.0.0/16, where the gateway trusts this machine's X-Forwarded-For"},
-			&cli.StringFlag{Name: "replicas", Value: "1", DefaultText: "1", Usage: "`NUMBER` of identity services that there are"},
-			&cli.StringFlag{Name: "cores", Usage: "`NUMBER` of cores that each of them has, to work out how many are needed"},
+			&cli.StringFlag{Name: "replicas", Value: "1", DefaultText: "1", Usage: "`NUMBER` of replicas that identity has now"},
+			&cli.StringFlag{Name: "cores", Usage: "`NUMBER` of cores that each replica has, to work out how many the launch needs"},
 			&cli.StringFlag{Name: "html", Usage: "`FILE` to write the report to, with plots"},
 			&cli.BoolFlag{Name: "clean", Usage: "remove the accounts afterwards"},
 		)...)
@@ -129,7 +129,7 @@ func (r *rehearsal) read() error {
 	}
 	switch {
 	case c.IsSet("users") == c.IsSet("accounts"):
-		fault(errors.New("one of --users NUMBER, which registers accounts, and --accounts FILE is needed"))
+		fault(errors.New("give either --users NUMBER, which registers accounts, or --accounts FILE"))
 	case c.IsSet("users"):
 		if n := numberOf("users", rehearse.MaxUsers); len(faults) == 0 {
 			r.prefix, r.play.Users = rehearse.NewUsers(int(n))
@@ -144,7 +144,7 @@ func (r *rehearsal) read() error {
 	}
 	switch {
 	case c.IsSet("rate") == c.Bool("at-once"):
-		fault(errors.New("one of --rate RATE, such as 200/s, and --at-once is needed"))
+		fault(errors.New("give either --rate RATE, such as 200/s, or --at-once"))
 	case c.IsSet("rate"):
 		if r.play.Rate, err = rehearse.ParseRate(c.String("rate")); err != nil {
 			fault(fmt.Errorf("--rate: %w", err))
@@ -291,14 +291,14 @@ func (r *rehearsal) announcement(l *campaign.Log) string {
 	lines := []string{fmt.Sprintf("This rehearses launch day at %s with campaign %d: %s log in %s, and the first %s a slot, at 0 %% off.",
 		r.play.Gateway, aimedAt(l, "campaign start"), count(n, "user"), how, first(r.settings.Slots)+" "+verb(r.settings.Slots, "gets", "get"))}
 	if r.prefix != "" {
-		lines = append(lines, fmt.Sprintf("Before, it registers their accounts, %s000001 to %s%06d, with random passwords that nobody is shown.", r.prefix, r.prefix, n))
+		lines = append(lines, fmt.Sprintf("First it registers their accounts, %s000001 to %s%06d, with random passwords that nobody sees.", r.prefix, r.prefix, n))
 	}
-	lines = append(lines, "Whoever else logs in meanwhile takes part.",
-		"Afterwards the campaign is ended and stays in the log, marked as a rehearsal; the audit keeps the logins.")
+	lines = append(lines, "Anybody else who logs in meanwhile takes part.",
+		"Afterwards it ends the campaign, which stays in the log, marked as a rehearsal; the login audit keeps the logins.")
 	switch {
 	case r.prefix == "":
 	case r.c.Bool("clean"):
-		lines = append(lines, "The accounts are removed.")
+		lines = append(lines, "It removes the accounts.")
 	default:
 		lines = append(lines, "The accounts stay, and nobody can log in with them; --clean would remove them.")
 	}

@@ -36,7 +36,7 @@ func userCommand() *cli.Command {
 			person("user export", "write all that is stored of a user, but for the password's hash", userExport, append([]cli.Flag{
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: string(output.JSON), Usage: "`FORMAT` of the export: json"},
 			}, storeFlags()...)),
-			person("user delete", "delete an account for good, with the addresses in its audit; a grant stays under the user's id", userDelete, changeFlags()),
+			person("user delete", "delete an account for good, with its addresses in the login audit; a grant stays under the user's id", userDelete, changeFlags()),
 		},
 	}
 }
@@ -45,8 +45,10 @@ func userCommand() *cli.Command {
 func person(path, what string, run func(c *cli.Context) error, flags []cli.Flag) *cli.Command {
 	_, name, _ := strings.Cut(path, " ")
 	example := "earlybird " + path + " alice"
-	if slices.ContainsFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == "reason" }) {
+	if name == "disqualify" {
 		example += ` --reason "bought by a bot"`
+	} else if name == "reinstate" {
+		example += ` --reason "it was a person"`
 	}
 	l := leaf(name, what, example, run, flags...)
 	l.ArgsUsage = "USERNAME"

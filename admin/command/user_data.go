@@ -70,7 +70,7 @@ func userDelete(c *cli.Context) error {
 	if err != nil {
 		return noUser(name, err)
 	}
-	what := fmt.Sprintf("This deletes the account of %q for good: the name, the password, and the addresses in the audit of logins. Every session ends now, and the name becomes free.", found.Username)
+	what := fmt.Sprintf("This deletes the account of %q for good: the name, the password, and the addresses in the login audit. Every session ends now, and the name becomes free.", found.Username)
 	if log, err := s.campaigns().Read(c.Context); err == nil && log.InForce() != nil && log.InForce().Position(found.ID) > 0 {
 		what += fmt.Sprintf("\nThe place %d in campaign %s stays taken, under the id %s alone; \"earlybird campaign disqualify\" passes a grant on.",
 			log.InForce().Position(found.ID), campaignID(log.InForce()), found.ID)

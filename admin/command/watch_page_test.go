@@ -74,7 +74,7 @@ func TestWatchPage(t *testing.T) {
 			}
 			until(`"title":"0 of 2 · L"`)
 			place(t, replica, "A", "B", "C")
-			until(`"title":"2 of 2 · L"`, "Full: all 2 places are taken.", "3 arrivals.", "Waiting in line\\u003c/dt\\u003e\\u003cdd\\u003e1\\u003c")
+			until(`"title":"2 of 2 · L"`, "Full: all 2 slots are taken.", "3 arrivals.", "Waiting in line\\u003c/dt\\u003e\\u003cdd\\u003e1\\u003c")
 			until("Not everything is well: ", "identity: failed.", "mongodb-clock") // the doctor
 			s.mustRun(t, "campaign pause --yes")
 			until("Paused since")

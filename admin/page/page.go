@@ -147,7 +147,7 @@ func (s state) Standing() string {
 	case p.Status == "ended":
 		return fmt.Sprintf("Ended at %s: no new grants.", stamp(s.Since))
 	case !s.FullAt.IsZero():
-		return fmt.Sprintf("Full: all %d places are taken.", p.Slots)
+		return fmt.Sprintf("Full: all %d slots are taken.", p.Slots)
 	default:
 		return "Running: logins count."
 	}

@@ -85,8 +85,8 @@ func ReadUsers(r io.Reader) ([]User, error) {
 // ErrEnrolment reports that only those who have an enrolment code can register.
 var ErrEnrolment = errors.New("registration asks for an enrolment code")
 
-// registering is how many accounts are registered at once: more than any queue
-// for hashing needs to be busy.
+// registering is how many accounts are registered at once: enough to keep any
+// queue for hashing busy.
 const registering = 64
 
 // Registered is how the registration went.

@@ -1,8 +1,8 @@
-// Package rehearse plays launch day: users who come at a rate or all at once, log
-// in as clients do, and what they saw of it.
+// Package rehearse plays launch day: users come at a rate or all at once, log in
+// as clients do, and the package measures what they see.
 //
 // The load is open: a user comes when they are due, however slow the answers to
-// the others are, and what they waited is counted from then. [Register] makes the
+// the others are, and a login's time counts from then. [Register] makes the
 // accounts, [Load] lets them log in, and [NewReport] says what was measured, what
 // of it breaks a promise, and what it means.
 package rehearse

@@ -190,7 +190,7 @@ func TestLaunchDay(t *testing.T) {
 	until(t, ctx, unfolded)
 
 	r.all(t, "/login", http.StatusOK, users(20, 30))
-	until(t, ctx, has("status", "Full: all 24 places are taken.")+"&&"+has("numbers", "Waiting in line6"))
+	until(t, ctx, has("status", "Full: all 24 slots are taken.")+"&&"+has("numbers", "Waiting in line6"))
 	until(t, ctx, `window.reloaded === false`)
 	if err := chromedp.Run(ctx, chromedp.KeyEvent(kb.Enter), chromedp.Blur("summary", chromedp.ByQuery)); err != nil { // folded again
 		t.Fatal(err)

@@ -55,7 +55,7 @@ type Event struct {
 	UserID   string // arrival, grant, grant_end, void, reinstate
 	Position int64  // of the user, which is the rank of a grant
 	Discount int64  // grant: percent
-	// Rehearsal says that the campaign is a rehearsal, so that its grants are none.
+	// Rehearsal says that the campaign is a rehearsal: its grants give nobody a discount.
 	Rehearsal bool
 }
 

@@ -34,11 +34,11 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earlybird_logins_total",
-			Help: "Logins by outcome, as in the audit.",
+			Help: "Logins by outcome, as in the login audit.",
 		}, []string{"outcome"}),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earlybird_logins_unaudited_total",
-			Help: "Logins and changes of password that are not in the audit, by outcome: too many at once, or MongoDB did not take them.",
+			Help: "Logins and changes of password that are not in the login audit, by outcome: too many at once, or MongoDB did not take them.",
 		}, []string{"outcome"}),
 		hash: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "earlybird_password_hash_seconds", Help: "Time of one password hash, without the wait for it.",

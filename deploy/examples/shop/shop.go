@@ -1,5 +1,5 @@
-// Package shop is an example of a service behind Kong: it charges those less who
-// hold a grant. deploy/docs/services.md explains it.
+// Package shop is an example of a service behind Kong: it charges users who hold a
+// grant less. deploy/docs/services.md explains it.
 package shop
 
 import (

@@ -1,5 +1,5 @@
-// Package enrolment is how a bank lets each of its customers open one account: an
-// operator issues one-time codes, and a registration takes one.
+// Package enrolment lets each customer of a bank open one account: an operator
+// issues one-time codes, and a registration takes one.
 //
 // # Codes
 //
