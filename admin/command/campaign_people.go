@@ -217,15 +217,5 @@ func campaignWaiting(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return writePeople(c, output.List(c.App.Writer, f, waitingColumns...), listed(func(fold *campaign.Fold) []campaign.Grant {
-		var all []campaign.Grant
-		for _, e := range fold.Entries() {
-			for i, user := range e.Users {
-				if position := e.First + int64(i); position > fold.Limit() && !fold.Voided(position) {
-					all = append(all, campaign.Grant{UserID: user, Rank: position, GrantedAt: e.At})
-				}
-			}
-		}
-		return all
-	}))
+	return writePeople(c, output.List(c.App.Writer, f, waitingColumns...), listed(func(fold *campaign.Fold) []campaign.Grant { return slices.Collect(fold.Line()) }))
 }

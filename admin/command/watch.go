@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,8 +18,9 @@ import (
 // watchInterval is the default time between looks.
 const watchInterval = time.Second
 
-// latestWinners is how many of the latest winners are shown.
-const latestWinners = 5
+// shownPeople is how many of the latest winners, and of those next in line, are
+// shown.
+const shownPeople = 5
 
 // campaignWatch shows how the campaign goes until Ctrl-C, which is how it is
 // meant to end: exit status 0.
@@ -104,7 +106,7 @@ func (s *stores) sampler(w io.Writer) func(context.Context) (watch.Sample, error
 			Lag:      s.lag(ctx, log, summary, mirrorErr),
 			OpenedAt: f.OpenedAt(), Since: f.Since(), FullAt: f.FullAt(), Arrivals: f.Arrivals(),
 		}
-		return sample, s.addLatest(ctx, &sample, f)
+		return sample, s.addPeople(ctx, &sample, f)
 	}
 }
 
@@ -138,18 +140,31 @@ func (s *stores) lag(ctx context.Context, log *campaign.Log, m mirror.Summary, e
 	return l
 }
 
-// addLatest adds who was granted last.
-func (s *stores) addLatest(ctx context.Context, sample *watch.Sample, f *campaign.Fold) error {
-	var ids []string
-	var latest []campaign.Grant
-	for rank := min(f.Limit(), f.Last()); rank > 0 && len(latest) < latestWinners; rank-- {
+// addPeople adds who was granted last, and who is next in line.
+func (s *stores) addPeople(ctx context.Context, sample *watch.Sample, f *campaign.Fold) error {
+	var latest, next []campaign.Grant
+	for rank := min(f.Limit(), f.Last()); rank > 0 && len(latest) < shownPeople; rank-- {
 		if g, ok := f.Grant(rank); ok {
-			latest, ids = append(latest, g), append(ids, g.UserID)
+			latest = append(latest, g)
 		}
 	}
-	names, err := s.mongo.Usernames(ctx, ids)
-	for _, g := range latest {
-		sample.Latest = append(sample.Latest, watch.Winner{Rank: g.Rank, UserID: g.UserID, Username: names[g.UserID]})
+	for g := range f.Line() {
+		if next = append(next, g); len(next) == shownPeople {
+			break
+		}
 	}
+	var ids []string
+	for _, g := range slices.Concat(latest, next) {
+		ids = append(ids, g.UserID)
+	}
+	names, err := s.mongo.Usernames(ctx, ids)
+	named := func(all []campaign.Grant) []watch.Winner {
+		var people []watch.Winner
+		for _, g := range all {
+			people = append(people, watch.Winner{Rank: g.Rank, UserID: g.UserID, Username: names[g.UserID]})
+		}
+		return people
+	}
+	sample.Latest, sample.Next = named(latest), named(next)
 	return err
 }

@@ -82,7 +82,8 @@ func TestStates(t *testing.T) {
 		}, nil},
 		{"full", func(s *watch.Sample) {
 			s.Progress.Granted, s.Progress.Remaining, s.Progress.Waiting, s.FullAt = 4, 0, 7, noon.Add(151*time.Second)
-		}, well, []string{"Full: all 4 slots are taken.", "<dt>Time to full</dt><dd>2 min 31 s</dd>", "<dt>Waiting in line</dt><dd>7</dd>"}, nil},
+			s.Next = []watch.Winner{{Rank: 5, UserID: "U5", Username: "dee"}}
+		}, well, []string{"Full: all 4 slots are taken.", "<dt>Time to full</dt><dd>2 min 31 s</dd>", "<dt>Waiting in line</dt><dd>7</dd>", `<h2>Next in line</h2><ol><li><b>#5</b> <bdi>dee</bdi></li></ol>`}, []string{"Nobody"}},
 		{"ended", func(s *watch.Sample) { s.Progress.Status, s.Since = "ended", noon.Add(15*time.Second) }, well, []string{"Ended at 2026-11-22 12:00:15 UTC"}, nil},
 		{"canceled", func(s *watch.Sample) { s.Progress.Status, s.OpenedAt, s.Arrivals = "ended", time.Time{}, came() }, well, []string{"It was canceled before its start."}, nil},
 		{"ends later", func(s *watch.Sample) { s.Progress.EndsAt = noon.Add(time.Hour) }, well, []string{"<dt>Ends</dt><dd><small>2026-11-22 13:00:00 UTC"}, nil},

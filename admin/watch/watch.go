@@ -43,6 +43,7 @@ type Sample struct {
 	At       time.Time
 	Progress Progress
 	Latest   []Winner // the latest first
+	Next     []Winner // who is in line, the next one first; Rank is their position
 	Rate     float64  // logins that got a place, per second, over the last seconds
 	Lag      Lag
 	OpenedAt time.Time // when logins began to count; zero: not yet

@@ -3,6 +3,7 @@ package campaign
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -91,6 +92,19 @@ func (f *Fold) Granted() int64 {
 // Waiting is how many users wait behind the limit.
 func (f *Fold) Waiting() int64 {
 	return max(0, f.Last()-f.limit) - int64(len(f.voided)-f.voidedUpTo(f.limit))
+}
+
+// Line yields the users who wait behind the limit, the next one first. Rank is
+// their position, and GrantedAt when they took it.
+func (f *Fold) Line() iter.Seq[Grant] {
+	return func(yield func(Grant) bool) {
+		for position := f.limit + 1; position <= f.Last(); position++ {
+			next := Grant{Campaign: f.campaign, UserID: f.users[position-1], Rank: position, GrantedAt: f.Arrived(position)}
+			if !f.Voided(position) && !yield(next) {
+				return
+			}
+		}
+	}
 }
 
 // At is the place of the last entry.
