@@ -351,11 +351,13 @@ func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 	if _, err := admin.Read(ctx); err != nil {
 		return err
 	}
-	r.number = a.Campaign
 	done, err := admin.Commit(ctx, func(l *campaign.Log, at time.Time) (*campaign.Fold, campaign.Entry, error) {
 		if err := harmless(l); err != nil {
 			return nil, campaign.Entry{}, err
 		}
+		// Another rehearsal may have had the number that was announced.
+		r.number = aimedAt(l, "campaign start")
+		a.Campaign = r.number
 		s := r.settings
 		s.EndsAt = at.Add(r.play.Rate.After(len(r.play.Users)) + drains + spare)
 		return campaign.Start(s)(l, at)
