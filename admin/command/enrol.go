@@ -239,14 +239,16 @@ func (r *issuing) all(ctx context.Context, file *customerFile) error {
 		return nil
 	})
 	progress(-1)
-	err = errors.Join(err, r.list.Close())
+	unwritten := r.list.Close()
+	r.lost = r.lost || unwritten != nil
+	err = errors.Join(err, unwritten)
 	if err == nil {
 		say(errs, "%s.\n", r.result())
 		return nil
 	}
 	hint := "what was issued is in the output; run it again for the others"
 	if r.lost {
-		hint = "some of the customers after those in the output may have a code that nobody knows; run it again for the others, with --reissue"
+		hint = "some customers who are not in the output may have a code that nobody knows; run it again for the others, with --reissue"
 	}
 	return withHint(fmt.Errorf("%w: %s, not reached: %d", err, r.result(), file.Total-r.issued-r.skipped), "%s", hint)
 }

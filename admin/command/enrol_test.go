@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,29 @@ func TestEnrolIssueCutOff(t *testing.T) {
 				t.Errorf("%d codes with --reissue, want %d", len(all), n)
 			}
 		})
+	}
+}
+
+// TestEnrolIssueUnwritten: also the last codes, which are written when all are
+// stored, may not reach a disk that is full.
+func TestEnrolIssueUnwritten(t *testing.T) {
+	for _, format := range []string{"csv", "table"} {
+		s := newStores(t)
+		path := filepath.Join(t.TempDir(), "customers.csv")
+		if err := os.WriteFile(path, []byte(manyCustomers(3)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		errs := &bytes.Buffer{}
+		argv := []string{
+			"earlybird", "--mongo-url", s.mongoURL, "--redis-url", s.server.URL(),
+			"enrol", "issue", "--customers", path, "--yes", "--output", format,
+		}
+		if got := Run(t.Context(), argv, Streams{Out: struct{ io.Writer }{&sink{err: errors.New("no space left on device")}}, Err: errs}); got != exitFailed {
+			t.Errorf("%s: exit %d", format, got)
+		}
+		if !strings.Contains(errs.String(), "with --reissue") {
+			t.Errorf("%s: it says %s", format, errs)
+		}
 	}
 }
 

@@ -348,16 +348,16 @@ func (r *rehearsal) register() error {
 // start starts the rehearsal's campaign, unless it would do harm by now.
 func (r *rehearsal) start(ctx context.Context, a *mongostore.Action) error {
 	admin := r.campaigns()
-	log, err := admin.Read(ctx)
-	if err != nil {
+	if _, err := admin.Read(ctx); err != nil {
 		return err
 	}
-	r.number = aimedAt(log, "campaign start") // another rehearsal may have come between
-	a.Campaign = r.number
 	done, err := admin.Commit(ctx, func(l *campaign.Log, at time.Time) (*campaign.Fold, campaign.Entry, error) {
 		if err := harmless(l); err != nil {
 			return nil, campaign.Entry{}, err
 		}
+		// Another rehearsal may have had the number that was announced.
+		r.number = aimedAt(l, "campaign start")
+		a.Campaign = r.number
 		s := r.settings
 		s.EndsAt = at.Add(r.play.Rate.After(len(r.play.Users)) + drains + spare)
 		return campaign.Start(s)(l, at)

@@ -278,22 +278,30 @@ func TestRehearsalDecidedByAnother(t *testing.T) {
 	}
 }
 
-// TestRehearsalsAtOnce: one that starts its campaign after another has ended its
-// own ends the right one.
-func TestRehearsalsAtOnce(t *testing.T) {
+// TestTwoRehearsals: a rehearsal that another has overtaken ends and reports its own
+// campaign, whose number is then not the one that it asked about.
+func TestTwoRehearsals(t *testing.T) {
 	stores := newStores(t)
 	g := newGateway(t, stores)
-	line := fmt.Sprintf("rehearse --gateway %s --users 3 --at-once --yes", g.url)
+	line := fmt.Sprintf("rehearse --gateway %s --at-once --yes --output json --users ", g.url)
 	var once atomic.Bool
 	g.before = func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/users" && once.CompareAndSwap(false, true) {
-			stores.mustRun(t, line)
+			stores.mustRun(t, line+"1")
 		}
 		return false
 	}
-	stores.mustRun(t, line)
-	if f := stores.latest(t); f.Campaign() != 2 || f.Phase() != campaign.PhaseEnded || f.Last() != 3 {
-		t.Errorf("campaign %d is %s with %d places", f.Campaign(), f.Phase(), f.Last())
+	out := stores.mustRun(t, line+"3")
+	var report rehearse.Report
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		t.Fatal(err)
+	}
+	f := stores.latest(t)
+	if f.Campaign() != 2 || f.Phase() != campaign.PhaseEnded || report.Campaign != 2 || report.Granted != 3 {
+		t.Errorf("campaign %d is %s, reported: %s", f.Campaign(), f.Phase(), out)
+	}
+	if actions := stores.mustRun(t, "actions --output csv"); !strings.Contains(actions, "rehearse,done,2,") {
+		t.Errorf("on record is\n%s", actions)
 	}
 }
 
