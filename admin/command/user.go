@@ -45,9 +45,10 @@ func userCommand() *cli.Command {
 func person(path, what string, run func(c *cli.Context) error, flags []cli.Flag) *cli.Command {
 	_, name, _ := strings.Cut(path, " ")
 	example := "earlybird " + path + " alice"
-	if name == "disqualify" {
+	switch name {
+	case "disqualify":
 		example += ` --reason "bought by a bot"`
-	} else if name == "reinstate" {
+	case "reinstate":
 		example += ` --reason "it was a person"`
 	}
 	l := leaf(name, what, example, run, flags...)
