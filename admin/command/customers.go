@@ -37,13 +37,17 @@ type customerFile struct {
 }
 
 func openCustomers(path string) (*customerFile, error) {
-	file, err := os.Open(path) //nolint:gosec // the file that the operator names
+	// Before it is opened: to open a pipe waits for who writes to it.
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--customers: %w", err)}
 	}
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		_ = file.Close()
+	if !info.Mode().IsRegular() {
 		return nil, usage("--customers: %s must be a file: it is read twice", path)
+	}
+	file, err := os.Open(path) //nolint:gosec // the file that the operator names
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--customers: %w", err)}
 	}
 	return &customerFile{file: file, seed: maphash.MakeSeed()}, nil
 }
