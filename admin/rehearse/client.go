@@ -80,7 +80,7 @@ func (a answer) later() bool {
 func (a answer) again(tries int) (wait time.Duration, yes bool) {
 	switch {
 	case a.later():
-		return a.after, true
+		return max(a.after, time.Second), true // 0 would be asked again without a pause
 	case a.status == http.StatusOK && a.told == campaign.StatusRetry, a.status == 0, a.status == http.StatusTooManyRequests, a.status >= 500:
 		base := time.Second << tries
 		return base + rand.N(base), tries < retries //nolint:gosec // no secret

@@ -98,6 +98,7 @@ func TestAskingAgain(t *testing.T) {
 	}{
 		{"granted", []request{granted}, []int{0}, true, Visit{Status: campaign.StatusGranted, Rank: 3}},
 		{"busy, then granted", []request{{503, []string{"Retry-After", "7"}}, {429, []string{"Retry-After", "3"}}, granted}, []int{0, 7, 10}, true, Visit{Status: campaign.StatusGranted, Rank: 3}},
+		{"Retry-After of 0", []request{{503, []string{"Retry-After", "0"}}, granted}, []int{0, 1}, true, Visit{Status: campaign.StatusGranted, Rank: 3}},
 		{"a retry", []request{again, granted}, []int{0, 1}, false, Visit{Status: campaign.StatusGranted, Rank: 3}},
 		{"retry for ever", []request{again}, []int{0, 1, 3, 7, 15, 31}, false, Visit{Status: campaign.StatusRetry}},
 		{"a header that cannot be read", []request{{200, []string{"Earlybird", "?!"}}, granted}, []int{0, 1}, false, Visit{Status: campaign.StatusGranted, Rank: 3}},
