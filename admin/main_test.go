@@ -23,10 +23,6 @@ import (
 	"github.com/earlybird/earlybird/identity/redisdb"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"earlybird": main})
-}
-
 // TestScripts runs the command line as people do. A script that says `stores`
 // gets a MongoDB and a Redis of its own; all others get addresses where nothing
 // listens. With EARLYBIRD_UPDATE=1 the golden output in the scripts is replaced
@@ -36,8 +32,10 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	programs := testserver.Programs(t, "earlybird") // as people have it: under the race detector each start of it takes most of a second
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -56,6 +54,7 @@ func TestScripts(t *testing.T) {
 					env.Setenv("EARLYBIRD_REDIS_URL", redisURL)
 					env.Setenv("RESTRICTED_REDIS_URL", strings.Replace(redisURL, "://", "://restricted:s3cret@", 1))
 					env.Setenv("TZ", "UTC")
+					env.Setenv("PATH", programs+string(filepath.ListSeparator)+env.Getenv("PATH"))
 					env.Setenv("EARLYBIRD_IDENTITY_URL", "http://127.0.0.1:1")
 					env.Setenv("EARLYBIRD_GATEWAY_URL", "http://127.0.0.1:1")
 					return nil

@@ -32,8 +32,8 @@ func NewStack(t testing.TB, env ...string) *Stack {
 		t: t, program: filepath.Join(programs, "earlybird-local"), env: append(os.Environ(), env...),
 		args: []string{"--data", t.TempDir(), "--gateway", at[0], "--identity", at[1], "--mongo", at[2], "--redis", at[3]},
 	}
-	s.Start()
 	t.Cleanup(s.Stop)
+	s.Start()
 	return s
 }
 

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -46,17 +47,21 @@ func localModule() (string, error) {
 	}
 }
 
-// FreeAddresses returns n addresses of this machine that nothing listens on.
+// FreeAddresses returns n addresses of this machine that nothing listens on. Their
+// ports are below those of outgoing connections, one of which could take a port
+// before a server does.
 func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	var all []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for attempts := 100 * n; len(all) < n; attempts-- {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		if err != nil && attempts == 0 {
 			t.Fatal(err)
 		}
-		defer func() { _ = listener.Close() }() // all at the end, so that none is given twice
-		all = append(all, listener.Addr().String())
+		if err == nil {
+			defer func() { _ = listener.Close() }() // all at the end, so that none is given twice
+			all = append(all, listener.Addr().String())
+		}
 	}
 	return all
 }
