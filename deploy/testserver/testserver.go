@@ -54,7 +54,7 @@ func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	var all []string
 	for attempts := 100 * n; len(all) < n; attempts-- {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000))) //nolint:gosec // a port is no secret
 		if err != nil && attempts == 0 {
 			t.Fatal(err)
 		}
