@@ -214,7 +214,7 @@ func TestGrantsAreServedBesideADamagedStart(t *testing.T) {
 				}
 				r.cluster.Damage("2:0000000000", damage)
 				again := campaign.NewReplica(campaign.ReplicaConfig{
-					Store: r.cluster.Client("again"), Mirror: r.mirror, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
+					Store: r.cluster.Client("again"), Mirror: r.mirror, Log: slog.New(slog.DiscardHandler), // not r.log, which the first replica writes
 				})
 				done := make(chan struct{})
 				go func() { defer close(done); _ = again.Run(t.Context()) }()
