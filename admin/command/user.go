@@ -98,6 +98,11 @@ func userRow(a account.Account) []any {
 
 // withUser finds the account of the user that was named.
 func withUser(c *cli.Context, do func(s *stores, admin *account.Admin, f output.Format, found account.Account) error) error {
+	return findUser(c, (*account.Admin).Show, do)
+}
+
+// findUser finds what find returns for the username that was given.
+func findUser[T any](c *cli.Context, find func(*account.Admin, context.Context, string) (T, error), do func(*stores, *account.Admin, output.Format, T) error) error {
 	f, err := format(c)
 	if err != nil {
 		return err
@@ -115,7 +120,7 @@ func withUser(c *cli.Context, do func(s *stores, admin *account.Admin, f output.
 	if err != nil {
 		return err
 	}
-	found, err := admin.Show(c.Context, name)
+	found, err := find(admin, c.Context, name)
 	if err != nil {
 		return noUser(name, err)
 	}

@@ -49,54 +49,35 @@ func userList(c *cli.Context) error {
 // userDelete deletes an account after two questions. What was begun and cut off is
 // finished by the same command.
 func userDelete(c *cli.Context) error {
-	f, err := format(c)
-	if err != nil {
-		return err
-	}
-	name, err := username(c)
-	if err != nil {
-		return err
-	}
-	s, err := open(c)
-	if err != nil {
-		return err
-	}
-	defer s.close(c.Context)
-	admin, err := s.accounts()
-	if err != nil {
-		return err
-	}
-	found, err := admin.Deleting(c.Context, name)
-	if err != nil {
-		return noUser(name, err)
-	}
-	what := fmt.Sprintf("This deletes the account of %q for good: the name, the password, and the addresses in the login audit. Every session ends now, and the name becomes free.", found.Username)
-	if log, err := s.campaigns().Read(c.Context); err == nil && log.InForce() != nil && log.InForce().Position(found.ID) > 0 {
-		what += fmt.Sprintf("\nThe place %d in campaign %s stays taken, under the id %s alone; \"earlybird campaign disqualify\" passes a grant on.",
-			log.InForce().Position(found.ID), campaignID(log.InForce()), found.ID)
-	}
-	if err := confirm(c, "%s", what); err != nil {
-		return err
-	}
-	if err := confirmName(c, found.Username); err != nil {
-		return err
-	}
-	var forgotten int64
-	err = recorded(c, s, mongostore.Action{Name: "user delete", UserID: found.ID}, func(ctx context.Context, a *mongostore.Action) error {
-		var err error
-		forgotten, err = admin.Delete(ctx, found)
-		if errors.Is(err, account.ErrNotAnnounced) {
-			a.Result = mongostore.ResultPending
+	return findUser(c, (*account.Admin).Deleting, func(s *stores, admin *account.Admin, f output.Format, found account.User) error {
+		what := fmt.Sprintf("This deletes the account of %q for good: the name, the password, and the addresses in the login audit. Every session ends now, and the name becomes free.", found.Username)
+		if log, err := s.campaigns().Read(c.Context); err == nil && log.InForce() != nil && log.InForce().Position(found.ID) > 0 {
+			what += fmt.Sprintf("\nThe place %d in campaign %s stays taken, under the id %s alone; \"earlybird campaign disqualify\" passes a grant on.",
+				log.InForce().Position(found.ID), campaignID(log.InForce()), found.ID)
 		}
-		return err
+		if err := confirm(c, "%s", what); err != nil {
+			return err
+		}
+		if err := confirmName(c, found.Username); err != nil {
+			return err
+		}
+		var forgotten int64
+		err := recorded(c, s, mongostore.Action{Name: "user delete", UserID: found.ID}, func(ctx context.Context, a *mongostore.Action) error {
+			var err error
+			forgotten, err = admin.Delete(ctx, found)
+			if errors.Is(err, account.ErrNotAnnounced) {
+				a.Result = mongostore.ResultPending
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, account.ErrNotAnnounced) && !errors.Is(err, errInterrupted) {
+			return noUser(found.Username, err)
+		}
+		if limitErr := limit.Forget(context.WithoutCancel(c.Context), s.redis, found.Canonical); limitErr != nil {
+			say(c.App.ErrWriter, "the name's limits stay in Redis, as hashes, for 30 days at most: %s\n", brief(limitErr))
+		}
+		return errors.Join(err, output.One(c.App.Writer, f, columns("id username addresses_removed"), found.ID, found.Username, forgotten))
 	})
-	if err != nil && !errors.Is(err, account.ErrNotAnnounced) && !errors.Is(err, errInterrupted) {
-		return noUser(name, err)
-	}
-	if limitErr := limit.Forget(context.WithoutCancel(c.Context), s.redis, found.Canonical); limitErr != nil {
-		say(c.App.ErrWriter, "the name's limits stay in Redis, as hashes, for 30 days at most: %s\n", brief(limitErr))
-	}
-	return errors.Join(err, output.One(c.App.Writer, f, columns("id username addresses_removed"), found.ID, found.Username, forgotten))
 }
 
 // exportJSON is all that is stored of one user.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -105,16 +106,20 @@ func build(t *testing.T, module, pkg, to string) {
 	}
 }
 
+// freeAddresses returns addresses with ports below those of outgoing connections,
+// one of which could take a port before a server does.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	var all []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for attempts := 100 * n; len(all) < n; attempts-- {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		if err != nil && attempts == 0 {
 			t.Fatal(err)
 		}
-		defer l.Close() // all at the end, so that none is given twice
-		all = append(all, l.Addr().String())
+		if err == nil {
+			defer l.Close() // all at the end, so that none is given twice
+			all = append(all, l.Addr().String())
+		}
 	}
 	return all
 }

@@ -245,12 +245,10 @@ func TestJourneyAndRestart(t *testing.T) {
 // TestShop: what a service behind the gateway makes of the header, and that
 // nobody but the plugin writes it.
 func TestShop(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("EARLYBIRD_REQUIRE_REAL") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+	if runtime.GOOS != "linux" {
+		t.Skip("reads /proc")
 	}
+	redisServer(t)
 	l := newLocal(t)
 	l.start(t)
 	l.request(t, "POST", "/users", "", ada)
@@ -324,17 +322,27 @@ func (l *local) redis(t *testing.T) *os.Process {
 			return process
 		}
 	}
-	t.Skip("finds redis-server by /proc, which is not here")
+	t.Fatal("the stack runs no redis-server")
 	return nil
+}
+
+// redisServer returns the program that the stack starts as Redis.
+func redisServer(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath(cmp.Or(os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"), "redis-server"))
+	switch {
+	case err != nil && os.Getenv("EARLYBIRD_REQUIRE_REAL") == "1":
+		t.Fatal(err)
+	case err != nil:
+		t.Skip(err)
+	}
+	return program
 }
 
 // TestRedisServer: the tests can be run on another server than redis-server, and one
 // that is not there is an error, not the embedded one.
 func TestRedisServer(t *testing.T) {
-	program, err := exec.LookPath(cmp.Or(os.Getenv("EARLYBIRD_TEST_REDIS_SERVER"), "redis-server"))
-	if err != nil {
-		t.Skip(err) // TestJourneyAndRestart has failed already where one is required
-	}
+	program := redisServer(t)
 	named := filepath.Join(t.TempDir(), "another-server")
 	if err := os.WriteFile(named, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", program), 0o700); err != nil {
 		t.Fatal(err)
